@@ -1,0 +1,53 @@
+/* Prompts out of stored annotation objects. */
+#ifndef DICOM_ANNOTATION_H
+#define DICOM_ANNOTATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dicom/init.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dicom_code { /* PS3.3 section 8; value "" means absent */
+    char value[17], scheme[17], meaning[DICOM_LABEL_MAX];
+} dicom_code;
+
+typedef enum dicom_prompt_kind { DICOM_PROMPT_BOX = 1, DICOM_PROMPT_POINT = 2 } dicom_prompt_kind;
+
+/**
+ * One prompt on one image. Plain data, fixed size: it travels over the role's socket and into the catalogue as it is.
+ * Coordinates are those of SCOORD (PS3.3 C.18.6): x column, y row, (0,0) the outer corner of the first pixel.
+ * A box has x0 < x1 and y0 < y1. Text is UTF-8.
+ */
+typedef struct dicom_prompt {
+    int32_t kind;     /* dicom_prompt_kind */
+    int32_t frame;    /* from 1 */
+    int32_t positive; /* points: 1 foreground, 0 background */
+    int32_t slice;    /* used when sop_instance_uid is "": 0.. along the slice normal of the series */
+    double x0, y0, x1, y1; /* a point uses x0, y0 */
+    char sop_instance_uid[DICOM_UID_MAX]; /* the image it lies on */
+    char label[DICOM_LABEL_MAX];          /* prompts of one label on one series are one object */
+    char tracking_id[DICOM_LABEL_MAX];    /* TID 1500: (112039,DCM); "" when absent */
+    char tracking_uid[DICOM_UID_MAX];     /* (112040,DCM) */
+    dicom_code category, type, site;      /* finding category, finding, finding site */
+    char source_class_uid[DICOM_UID_MAX], source_instance_uid[DICOM_UID_MAX]; /* the annotation; "" for REST */
+} dicom_prompt;
+
+/**
+ * Reads an annotation object. *prompts is an array of *n, freed with free(); *n is 0 when the object holds no
+ * box or point (then *note says why, in a static sentence). In this version: SR (Enhanced, Comprehensive, Comprehensive
+ * 3D) with SCOORD POLYLINE, POINT, MULTIPOINT, CIRCLE, ELLIPSE below IMAGE references, found anywhere in the tree.
+ * Errors: MSA_E_PARSE, MSA_E_UNSUPPORTED (an annotation class whose reading is not there yet), MSA_E_IO.
+ * Limits: 4,096 prompts, 32 levels.
+ */
+MSA_NODISCARD msa_status dicom_annotation_read(dicom_prompt **prompts, size_t *n, const char **note,
+                                               const char *path, msa_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

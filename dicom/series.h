@@ -1,0 +1,74 @@
+/* A series read whole: sorted by geometry, values rescaled, headers kept for the SEG that will refer to it. */
+#ifndef DICOM_SERIES_H
+#define DICOM_SERIES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dicom/init.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dicom_series dicom_series;
+
+/* Where a slice lies in the patient, DICOM LPS coordinates. */
+typedef struct dicom_slice {
+    char sop_class_uid[DICOM_UID_MAX], sop_instance_uid[DICOM_UID_MAX];
+    double origin_mm[3]; /* centre of the first pixel: Image Position (Patient) (0020,0032) */
+    double position_mm;  /* along the normal */
+} dicom_slice;
+
+typedef enum dicom_issue { /* geometry that was noticed; policy is the caller's */
+    DICOM_ISSUE_GAP = 1,               /* a step along the normal over 1.5 times the median */
+    DICOM_ISSUE_UNEVEN = 2,            /* steps differ by more than 5 percent, without a gap */
+    DICOM_ISSUE_DUPLICATE_POSITION = 4, /* two slices within 1 percent of the median step */
+    DICOM_ISSUE_MIXED_ORIENTATION = 8, /* not all slices are parallel: only the largest parallel group is in the volume */
+    DICOM_ISSUE_TILT = 16,             /* origins shift in plane: sheared stack */
+    DICOM_ISSUE_SINGLE_SLICE = 32,
+} dicom_issue;
+
+typedef struct dicom_volume_info {
+    int32_t rows, cols, slices;
+    double spacing_mm[2];             /* between rows, then between columns: the order of Pixel Spacing (0028,0030) */
+    double row_dir[3], col_dir[3], normal[3];
+    double step_mm;                   /* median distance along the normal; slice thickness or 1 for a single slice */
+    double window_center, window_width; /* from the header of the middle slice; width 0 when absent */
+    char modality[17], study_uid[DICOM_UID_MAX], series_uid[DICOM_UID_MAX];
+    char body_part[17];
+    uint32_t issues;                  /* bits of dicom_issue */
+    char issue_text[512];             /* "; "-joined plain sentences, "" when there are none; no patient data */
+    int32_t left_out;                 /* instances not in the volume (other orientation, duplicate position) */
+    const dicom_slice *slice;         /* (slices), ascending along the normal */
+} dicom_volume_info;
+
+/**
+ * Reads `n` single-frame CT or MR files of one series. Order of paths does not matter.
+ * Slices are sorted by dot(origin, normal); values become float modality units: rescale slope and intercept per
+ * slice, MONOCHROME1 inverted, padding values set to the least valid value.
+ * Errors: MSA_E_PARSE, MSA_E_UNSUPPORTED (several series, matrix sizes differ, no plane, multi-frame, syntax
+ * that has no decoder), MSA_E_NOMEM, MSA_E_IO. Sentences name instances by number, never by UID or name.
+ */
+MSA_NODISCARD msa_status dicom_series_load(dicom_series **out, const char *const *paths, size_t n,
+                                           msa_error *err);
+/* All readable CT/MR images below a folder, of one series; others are an error unless series_uid (may be NULL) picks. */
+MSA_NODISCARD msa_status dicom_series_load_dir(dicom_series **out, const char *dir, const char *series_uid,
+                                               msa_error *err);
+void dicom_series_free(dicom_series *s);
+
+const dicom_volume_info *dicom_series_info(const dicom_series *s);
+/* (slices, rows, cols), valid while the series lives. */
+const float *dicom_series_voxels(const dicom_series *s);
+/* Index of the slice that is this instance, or -1. */
+int32_t dicom_series_find(const dicom_series *s, const char *sop_instance_uid);
+
+#ifdef __cplusplus
+}
+#endif
+#ifndef __cplusplus
+#include "engine/base/cleanup.h"
+MSA_DEFINE_AUTO(dicom_series, dicom_series_free);
+#endif
+#endif

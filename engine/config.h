@@ -1,0 +1,57 @@
+/* What a model is: read from the safetensors metadata, never compiled in. */
+#ifndef MSA_ENGINE_CONFIG_H
+#define MSA_ENGINE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MSA_DEPTH_MAX 64
+
+typedef enum msa_decoder_wiring { MSA_WIRING_SAM, MSA_WIRING_ESAM } msa_decoder_wiring;
+typedef enum msa_pad_order { MSA_NORM_THEN_PAD, MSA_PAD_THEN_NORM } msa_pad_order;
+typedef enum msa_mask_select { MSA_SELECT_SAM, MSA_SELECT_FIRST } msa_mask_select;
+typedef enum msa_activation { MSA_ACT_GELU, MSA_ACT_RELU } msa_activation;
+/* How a windowed 8-bit or 0..1 image becomes network input; shared/engine spec section 0. */
+typedef enum msa_input_norm {
+    MSA_NORM_SAM,         /* 0..255, minus SAM's mean, over SAM's standard deviation */
+    MSA_NORM_UNIT,        /* 0..1 */
+    MSA_NORM_MEDSAM,      /* per-image min-max to 0..1 */
+    MSA_NORM_SAM_ON_UNIT, /* SAM's mean and deviation on 0..1 data (an upstream defect, kept to load its weights) */
+} msa_input_norm;
+/* How rows x columns become image_size x image_size. */
+typedef enum msa_geometry { MSA_GEOMETRY_LONGEST_SIDE, MSA_GEOMETRY_STRETCH } msa_geometry;
+
+/**
+ * Sizes are counts, not bytes. S = image_size, g = S / patch (tokens per side), C = dim, P = prompt_dim.
+ * JSON form (safetensors metadata key "config"): the same names in snake_case; enums by the names
+ * sam|esam, norm_then_pad|pad_then_norm, sam|first, gelu|relu, sam|unit|medsam|sam_on_unit,
+ * longest_side|stretch. Unknown keys are refused: a profile that is misread fails silently otherwise.
+ */
+typedef struct msa_config {
+    int32_t image_size, patch, dim, depth, heads, mlp_dim;
+    int32_t window; /* 0: every block is global */
+    int32_t n_global;
+    int32_t global_blocks[MSA_DEPTH_MAX];
+    int32_t prompt_dim, decoder_depth, decoder_heads, decoder_mlp_dim, iou_hidden, mask_tokens;
+    bool adapters; /* Space and MLP adapters in every block; their width is that of D_fc1 */
+    msa_activation adapter_act;
+    float adapter_mlp_scale; /* s of x + MLP(n) + s * Adapter(n); 0.5 */
+    msa_decoder_wiring decoder_wiring;
+    msa_pad_order pad_order;
+    msa_mask_select mask_select;
+    msa_input_norm input_norm;
+    msa_geometry geometry;
+    bool point_order_yx; /* clicks are (row, column): upstream eras A to C */
+    bool untrained;      /* card says so; results carry it */
+    char name[64];       /* "msad-untrained-tiny" */
+    char version[32];
+} msa_config;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,40 @@
+/* A model: weights mapped read-only from a safetensors file, checked against every bound. */
+#ifndef MSA_ENGINE_MODEL_H
+#define MSA_ENGINE_MODEL_H
+
+#include <stdio.h>
+
+#include "engine/base/cleanup.h"
+#include "engine/base/error.h"
+#include "engine/base/hash.h"
+#include "engine/config.h"
+
+typedef struct msa_model msa_model;
+
+/**
+ * Maps `path` (MAP_PRIVATE, PROT_READ: processes share the pages), checks header, names, shapes and that
+ * every weight is finite, and prepares what depends on no input (interpolated position and relative
+ * tables, dense positional encoding).
+ *
+ * Errors: MSA_E_NOT_FOUND, MSA_E_IO, MSA_E_PARSE (not a safetensors file, or one that lies),
+ * MSA_E_UNSUPPORTED (a configuration not handled), MSA_E_NOMEM. Threads: the model is immutable; share it.
+ */
+MSA_NODISCARD msa_status msa_model_load(msa_model **out, const char *path, msa_error *err);
+void msa_model_free(msa_model *m);
+MSA_DEFINE_AUTO(msa_model, msa_model_free);
+
+const msa_config *msa_model_config(const msa_model *m);
+/* SHA-256 of the file, 64 lower-case hex digits. */
+const char *msa_model_hash(const msa_model *m);
+/* Tensors and parameters, as `msa inspect` reports them. */
+int64_t msa_model_parameters(const msa_model *m);
+/* Writes the configuration, profile, hash and tensor summary as text. */
+void msa_model_describe(const msa_model *m, FILE *to);
+
+/**
+ * Writes a model of random weights with the hash scheme of the reference files (one key per tensor name), so
+ * that the same seed gives the same file everywhere. config->untrained is set in the metadata whatever it says.
+ */
+MSA_NODISCARD msa_status msa_model_write_random(const char *path, const msa_config *config, uint64_t seed,
+                                                msa_error *err);
+#endif

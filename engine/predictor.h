@@ -1,0 +1,42 @@
+/* One image at a time: encode it once, then decode as many prompts as wanted. Private to one thread. */
+#ifndef MSA_ENGINE_PREDICTOR_H
+#define MSA_ENGINE_PREDICTOR_H
+
+#include "engine/model.h"
+
+typedef struct msa_predictor msa_predictor;
+
+/**
+ * Working memory for one model, sized up front; forward passes allocate nothing.
+ * `model` is borrowed and must outlive the predictor. Errors: MSA_E_NOMEM.
+ * Threads: one predictor per calling thread; inside, the engine's pool is used (engine/base/pool.h).
+ */
+MSA_NODISCARD msa_status msa_predictor_new(msa_predictor **out, const msa_model *model, msa_error *err);
+void msa_predictor_free(msa_predictor *p);
+MSA_DEFINE_AUTO(msa_predictor, msa_predictor_free);
+
+/**
+ * Image encoder. image (3, S, S) network input, already normalised; embedding (P, g, g) out, caller's memory.
+ * Errors: MSA_E_INTERNAL when a value is not finite (the sentence names the block).
+ */
+MSA_NODISCARD msa_status msa_predictor_encode(msa_predictor *p, const float *image, float *embedding,
+                                              msa_error *err);
+
+/* Point labels of SAM: -1 padding, 0 background, 1 foreground, 2 top-left corner, 3 bottom-right corner. */
+typedef struct msa_prompt_set {
+    const float *points; /* (n_points, 2) x, y in pixels of the padded S x S input; NULL when none */
+    const float *labels; /* (n_points) */
+    int32_t n_points;
+    const float *box;  /* (4) x0 y0 x1 y1, pixels of the S x S input; NULL when none */
+    const float *mask; /* (4g, 4g) logits of an earlier pass; NULL when none */
+} msa_prompt_set;
+
+/**
+ * Prompt encoder and mask decoder for one prompt row.
+ * embedding (P, g, g); logits (mask_tokens, 4g, 4g) out; iou (mask_tokens) out: predicted IoU.
+ * Errors: MSA_E_INVALID (non-finite coordinates), MSA_E_INTERNAL (non-finite result).
+ */
+MSA_NODISCARD msa_status msa_predictor_decode(msa_predictor *p, const float *embedding,
+                                              const msa_prompt_set *prompt, float *logits, float *iou,
+                                              msa_error *err);
+#endif

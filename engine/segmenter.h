@@ -1,0 +1,61 @@
+/* A volume and labelled prompts in, one binary mask per object out. */
+#ifndef MSA_ENGINE_SEGMENTER_H
+#define MSA_ENGINE_SEGMENTER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/predictor.h"
+
+/* Plain arrays with their geometry; nothing of DICOM beyond the meaning of the numbers. */
+typedef struct msa_volume {
+    const float *voxels; /* (D, H, W) modality units: HU for CT, after rescale and MONOCHROME1 inversion */
+    int32_t D, H, W;
+    float spacing_mm[2];       /* between rows, between columns */
+    const float *position_mm;  /* (D) along the normal, ascending */
+    float window_center, window_width; /* width <= 0: 0.5 to 99.5 percentile of the positive voxels (MR) */
+} msa_volume;
+
+typedef enum msa_prompt_kind { MSA_PROMPT_BOX, MSA_PROMPT_POINT } msa_prompt_kind;
+
+/* Coordinates are DICOM's: (0,0) is the outer corner of the first pixel, (W,H) the far corner. */
+typedef struct msa_prompt {
+    msa_prompt_kind kind;
+    int32_t slice; /* 0 .. D-1 along the normal */
+    float x0, y0, x1, y1; /* a point uses x0, y0 */
+    bool positive;        /* points only */
+} msa_prompt;
+
+/* All prompts of one label are one object. */
+typedef struct msa_object {
+    const msa_prompt *prompts;
+    int32_t n_prompts;
+} msa_object;
+
+typedef struct msa_object_result {
+    uint8_t *mask;      /* (D, H, W) 0 or 1; caller's memory, zeroed by the call */
+    int64_t voxels;
+    int32_t first_slice, last_slice; /* of the mask; -1 when empty */
+    float mean_iou;     /* predicted, over the decoded slices */
+    int32_t n_prompted, n_propagated; /* slices decoded from a given prompt, and by propagation */
+    const char *stop_reason; /* why propagation ended, static text; "" when there was none */
+} msa_object_result;
+
+/* Called from the thread that called msa_segment(). done and total count slices to encode or decode. */
+typedef void msa_progress_fn(void *ctx, int32_t done, int32_t total);
+
+/**
+ * Boxes on several slices are honoured as given (slices between two of them get an interpolated box); a box or
+ * point on a single slice is carried to its neighbours, each way, by the box of the mask just found, until the object ends,
+ * its area or position breaks, or a hard limit is met. Masks never leave the prompt box by more than the
+ * margin of the profile. Each slice is encoded once however many objects it holds.
+ *
+ * Errors: MSA_E_INVALID (a slice or coordinate outside the volume, an empty or non-finite box),
+ * MSA_E_CANCELED, MSA_E_NOMEM, MSA_E_INTERNAL (a non-finite value). `cancel` and `progress` may be NULL.
+ */
+MSA_NODISCARD msa_status msa_segment(const msa_model *model, const msa_volume *volume,
+                                     const msa_object *objects, int32_t n_objects,
+                                     msa_object_result *results, const atomic_bool *cancel,
+                                     msa_progress_fn *progress, void *progress_ctx, msa_error *err);
+#endif

@@ -1,0 +1,66 @@
+/* Settings: one table in config.c declares each once (name, type, default, range, help). Read once at start. */
+#ifndef SRV_CORE_CONFIG_H
+#define SRV_CORE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "dicom/send.h"
+#include "engine/base/error.h"
+
+#define SRV_PATH_MAX         1024
+#define SRV_DESTINATIONS_MAX 16
+
+/**
+ * YAML names are `section.key`; the environment name of `dicom.port` is MSAD_DICOM_PORT.
+ * Order of force: built-in default, file, environment.
+ */
+typedef struct srv_config {
+    char storage_path[SRV_PATH_MAX]; /* storage.path: database, blobs, job folders; default "msad-data" */
+
+    char dicom_ae_title[DICOM_AE_MAX]; /* MSAD */
+    char dicom_bind[64];               /* 127.0.0.1 */
+    int32_t dicom_port;                /* 11112; 0 picks a free one */
+    bool dicom_accept_any_called_ae;   /* false */
+    int32_t dicom_max_associations;    /* 32 */
+    int32_t dicom_associate_timeout_s, dicom_idle_timeout_s, dicom_association_max_s; /* 10, 60, 3600 */
+    int32_t dicom_object_max_mib;                                                   /* 4096 */
+
+    char http_bind[64]; /* 127.0.0.1; any other address is refused in this version (no tokens yet) */
+    int32_t http_port;  /* 8090; 0 picks a free one */
+
+    int32_t work_workers;         /* 0: cores / 2, at least 1 */
+    int32_t work_threads;         /* engine threads a worker; 0: cores / workers, at least 1 */
+    int32_t work_attempts;        /* 3 */
+    int32_t work_timeout_s;       /* 1800 a job */
+    int32_t work_memory_mib;      /* 16384 of address space a worker */
+    int32_t work_jobs_per_worker; /* 100, then the process is replaced */
+
+    char model_path[SRV_PATH_MAX]; /* "": the bundled model beside the program */
+
+    int32_t completeness_settle_ms;        /* 2000 after association end, positions without gap */
+    int32_t completeness_quiet_ms;         /* 30000 after the last instance, whatever else */
+    int32_t completeness_prompt_settle_ms; /* 1000 after the last prompt of a series */
+
+    int32_t delivery_retry_min_s, delivery_retry_max_s, delivery_give_up_h, delivery_timeout_s; /* 5 900 72 60 */
+    int32_t n_destinations;
+    dicom_destination destinations[SRV_DESTINATIONS_MAX]; /* name, host, port, ae_title; calling_ae is ours */
+
+    int32_t result_series_number;         /* 900 */
+    char result_series_description[65];   /* "MSAD segmentation" */
+
+    char log_level[8]; /* info */
+} srv_config;
+
+/**
+ * path NULL: defaults and environment only. `destinations` in the file is a list of maps (name, ae_title, host, port); in
+ * MSAD_DESTINATIONS it is "NAME=AE@host:port,...".
+ * Errors: MSA_E_NOT_FOUND, MSA_E_PARSE: an unknown key names its line and the nearest known one; a value out of range names
+ * the range. Never half filled: *out is all or defaults.
+ */
+MSA_NODISCARD msa_status srv_config_load(srv_config *out, const char *path, msa_error *err);
+/* The settings in force as a YAML file with the help texts as comments; it loads again to the same values. */
+void srv_config_print(const srv_config *config, FILE *to);
+
+#endif

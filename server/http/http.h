@@ -1,0 +1,41 @@
+/* REST (DESIGN section 8) on libmicrohttpd in external epoll mode: everything on the loop thread. */
+#ifndef SRV_HTTP_HTTP_H
+#define SRV_HTTP_HTTP_H
+
+#include <uv.h>
+
+#include "server/blob/blob.h"
+#include "server/core/config.h"
+#include "server/store/store_thread.h"
+
+typedef struct srv_http srv_http;
+
+/* Live figures of core for /readyz and /metrics; called on the loop. */
+typedef struct srv_http_live {
+    bool ready;
+    char not_ready_reason[MSA_ERROR_WHAT_MAX];
+    int64_t associations_open, associations_total, instances_stored_total, instances_failed_total, bytes_stored_total;
+    int64_t workers, workers_busy, worker_crashes_total, jobs_done_total, deliveries_total, delivery_failures_total;
+    double engine_seconds_total;
+    int64_t engine_slices_total;
+} srv_http_live;
+
+typedef struct srv_http_env {
+    uv_loop_t *loop;
+    const srv_config *config;
+    srv_store_thread *store;
+    const srv_blobs *blobs;
+    const char *model_name, *model_version, *model_hash;
+    bool model_untrained;
+    void (*live)(void *ctx, srv_http_live *out);
+    void (*prompts_changed)(void *ctx); /* after POST or DELETE of annotations has been committed */
+    void *ctx;
+} srv_http_env;
+
+/* Binds and serves. *port: the one bound (http.port 0 picks one). Errors: MSA_E_IO when the address is taken. */
+MSA_NODISCARD msa_status srv_http_start(srv_http **out, const srv_http_env *env, int32_t *port, msa_error *err);
+/* Something about a job changed: wakes those who wait for it with ?wait=. Loop thread. */
+void srv_http_job_changed(srv_http *h, const char *public_id);
+/* Resumes all who wait, stops the daemon and closes its handles. */
+void srv_http_stop(srv_http *h);
+#endif
