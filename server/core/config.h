@@ -1,4 +1,5 @@
-/* Settings: one table in config.c declares each once (name, type, default, range, help). Read once at start. */
+/* Settings: one table in config.c declares each once (name, type, default, range, help). Read once at start.
+ */
 #ifndef SRV_CORE_CONFIG_H
 #define SRV_CORE_CONFIG_H
 
@@ -25,7 +26,7 @@ typedef struct srv_config {
     bool dicom_accept_any_called_ae;   /* false */
     int32_t dicom_max_associations;    /* 32 */
     int32_t dicom_associate_timeout_s, dicom_idle_timeout_s, dicom_association_max_s; /* 10, 60, 3600 */
-    int32_t dicom_object_max_mib;                                                   /* 4096 */
+    int32_t dicom_object_max_mib;                                                     /* 4096 */
 
     char http_bind[64]; /* 127.0.0.1; any other address is refused in this version (no tokens yet) */
     int32_t http_port;  /* 8090; 0 picks a free one */
@@ -43,21 +44,22 @@ typedef struct srv_config {
     int32_t completeness_quiet_ms;         /* 30000 after the last instance, whatever else */
     int32_t completeness_prompt_settle_ms; /* 1000 after the last prompt of a series */
 
-    int32_t delivery_retry_min_s, delivery_retry_max_s, delivery_give_up_h, delivery_timeout_s; /* 5 900 72 60 */
+    int32_t delivery_retry_min_s, delivery_retry_max_s, delivery_give_up_h,
+        delivery_timeout_s; /* 5 900 72 60 */
     int32_t n_destinations;
     dicom_destination destinations[SRV_DESTINATIONS_MAX]; /* name, host, port, ae_title; calling_ae is ours */
 
-    int32_t result_series_number;         /* 900 */
-    char result_series_description[65];   /* "MSAD segmentation" */
+    int32_t result_series_number;       /* 900 */
+    char result_series_description[65]; /* "MSAD segmentation" */
 
     char log_level[8]; /* info */
 } srv_config;
 
 /**
- * path NULL: defaults and environment only. `destinations` in the file is a list of maps (name, ae_title, host, port); in
- * MSAD_DESTINATIONS it is "NAME=AE@host:port,...".
- * Errors: MSA_E_NOT_FOUND, MSA_E_PARSE: an unknown key names its line and the nearest known one; a value out of range names
- * the range. Never half filled: *out is all or defaults.
+ * path NULL: defaults and environment only. `destinations` in the file is a list of maps (name, ae_title,
+ * host, port); in MSAD_DESTINATIONS it is "NAME=AE@host:port,...". Errors: MSA_E_NOT_FOUND, MSA_E_PARSE: an
+ * unknown key names its line and the nearest known one; a value out of range names the range. Never half
+ * filled: *out is all or defaults.
  */
 MSA_NODISCARD msa_status srv_config_load(srv_config *out, const char *path, msa_error *err);
 /* The settings in force as a YAML file with the help texts as comments; it loads again to the same values. */

@@ -1,0 +1,200 @@
+#include "server/core/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/cleanup.h"
+#include "engine/base/log.h"
+#include "server/core/config_table.h"
+#include "server/core/text.h"
+
+#define FILE_MAX (1 << 20)
+
+extern char **environ;
+
+static void set_defaults(srv_config *config)
+{
+    memset(config, 0, sizeof *config);
+    for (size_t i = 0; i < srv_n_settings; i++) {
+        const srv_setting *s = &srv_settings[i];
+        char *field = (char *)config + s->offset;
+        const bool yes = s->value != 0;
+        if (s->kind == SRV_SETTING_INT) memcpy(field, &s->value, sizeof s->value);
+        if (s->kind == SRV_SETTING_BOOL) memcpy(field, &yes, sizeof yes);
+        if (s->kind == SRV_SETTING_TEXT) (void)snprintf(field, s->size, "%s", s->text);
+    }
+}
+
+static msa_status read_file(const char *path, unsigned char **bytes, size_t *size, msa_error *err)
+{
+    MSA_AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    if (fd < 0)
+        return msa_fail(err, errno == ENOENT ? MSA_E_NOT_FOUND : MSA_E_IO,
+                        "cannot open the configuration %.120s: %s", path, strerror(errno));
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+        return msa_fail(err, MSA_E_IO, "the configuration %.120s is not a file", path);
+    MSA_AUTO_FREE unsigned char *all = malloc(FILE_MAX + 1);
+    if (all == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    size_t used = 0;
+    while (used <= FILE_MAX) {
+        const ssize_t n = read(fd, all + used, FILE_MAX + 1 - used);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0)
+            return msa_fail(err, MSA_E_IO, "cannot read the configuration %.120s: %s", path, strerror(errno));
+        if (n == 0) break;
+        used += (size_t)n;
+    }
+    if (used > FILE_MAX)
+        return msa_fail(err, MSA_E_PARSE, "the configuration %.120s is larger than 1 MiB", path);
+    *size = used;
+    *bytes = MSA_STEAL(all);
+    return MSA_OK;
+}
+
+/* One "NAME=AE@host:port" of MSAD_DESTINATIONS; `item` is ours to cut. */
+static msa_status add_from_env(srv_config *config, char *item, msa_error *err)
+{
+    const char *form = "MSAD_DESTINATIONS: %.60s is not of the form NAME=AE@host:port";
+    char shown[64];
+    (void)snprintf(shown, sizeof shown, "%s", item);
+    char *equals = strchr(item, '='), *at = strrchr(item, '@'), *colon = strrchr(item, ':');
+    if (equals == NULL || at == NULL || colon == NULL || equals > at || at > colon)
+        return msa_fail(err, MSA_E_PARSE, form, shown);
+    *equals = *at = *colon = '\0';
+    char *host = at + 1;
+    if (host[0] == '[' && colon[-1] == ']') { /* [::1]:104 */
+        colon[-1] = '\0';
+        host++;
+    }
+    const char *texts[] = {item, equals + 1, host, colon + 1};
+    dicom_destination to;
+    memset(&to, 0, sizeof to);
+    for (size_t i = 0; i < srv_n_destination_fields; i++) {
+        char where[128];
+        const srv_setting *field = &srv_destination_fields[i];
+        (void)snprintf(where, sizeof where, "MSAD_DESTINATIONS: %.40s: %s", shown, field->key);
+        const srv_value value = {texts[i], strlen(texts[i]), field->kind == SRV_SETTING_TEXT, where};
+        MSA_TRY(srv_setting_put(field, &to, &value, err));
+    }
+    return srv_destination_add(config, &to, "MSAD_DESTINATIONS", err);
+}
+
+static msa_status destinations_from_env(srv_config *config, msa_error *err)
+{
+    const char *text = getenv("MSAD_DESTINATIONS");
+    if (text == NULL) return MSA_OK;
+    MSA_AUTO_FREE char *copy = strdup(text);
+    if (copy == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    config->n_destinations = 0;
+    char *rest = copy;
+    for (char *item = NULL; (item = strsep(&rest, ",")) != NULL;) {
+        item += strspn(item, " ");
+        if (item[0] != '\0') MSA_TRY(add_from_env(config, item, err));
+    }
+    return MSA_OK;
+}
+
+/* A name that is nearly one of ours is a mistake worth a line; others (an orchestrator's MSAD_SERVICE_HOST)
+ * are not ours. */
+static void warn_of_near_misses(void)
+{
+    for (char **e = environ; e != NULL && *e != NULL; e++) {
+        char name[64], known[64];
+        const size_t n = strcspn(*e, "=");
+        if (strncmp(*e, "MSAD_", 5) != 0 || n >= sizeof name) continue;
+        (void)snprintf(name, sizeof name, "%.*s", (int)n, *e);
+        const char *nearest = NULL;
+        char kept[64];
+        for (size_t i = 0; i <= srv_n_settings; i++) {
+            if (i < srv_n_settings)
+                srv_setting_env(&srv_settings[i], known);
+            else
+                (void)snprintf(known, sizeof known, "MSAD_DESTINATIONS");
+            const size_t d = srv_text_distance(name, known);
+            if (d == 0) {
+                nearest = NULL;
+                break;
+            }
+            if (d <= 2) nearest = memcpy(kept, known, sizeof kept);
+        }
+        if (nearest != NULL)
+            msa_log(MSA_LOG_WARN, "config",
+                    "the variable %s is not known and has no effect; did you mean %s?", name, nearest);
+    }
+}
+
+static msa_status apply_env(srv_config *config, msa_error *err)
+{
+    for (size_t i = 0; i < srv_n_settings; i++) {
+        const srv_setting *s = &srv_settings[i];
+        char name[64];
+        srv_setting_env(s, name);
+        const char *text = getenv(name);
+        if (text == NULL) continue;
+        const srv_value value = {text, strlen(text), s->kind == SRV_SETTING_TEXT, name};
+        MSA_TRY(srv_setting_put(s, config, &value, err));
+    }
+    MSA_TRY(destinations_from_env(config, err));
+    warn_of_near_misses();
+    return MSA_OK;
+}
+
+/* What no single setting can say. */
+static msa_status check_together(const srv_config *c, msa_error *err)
+{
+    if (c->delivery_retry_min_s > c->delivery_retry_max_s)
+        return msa_fail(err, MSA_E_PARSE,
+                        "delivery.retry_min_s (%d) is larger than delivery.retry_max_s (%d)",
+                        c->delivery_retry_min_s, c->delivery_retry_max_s);
+    if (c->dicom_port != 0 && c->dicom_port == c->http_port)
+        return msa_fail(err, MSA_E_PARSE, "dicom.port and http.port are both %d; they must differ",
+                        c->dicom_port);
+    if (c->dicom_associate_timeout_s > c->dicom_association_max_s)
+        return msa_fail(err, MSA_E_PARSE,
+                        "dicom.associate_timeout_s (%d) is larger than dicom.association_max_s (%d)",
+                        c->dicom_associate_timeout_s, c->dicom_association_max_s);
+    return MSA_OK;
+}
+
+/* Sentences are short: of a long path the end is kept. */
+static void shown_path(const char *path, char out[64])
+{
+    const size_t n = strlen(path);
+    (void)snprintf(out, 64, "%s%s", n > 60 ? "..." : "", n > 60 ? path + n - 57 : path);
+}
+
+static msa_status load(srv_config *config, const char *path, msa_error *err)
+{
+    if (path != NULL) {
+        MSA_AUTO_FREE unsigned char *bytes = NULL;
+        size_t size = 0;
+        char shown[64];
+        shown_path(path, shown);
+        MSA_TRY(read_file(path, &bytes, &size, err));
+        MSA_TRY(srv_config_read_yaml(config, bytes, size, shown, err));
+    }
+    MSA_TRY(apply_env(config, err));
+    MSA_TRY(check_together(config, err));
+    for (int32_t i = 0; i < config->n_destinations; i++) {
+        dicom_destination *to = &config->destinations[i];
+        memcpy(to->calling_ae, config->dicom_ae_title, sizeof to->calling_ae);
+        to->timeout_s = config->delivery_timeout_s;
+    }
+    return MSA_OK;
+}
+
+msa_status srv_config_load(srv_config *out, const char *path, msa_error *err)
+{
+    MSA_AUTO_FREE srv_config *config = malloc(sizeof *config);
+    set_defaults(out);
+    if (config == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    set_defaults(config);
+    MSA_TRY(load(config, path, err));
+    *out = *config;
+    return MSA_OK;
+}

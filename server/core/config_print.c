@@ -1,0 +1,86 @@
+#include "server/core/config.h"
+
+#include <string.h>
+
+#include "server/core/config_table.h"
+
+/* A double-quoted scalar. Texts were checked when they were set: no control character is left to escape. */
+static void print_text(FILE *to, const char *text)
+{
+    (void)fputc('"', to);
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c == '"' || *c == '\\') (void)fputc('\\', to);
+        (void)fputc(*c, to);
+    }
+    (void)fputc('"', to);
+}
+
+static void print_value(FILE *to, const srv_setting *s, const void *base)
+{
+    const char *field = (const char *)base + s->offset;
+    int32_t number = 0;
+    bool yes = false;
+    switch (s->kind) {
+    case SRV_SETTING_INT:
+        memcpy(&number, field, sizeof number);
+        (void)fprintf(to, "%d", number);
+        break;
+    case SRV_SETTING_BOOL:
+        memcpy(&yes, field, sizeof yes);
+        (void)fputs(yes ? "true" : "false", to);
+        break;
+    case SRV_SETTING_TEXT:
+        print_text(to, field);
+        break;
+    }
+}
+
+static void print_setting(FILE *to, const srv_setting *s, const srv_config *config)
+{
+    char env[64];
+    srv_setting_env(s, env);
+    (void)fprintf(to, "  # %s\n  # ", s->help);
+    if (s->kind == SRV_SETTING_INT) (void)fprintf(to, "%d..%d, ", s->min, s->max);
+    if (s->kind == SRV_SETTING_BOOL) (void)fprintf(to, "true or false, ");
+    (void)fprintf(to, "default ");
+    if (s->kind == SRV_SETTING_INT) (void)fprintf(to, "%d", s->value);
+    if (s->kind == SRV_SETTING_BOOL) (void)fprintf(to, "%s", s->value != 0 ? "true" : "false");
+    if (s->kind == SRV_SETTING_TEXT) print_text(to, s->text);
+    (void)fprintf(to, "; %s\n  %s: ", env, s->key);
+    print_value(to, s, config);
+    (void)fputc('\n', to);
+}
+
+static void print_destinations(FILE *to, const srv_config *config)
+{
+    (void)fprintf(
+        to,
+        "\n# Where results are sent by C-STORE; MSAD_DESTINATIONS=\"NAME=AE@host:port,...\". At most %d.\n",
+        SRV_DESTINATIONS_MAX);
+    for (size_t i = 0; i < srv_n_destination_fields; i++)
+        (void)fprintf(to, "#   %s: %s\n", srv_destination_fields[i].key, srv_destination_fields[i].help);
+    (void)fprintf(to, "# An entry:\n#   - name: \"pacs\"\n#     ae_title: \"PACS\"\n#     host: "
+                      "\"pacs.example\"\n#     port: 104\n");
+    if (config->n_destinations == 0)
+        (void)fprintf(to, "destinations: []\n");
+    else
+        (void)fprintf(to, "destinations:\n");
+    for (int32_t n = 0; n < config->n_destinations; n++)
+        for (size_t i = 0; i < srv_n_destination_fields; i++) {
+            (void)fprintf(to, "  %s %s: ", i == 0 ? "-" : " ", srv_destination_fields[i].key);
+            print_value(to, &srv_destination_fields[i], &config->destinations[n]);
+            (void)fputc('\n', to);
+        }
+}
+
+void srv_config_print(const srv_config *config, FILE *to)
+{
+    (void)fprintf(to, "# Settings of msad. Order of force: built-in default, this file, environment.\n");
+    for (size_t section = 0; section < srv_n_sections; section++) {
+        (void)fprintf(to, "\n# %s\n%s:\n", srv_sections[section].help, srv_sections[section].name);
+        for (size_t i = 0; i < srv_n_settings; i++)
+            if (strcmp(srv_settings[i].section, srv_sections[section].name) == 0)
+                print_setting(to, &srv_settings[i], config);
+    }
+    print_destinations(to, config);
+}

@@ -1,0 +1,256 @@
+#include "server/core/config_table.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/log.h"
+#include "server/core/text.h"
+
+static const char *check_ae(const char *text)
+{
+    const size_t n = strlen(text);
+    if (n == 0) return "is empty; an AE title has 1 to 16 characters";
+    for (size_t i = 0; i < n; i++)
+        if (text[i] < 0x20 || text[i] > 0x7e || text[i] == '\\')
+            return "is not an AE title: printable ASCII without backslash (PS3.5 section 6.2)";
+    if (text[0] == ' ' || text[n - 1] == ' ') return "begins or ends with a space, which AE titles ignore";
+    return NULL;
+}
+
+static const char *check_address(const char *text)
+{
+    unsigned char bytes[16];
+    if (inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1) return NULL;
+    return "is not a numeric address; write 127.0.0.1 (this machine only), 0.0.0.0 (all IPv4) or :: (all)";
+}
+
+static const char *check_loopback(const char *text)
+{
+    unsigned char bytes[16];
+    if (inet_pton(AF_INET, text, bytes) == 1 && bytes[0] == 127) return NULL;
+    if (inet_pton(AF_INET6, text, bytes) == 1 && memcmp(bytes, &in6addr_loopback, sizeof bytes) == 0)
+        return NULL;
+    return "is not a loopback address; this version has no access tokens yet, so REST listens on 127.0.0.1 "
+           "or ::1 only";
+}
+
+static const char *check_host(const char *text)
+{
+    if (text[0] == '\0') return "is empty; write a host name or an address";
+    for (const char *c = text; *c != '\0'; c++)
+        if (!isalnum((unsigned char)*c) && strchr(".-_:", *c) == NULL)
+            return "is not a host name or address (letters, digits, dots and hyphens)";
+    return NULL;
+}
+
+static const char *check_name(const char *text)
+{
+    if (text[0] == '\0') return "is empty; give the destination a short name";
+    for (const char *c = text; *c != '\0'; c++)
+        if (!isalnum((unsigned char)*c) && strchr(".-_", *c) == NULL)
+            return "has a character other than letters, digits, dot, hyphen and underscore";
+    return NULL;
+}
+
+static const char *check_given(const char *text)
+{
+    return text[0] == '\0' ? "is empty" : NULL;
+}
+
+static const char *check_lo(const char *text)
+{
+    return strchr(text, '\\') != NULL ? "holds a backslash, which separates values in DICOM" : NULL;
+}
+
+static const char *check_level(const char *text)
+{
+    msa_log_level level;
+    return msa_log_level_parse(text, &level) == 0 ? NULL : "is not a log level: error, warn, info or debug";
+}
+
+const srv_section srv_sections[] = {
+    {"storage", "Where everything that must survive a restart is kept."},
+    {"dicom", "The DICOM node: who we are and whom we listen to."},
+    {"http", "REST and metrics."},
+    {"work", "Worker processes: they run the model."},
+    {"model", "The model."},
+    {"completeness", "When a series counts as complete."},
+    {"delivery", "Sending results: retries and when to give up."},
+    {"result", "The DICOM-SEG that is made."},
+    {"log", "Events go to standard error, one a line."},
+};
+const size_t srv_n_sections = sizeof srv_sections / sizeof srv_sections[0];
+
+#define FIELD(name)       offsetof(srv_config, name), sizeof(((srv_config *)NULL)->name)
+#define FIELD_OF_TO(name) offsetof(dicom_destination, name), sizeof(((dicom_destination *)NULL)->name)
+#define INT(section, key, field, value, min, max, help)                                                      \
+    {                                                                                                        \
+        section, key, SRV_SETTING_INT, FIELD(field), value, min, max, NULL, NULL, help                       \
+    }
+#define BOOL(section, key, field, value, help)                                                               \
+    {                                                                                                        \
+        section, key, SRV_SETTING_BOOL, FIELD(field), value, 0, 1, NULL, NULL, help                          \
+    }
+#define TEXT(section, key, field, text, check, help)                                                         \
+    {                                                                                                        \
+        section, key, SRV_SETTING_TEXT, FIELD(field), 0, 0, 0, text, check, help                             \
+    }
+
+/* Every setting, once. Order is that of the printed file. */
+/* clang-format off */
+const srv_setting srv_settings[] = {
+    TEXT("storage", "path", storage_path, "msad-data", check_given, "folder of the database, the stored objects and the job folders; relative to where msad starts"),
+
+    TEXT("dicom", "ae_title", dicom_ae_title, "MSAD", check_ae, "our AE title: called by the PACS, and calling when results are sent"),
+    TEXT("dicom", "bind", dicom_bind, "127.0.0.1", check_address, "numeric address to listen on; 0.0.0.0 for all of IPv4. DICOM without TLS is open to whoever reaches it"),
+    INT("dicom", "port", dicom_port, 11112, 0, 65535, "port to listen on; 0 picks a free one"),
+    BOOL("dicom", "accept_any_called_ae", dicom_accept_any_called_ae, false, "accept associations that call another AE title than ours"),
+    INT("dicom", "max_associations", dicom_max_associations, 32, 1, 1024, "associations at the same time; more are refused with \"local limit exceeded\""),
+    INT("dicom", "associate_timeout_s", dicom_associate_timeout_s, 10, 1, 300, "seconds until a connection must have asked for an association"),
+    INT("dicom", "idle_timeout_s", dicom_idle_timeout_s, 60, 1, 3600, "seconds of silence after which an association is aborted"),
+    INT("dicom", "association_max_s", dicom_association_max_s, 3600, 10, 86400, "seconds an association may last in all"),
+    INT("dicom", "object_max_mib", dicom_object_max_mib, 4096, 1, 65536, "largest object taken, in MiB"),
+
+    TEXT("http", "bind", http_bind, "127.0.0.1", check_loopback, "numeric loopback address: 127.0.0.1 or ::1"),
+    INT("http", "port", http_port, 8090, 0, 65535, "port to listen on; 0 picks a free one"),
+
+    INT("work", "workers", work_workers, 0, 0, 256, "worker processes; 0: half the cores, at least 1"),
+    INT("work", "threads", work_threads, 0, 0, 256, "engine threads of a worker; 0: cores divided by workers, at least 1"),
+    INT("work", "attempts", work_attempts, 3, 1, 20, "times a job is tried before it has failed"),
+    INT("work", "timeout_s", work_timeout_s, 1800, 10, 86400, "seconds a job may take"),
+    INT("work", "memory_mib", work_memory_mib, 16384, 512, 1048576, "address space of a worker, in MiB"),
+    INT("work", "jobs_per_worker", work_jobs_per_worker, 100, 1, 1000000, "jobs after which a worker process is replaced"),
+
+    TEXT("model", "path", model_path, "", NULL, "model file (safetensors); empty: the bundled model beside the program"),
+
+    INT("completeness", "settle_ms", completeness_settle_ms, 2000, 0, 600000, "quiet milliseconds after the association has ended, when no slice is missing"),
+    INT("completeness", "quiet_ms", completeness_quiet_ms, 30000, 100, 86400000, "quiet milliseconds after the last instance, whatever else is known"),
+    INT("completeness", "prompt_settle_ms", completeness_prompt_settle_ms, 1000, 0, 600000, "quiet milliseconds after the last annotation of a series"),
+
+    INT("delivery", "retry_min_s", delivery_retry_min_s, 5, 1, 3600, "seconds before the second try; doubled each time"),
+    INT("delivery", "retry_max_s", delivery_retry_max_s, 900, 1, 86400, "longest pause between tries, in seconds"),
+    INT("delivery", "give_up_h", delivery_give_up_h, 72, 1, 8760, "hours after which a delivery is given up"),
+    INT("delivery", "timeout_s", delivery_timeout_s, 60, 1, 3600, "seconds without an answer after which one try has failed"),
+
+    INT("result", "series_number", result_series_number, 900, 1, 2147483647, "Series Number (0020,0011) of results"),
+    TEXT("result", "series_description", result_series_description, "MSAD segmentation", check_lo, "Series Description (0008,103E) of results"),
+
+    TEXT("log", "level", log_level, "info", check_level, "error, warn, info or debug"),
+};
+const size_t srv_n_settings = sizeof srv_settings / sizeof srv_settings[0];
+
+const srv_setting srv_destination_fields[] = {
+    {"destinations", "name", SRV_SETTING_TEXT, FIELD_OF_TO(name), 0, 0, 0, NULL, check_name, "short name, unique: letters, digits, dot, hyphen, underscore"},
+    {"destinations", "ae_title", SRV_SETTING_TEXT, FIELD_OF_TO(ae_title), 0, 0, 0, NULL, check_ae, "its AE title"},
+    {"destinations", "host", SRV_SETTING_TEXT, FIELD_OF_TO(host), 0, 0, 0, NULL, check_host, "host name or address"},
+    {"destinations", "port", SRV_SETTING_INT, FIELD_OF_TO(port), 0, 1, 65535, NULL, NULL, "its DICOM port"},
+};
+const size_t srv_n_destination_fields = sizeof srv_destination_fields / sizeof srv_destination_fields[0];
+/* clang-format on */
+
+const srv_setting *srv_setting_find(const char *section, const char *key)
+{
+    for (size_t i = 0; i < srv_n_settings; i++)
+        if (strcmp(srv_settings[i].section, section) == 0 && strcmp(srv_settings[i].key, key) == 0)
+            return &srv_settings[i];
+    return NULL;
+}
+
+static void keep_nearer(const char *wanted, const char *candidate, size_t *best, char out[64])
+{
+    const size_t d = srv_text_distance(wanted, candidate);
+    if (d >= *best) return;
+    *best = d;
+    (void)snprintf(out, 64, "%s", candidate);
+}
+
+void srv_setting_nearest(const char *section, const char *key, char out[64])
+{
+    char wanted[128], candidate[64];
+    size_t best = SIZE_MAX;
+    (void)snprintf(wanted, sizeof wanted, key == NULL ? "%s" : "%s.%s", section, key);
+    if (key == NULL) {
+        for (size_t i = 0; i < srv_n_sections; i++)
+            keep_nearer(wanted, srv_sections[i].name, &best, out);
+        keep_nearer(wanted, "destinations", &best, out);
+        return;
+    }
+    for (size_t i = 0; i < srv_n_settings; i++) {
+        (void)snprintf(candidate, sizeof candidate, "%s.%s", srv_settings[i].section, srv_settings[i].key);
+        keep_nearer(wanted, candidate, &best, out);
+    }
+}
+
+void srv_setting_env(const srv_setting *setting, char out[64])
+{
+    (void)snprintf(out, 64, "MSAD_%s_%s", setting->section, setting->key);
+    for (char *c = out; *c != '\0'; c++)
+        *c = (char)toupper((unsigned char)*c);
+}
+
+static msa_status put_int(const srv_setting *s, void *field, const srv_value *v, msa_error *err)
+{
+    char *end = NULL;
+    const bool digits = v->size > 0 && v->size <= 18 &&
+                        strspn(v->text + (v->text[0] == '-'), "0123456789") == v->size - (v->text[0] == '-');
+    const long long n = digits ? strtoll(v->text, &end, 10) : 0;
+    if (v->quoted || !digits || end == v->text || *end != '\0')
+        return msa_fail(err, MSA_E_PARSE, "%s: %s%.40s%s is not a whole number in %d..%d", v->where,
+                        v->quoted ? "the text \"" : "", v->text, v->quoted ? "\"" : "", s->min, s->max);
+    if (n < s->min || n > s->max)
+        return msa_fail(err, MSA_E_PARSE, "%s: %lld is not in %d..%d", v->where, n, s->min, s->max);
+    const int32_t value = (int32_t)n;
+    memcpy(field, &value, sizeof value);
+    return MSA_OK;
+}
+
+static msa_status put_bool(void *field, const srv_value *v, msa_error *err)
+{
+    const bool yes = strcmp(v->text, "true") == 0, no = strcmp(v->text, "false") == 0;
+    if (v->quoted || (!yes && !no))
+        return msa_fail(err, MSA_E_PARSE, "%s: %s%.40s%s is neither true nor false", v->where,
+                        v->quoted ? "the text \"" : "", v->text, v->quoted ? "\"" : "");
+    memcpy(field, &yes, sizeof yes);
+    return MSA_OK;
+}
+
+static msa_status put_text(const srv_setting *s, char *field, const srv_value *v, msa_error *err)
+{
+    if (!v->quoted && (v->size == 0 || strcmp(v->text, "~") == 0 || strcmp(v->text, "null") == 0))
+        return msa_fail(err, MSA_E_PARSE, "%s: has no value; write \"\" for an empty text", v->where);
+    if (!srv_text_is_printable(v->text, v->size, NULL))
+        return msa_fail(err, MSA_E_PARSE, "%s: holds a control character or is not UTF-8", v->where);
+    if (v->size >= s->size)
+        return msa_fail(err, MSA_E_PARSE, "%s: is %zu bytes long, at most %zu fit", v->where, v->size,
+                        s->size - 1);
+    const char *wrong = s->check == NULL ? NULL : s->check(v->text);
+    if (wrong != NULL)
+        return v->size == 0 ? msa_fail(err, MSA_E_PARSE, "%s: %s", v->where, wrong)
+                            : msa_fail(err, MSA_E_PARSE, "%s: %.40s %s", v->where, v->text, wrong);
+    memset(field, 0, s->size);
+    memcpy(field, v->text, v->size);
+    return MSA_OK;
+}
+
+msa_status srv_setting_put(const srv_setting *s, void *base, const srv_value *v, msa_error *err)
+{
+    char *field = (char *)base + s->offset;
+    if (strlen(v->text) != v->size) return msa_fail(err, MSA_E_PARSE, "%s: holds a NUL character", v->where);
+    if (s->kind == SRV_SETTING_INT) return put_int(s, field, v, err);
+    if (s->kind == SRV_SETTING_BOOL) return put_bool(field, v, err);
+    return put_text(s, field, v, err);
+}
+
+msa_status srv_destination_add(srv_config *config, const dicom_destination *to, const char *where,
+                               msa_error *err)
+{
+    for (int32_t i = 0; i < config->n_destinations; i++)
+        if (strcmp(config->destinations[i].name, to->name) == 0)
+            return msa_fail(err, MSA_E_PARSE, "%s: the name %s is there twice", where, to->name);
+    if (config->n_destinations == SRV_DESTINATIONS_MAX)
+        return msa_fail(err, MSA_E_PARSE, "%s: more than %d destinations", where, SRV_DESTINATIONS_MAX);
+    config->destinations[config->n_destinations++] = *to;
+    return MSA_OK;
+}

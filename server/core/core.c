@@ -1,0 +1,358 @@
+#include "server/core/core.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/base/log.h"
+
+#define TICK_MS        250u
+#define DRAIN_MS       25000u /* SIGTERM: then what still runs is ended; systemd's own limit is longer */
+#define MODEL_WAIT_MS  120000u
+
+int64_t srv_now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void srv_core_submit(srv_core *core, srv_task *task)
+{
+    task->err = (msa_error)MSA_ERROR_INIT;
+    const msa_status st = srv_store_thread_submit(core->store, task, &task->err);
+    if (st == MSA_OK) return;
+    task->status = st;
+    task->done(task);
+}
+
+/* ---- completeness ---- */
+
+typedef struct tick_task {
+    srv_task task; /* first */
+    srv_core *core;
+    srv_job_policy policy;
+    int64_t now_ms, next_due_ms;
+    int32_t queued;
+} tick_task;
+
+static msa_status run_tick(srv_task *task, srv_store *store, msa_error *err)
+{
+    tick_task *t = (tick_task *)task;
+    return srv_jobs_tick(store, &t->policy, t->now_ms, &t->queued, &t->next_due_ms, err);
+}
+
+static void done_tick(srv_task *task)
+{
+    tick_task *t = (tick_task *)task;
+    srv_core *core = t->core;
+    core->ticking = false;
+    if (task->status != MSA_OK) msa_log(MSA_LOG_ERROR, "jobs", "what=\"%s\"", task->err.what);
+    if (t->queued > 0) srv_workers_kick(core->workers);
+    free(t);
+    srv_core_part_stopped(core);
+}
+
+void srv_core_poke_jobs(srv_core *core)
+{
+    if (core->ticking || core->stopping || !core->model_known) return;
+    tick_task *t = calloc(1, sizeof *t);
+    if (t == NULL) return;
+    const srv_config *config = core->config;
+    t->task.run = run_tick;
+    t->task.done = done_tick;
+    t->core = core;
+    t->now_ms = srv_now_ms();
+    t->policy = (srv_job_policy){
+        .settle_ms = config->completeness_settle_ms,
+        .quiet_ms = config->completeness_quiet_ms,
+        .prompt_settle_ms = config->completeness_prompt_settle_ms,
+        .max_attempts = config->work_attempts,
+        .settings = core->settings_key,
+        .model_name = core->model.model_name,
+        .model_version = core->model.model_version,
+        .model_hash = core->model.model_hash,
+        .untrained = core->model.untrained != 0,
+    };
+    core->ticking = true;
+    srv_core_submit(core, &t->task);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    srv_core *core = timer->data;
+    srv_intake_deadlines(core->intake);
+    srv_indexer_tick(core->indexer);
+    srv_workers_tick(core->workers);
+    srv_outbox_tick(core->outbox);
+    srv_core_poke_jobs(core);
+    /* Retries of jobs whose pause is over, once a second; an idle worker asks the queue, which is one indexed read. */
+    static unsigned ticks;
+    if (++ticks % (1000u / TICK_MS) == 0) srv_workers_kick(core->workers);
+}
+
+static void live(void *ctx, srv_http_live *out)
+{
+    srv_core *core = ctx;
+    *out = core->live;
+    srv_workers_live(core->workers, out);
+    if (core->stopping) {
+        out->ready = false;
+        (void)snprintf(out->not_ready_reason, sizeof out->not_ready_reason, "the service is stopping");
+    }
+}
+
+static void prompts_changed(void *ctx)
+{
+    srv_core_poke_jobs(ctx);
+}
+
+/* ---- stopping ---- */
+
+static void stop_now(uv_timer_t *timer)
+{
+    srv_core *core = timer->data;
+    msa_log(MSA_LOG_WARN, "core", "what=\"ending what still runs\"");
+    srv_intake_stop(core->intake, true);
+    srv_indexer_stop(core->indexer, true);
+    srv_workers_stop(core->workers, true);
+    srv_outbox_stop(core->outbox, true);
+}
+
+static void begin_stop(srv_core *core, uint64_t drain_ms)
+{
+    if (!core->stopping) {
+        core->stopping = true;
+        msa_log(MSA_LOG_INFO, "core", "stopping");
+        srv_intake_stop(core->intake, false);
+        srv_indexer_stop(core->indexer, false);
+        srv_workers_stop(core->workers, false);
+        srv_outbox_stop(core->outbox, false);
+    } else {
+        drain_ms = 0; /* told twice */
+    }
+    (void)uv_timer_start(&core->stop_deadline, stop_now, drain_ms, 1000);
+    srv_core_part_stopped(core);
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    (void)signum;
+    begin_stop(handle->data, DRAIN_MS);
+}
+
+void srv_core_fatal(srv_core *core, const char *why)
+{
+    if (core->exit_status == 0) msa_log(MSA_LOG_ERROR, "core", "fatal why=\"%s\"", why);
+    core->exit_status = 1;
+    begin_stop(core, 0);
+}
+
+void srv_core_part_stopped(srv_core *core)
+{
+    if (!core->stopping || core->ticking || !srv_intake_idle(core->intake) || !srv_indexer_idle(core->indexer) ||
+        !srv_workers_idle(core->workers) || !srv_outbox_idle(core->outbox))
+        return;
+    uv_stop(core->loop);
+}
+
+/* ---- starting ---- */
+
+static msa_status make_dir(const char *path, msa_error *err)
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST) return MSA_OK;
+    return msa_fail(err, MSA_E_IO, "cannot make the folder %s: %s; set storage.path to a place that msad may write", path,
+                    strerror(errno));
+}
+
+/* One msad for one storage folder: two would both believe they own the queue. */
+static msa_status lock_storage(const char *root, int *fd, msa_error *err)
+{
+    char path[SRV_PATH_MAX + 16];
+    (void)snprintf(path, sizeof path, "%s/lock", root);
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (*fd < 0) return msa_fail(err, MSA_E_IO, "cannot open %s: %s", path, strerror(errno));
+    /* A core that was killed leaves roles that end within moments; they hold no lock, so there is nothing to wait for. */
+    if (flock(*fd, LOCK_EX | LOCK_NB) != 0)
+        return msa_fail(err, MSA_E_BUSY, "another msad already uses %s; stop it, or set storage.path", root);
+    return MSA_OK;
+}
+
+static void remove_job_leftovers(const char *root)
+{
+    char jobs[SRV_PATH_MAX + 16];
+    uv_fs_t outer, inner, req;
+    uv_dirent_t job, file;
+    (void)snprintf(jobs, sizeof jobs, "%s/jobs", root);
+    if (uv_fs_scandir(NULL, &outer, jobs, 0, NULL) >= 0) {
+        while (uv_fs_scandir_next(&outer, &job) == 0) {
+            char dir[sizeof jobs + 256], path[sizeof dir + 256];
+            (void)snprintf(dir, sizeof dir, "%s/%s", jobs, job.name);
+            if (uv_fs_scandir(NULL, &inner, dir, 0, NULL) >= 0)
+                while (uv_fs_scandir_next(&inner, &file) == 0) {
+                    (void)snprintf(path, sizeof path, "%s/%s", dir, file.name);
+                    (void)uv_fs_unlink(NULL, &req, path, NULL);
+                    uv_fs_req_cleanup(&req);
+                }
+            uv_fs_req_cleanup(&inner);
+            (void)rmdir(dir);
+        }
+    }
+    uv_fs_req_cleanup(&outer);
+}
+
+static msa_status open_storage(srv_core *core, int *lock_fd, msa_error *err)
+{
+    const char *root = core->config->storage_path;
+    char path[SRV_PATH_MAX + 32];
+    MSA_TRY(make_dir(root, err));
+    MSA_TRY(lock_storage(root, lock_fd, err));
+    (void)snprintf(path, sizeof path, "%s/jobs", root);
+    MSA_TRY(make_dir(path, err));
+    remove_job_leftovers(root);
+    MSA_TRY(srv_blobs_open(&core->blobs, root, err));
+    int32_t removed = 0, requeued = 0;
+    MSA_TRY(srv_blobs_clean_incoming(core->blobs, &removed, err));
+    MSA_AUTO(srv_store) store = NULL;
+    (void)snprintf(path, sizeof path, "%s/catalogue.sqlite", root);
+    MSA_TRY(srv_store_open(&store, path, err));
+    MSA_TRY(srv_store_recover(store, srv_now_ms(), &requeued, err));
+    if (removed > 0 || requeued > 0)
+        msa_log(MSA_LOG_INFO, "core", "recovered unfinished_files=%d requeued_jobs=%d", removed, requeued);
+    return srv_store_thread_start(&core->store, core->loop, MSA_STEAL(store), err);
+}
+
+static void model_timeout(uv_timer_t *timer)
+{
+    uv_stop(timer->loop);
+}
+
+static void model_poll(uv_timer_t *timer)
+{
+    srv_core *core = timer->data;
+    srv_http_live state = {0};
+    srv_workers_live(core->workers, &state);
+    srv_workers_tick(core->workers);
+    if (core->model_known || strstr(state.not_ready_reason, "cannot") != NULL) uv_stop(core->loop);
+}
+
+/* The first worker says which model it loaded: name and hash are part of every job from the first one on. */
+static msa_status wait_for_model(srv_core *core, msa_error *err)
+{
+    uv_timer_t *timer = &core->tick;
+    timer->data = core;
+    (void)uv_timer_start(timer, model_poll, 10, 10);
+    (void)uv_timer_start(&core->stop_deadline, model_timeout, MODEL_WAIT_MS, 0);
+    (void)uv_run(core->loop, UV_RUN_DEFAULT);
+    (void)uv_timer_stop(timer);
+    (void)uv_timer_stop(&core->stop_deadline);
+    if (!core->model_known)
+        return msa_fail(err, MSA_E_INVALID, "no worker could load the model; the line above says why");
+    return MSA_OK;
+}
+
+static msa_status start_http(srv_core *core, msa_error *err)
+{
+    const srv_http_env env = {
+        .loop = core->loop,
+        .config = core->config,
+        .store = core->store,
+        .blobs = core->blobs,
+        .model_name = core->model.model_name,
+        .model_version = core->model.model_version,
+        .model_hash = core->model.model_hash,
+        .model_untrained = core->model.untrained != 0,
+        .live = live,
+        .prompts_changed = prompts_changed,
+        .ctx = core,
+    };
+    return srv_http_start(&core->http, &env, &core->http_port, err);
+}
+
+static msa_status start(srv_core *core, int *lock_fd, msa_error *err)
+{
+    (void)snprintf(core->settings_key, sizeof core->settings_key, "version=%s series_number=%d series_description=%s",
+                   MSAD_VERSION, core->config->result_series_number, core->config->result_series_description);
+    MSA_TRY(open_storage(core, lock_fd, err));
+    MSA_TRY(srv_workers_start(core, err));
+    MSA_TRY(wait_for_model(core, err));
+    MSA_TRY(start_http(core, err));
+    MSA_TRY(srv_indexer_start(core, err));
+    MSA_TRY(srv_outbox_start(core, err));
+    return srv_intake_start(core, err);
+}
+
+static void close_walked(uv_handle_t *handle, void *ctx)
+{
+    (void)ctx;
+    if (!uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+/* After uv_stop: everything that had work under way has ended. */
+static void finish(srv_core *core)
+{
+    if (core->http != NULL) srv_http_stop(core->http);
+    if (core->store != NULL) srv_store_thread_stop(core->store);
+    (void)uv_timer_stop(&core->tick);
+    (void)uv_timer_stop(&core->stop_deadline);
+    uv_close((uv_handle_t *)&core->tick, NULL);
+    uv_close((uv_handle_t *)&core->stop_deadline, NULL);
+    uv_close((uv_handle_t *)&core->on_term, NULL);
+    uv_close((uv_handle_t *)&core->on_int, NULL);
+    /* uv_stop() may be called once more by the last of the roles: run until nothing is left. */
+    for (int i = 0; i < 8 && uv_run(core->loop, UV_RUN_DEFAULT) != 0; i++) continue;
+    uv_walk(core->loop, close_walked, NULL); /* a start that failed half way */
+    for (int i = 0; i < 8 && uv_run(core->loop, UV_RUN_DEFAULT) != 0; i++) continue;
+    srv_intake_free(core->intake);
+    srv_indexer_free(core->indexer);
+    srv_workers_free(core->workers);
+    srv_outbox_free(core->outbox);
+    srv_blobs_free(core->blobs);
+}
+
+static void serve(srv_core *core)
+{
+    msa_log(MSA_LOG_INFO, "core",
+            "ready version=%s ae=%s dicom=%s:%d http=%s:%d workers=%d threads=%d model=%s untrained=%d destinations=%d",
+            MSAD_VERSION, core->config->dicom_ae_title, core->config->dicom_bind, core->dicom_port,
+            core->config->http_bind, core->http_port, core->config->work_workers, core->config->work_threads,
+            core->model.model_name, core->model.untrained, core->config->n_destinations);
+    (void)uv_timer_start(&core->tick, on_tick, TICK_MS, TICK_MS);
+    srv_indexer_kick(core->indexer);
+    srv_workers_kick(core->workers);
+    (void)uv_run(core->loop, UV_RUN_DEFAULT);
+}
+
+int srv_core_run(const srv_config *config)
+{
+    srv_core core = {.config = config, .loop = uv_default_loop()};
+    msa_error err = MSA_ERROR_INIT;
+    int lock_fd = -1;
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)uv_timer_init(core.loop, &core.tick);
+    (void)uv_timer_init(core.loop, &core.stop_deadline);
+    (void)uv_signal_init(core.loop, &core.on_term);
+    (void)uv_signal_init(core.loop, &core.on_int);
+    core.tick.data = core.stop_deadline.data = core.on_term.data = core.on_int.data = &core;
+    if (start(&core, &lock_fd, &err) == MSA_OK) {
+        (void)uv_signal_start(&core.on_term, on_signal, SIGTERM);
+        (void)uv_signal_start(&core.on_int, on_signal, SIGINT);
+        serve(&core);
+    } else {
+        msa_log(MSA_LOG_ERROR, "core", "cannot_start why=\"%s\"", err.what);
+        core.exit_status = 1;
+        core.stopping = true;
+        if (core.workers != NULL) srv_workers_stop(core.workers, true);
+        if (core.indexer != NULL) srv_indexer_stop(core.indexer, true);
+    }
+    finish(&core);
+    if (lock_fd >= 0) (void)close(lock_fd);
+    msa_log(MSA_LOG_INFO, "core", "stopped status=%d", core.exit_status);
+    return core.exit_status;
+}

@@ -1,0 +1,84 @@
+/* The service: one loop, and what its parts share. Private to server/core; everything here is touched on the loop only. */
+#ifndef SRV_CORE_CORE_H
+#define SRV_CORE_CORE_H
+
+#include <uv.h>
+
+#include "server/blob/blob.h"
+#include "server/core/config.h"
+#include "server/core/ipc.h"
+#include "server/http/http.h"
+#include "server/jobs/jobs.h"
+#include "server/store/store_thread.h"
+
+typedef struct srv_intake srv_intake;   /* listener and receive roles: intake.c */
+typedef struct srv_indexer srv_indexer; /* the work role that reads headers: indexer.c */
+typedef struct srv_workers srv_workers; /* the work roles that run jobs: workers.c */
+typedef struct srv_outbox srv_outbox;   /* deliveries and send roles: outbox.c */
+
+typedef struct srv_core {
+    uv_loop_t *loop;
+    const srv_config *config;
+    srv_store_thread *store;
+    srv_blobs *blobs;
+    srv_http *http;
+    srv_intake *intake;
+    srv_indexer *indexer;
+    srv_workers *workers;
+    srv_outbox *outbox;
+    srv_ipc_ready model; /* what the workers loaded */
+    bool model_known;
+    char settings_key[256]; /* the settings that shape a result: part of every job's input key */
+    bool stopping;          /* SIGTERM: nothing new is begun */
+    int exit_status;
+    int32_t dicom_port, http_port; /* the ones bound */
+    srv_http_live live;            /* counters; filled up by srv_core_live() */
+    uv_timer_t tick;
+    uv_timer_t stop_deadline;
+    uv_signal_t on_term, on_int;
+    bool ticking; /* a jobs tick is on its way */
+} srv_core;
+
+/* The service until it is told to stop. Returns the exit status: 0 after SIGTERM, 1 after a failure that was logged. */
+int srv_core_run(const srv_config *config);
+
+/* Milliseconds since 1970 UTC. */
+int64_t srv_now_ms(void);
+/* Submits a task; on MSA_E_BUSY calls its done with that status at once, so a caller has one place for failure. */
+void srv_core_submit(srv_core *core, srv_task *task);
+/* An unforgivable failure (a failed fsync or commit): stop accepting, end the roles, exit 1. Invariant 1. */
+void srv_core_fatal(srv_core *core, const char *why);
+/* Looks at completeness soon: something arrived. */
+void srv_core_poke_jobs(srv_core *core);
+/* A part has ended its work after srv_core.stopping was set; the last one lets the loop end. */
+void srv_core_part_stopped(srv_core *core);
+
+MSA_NODISCARD msa_status srv_intake_start(srv_core *core, msa_error *err);
+void srv_intake_stop(srv_intake *in, bool now); /* closes the listener; now: kills associations too */
+void srv_intake_deadlines(srv_intake *in);      /* once per tick */
+bool srv_intake_idle(const srv_intake *in);
+void srv_intake_free(srv_intake *in);
+
+MSA_NODISCARD msa_status srv_indexer_start(srv_core *core, msa_error *err);
+void srv_indexer_kick(srv_indexer *ix); /* there may be something to index */
+void srv_indexer_tick(srv_indexer *ix); /* deadlines */
+void srv_indexer_stop(srv_indexer *ix, bool now);
+bool srv_indexer_idle(const srv_indexer *ix);
+void srv_indexer_free(srv_indexer *ix);
+
+MSA_NODISCARD msa_status srv_workers_start(srv_core *core, msa_error *err);
+void srv_workers_kick(srv_workers *w);  /* there may be a job to claim */
+void srv_workers_tick(srv_workers *w);  /* deadlines, heartbeats, restarts */
+void srv_workers_stop(srv_workers *w, bool now);
+bool srv_workers_idle(const srv_workers *w);
+void srv_workers_live(const srv_workers *w, srv_http_live *live);
+void srv_workers_free(srv_workers *w);
+
+MSA_NODISCARD msa_status srv_outbox_start(srv_core *core, msa_error *err);
+void srv_outbox_kick(srv_outbox *o);
+void srv_outbox_tick(srv_outbox *o);
+void srv_outbox_stop(srv_outbox *o, bool now);
+bool srv_outbox_idle(const srv_outbox *o);
+void srv_outbox_free(srv_outbox *o);
+
+#endif

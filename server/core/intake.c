@@ -1,0 +1,359 @@
+/* The DICOM listener: one receive role per connection, and the catalogue rows behind each Success. */
+#include "server/core/core.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/log.h"
+#include "server/core/role.h"
+
+/* Beyond the limit a few more roles only say "local limit exceeded"; beyond those the connection is closed unanswered. */
+#define BUSY_ROLES_MAX 16
+#define GRACE_S        30 /* past the role's own deadline core ends it */
+
+typedef struct connection {
+    struct connection *next;
+    srv_intake *in;
+    srv_role *role; /* NULL once it is gone */
+    int refs;       /* the role, and every task under way */
+    bool busy;      /* only there to refuse */
+    bool closed;    /* CLOSED has come */
+    dicom_assoc_info info;
+    uint64_t kill_at_ms; /* loop time */
+    /* store thread only, from here: tasks run in order, so COMMIT finds what OPENED has set */
+    int64_t association_id;
+} connection;
+
+struct srv_intake {
+    srv_core *core;
+    uv_tcp_t listener;
+    connection *connections;
+    int open, busy;
+    bool listening, stopped;
+};
+
+typedef struct intake_task {
+    srv_task task; /* first */
+    connection *c;
+    dicom_assoc_info info;
+    srv_refusal refusal;
+    srv_instance instance;
+    srv_put outcome;
+    char ended[16];
+    int64_t now_ms;
+} intake_task;
+
+static void unref(connection *c)
+{
+    if (--c->refs > 0) return;
+    srv_intake *in = c->in;
+    for (connection **p = &in->connections; *p != NULL; p = &(*p)->next)
+        if (*p == c) {
+            *p = c->next;
+            break;
+        }
+    if (c->busy) in->busy--;
+    else in->open--;
+    free(c);
+    srv_core_part_stopped(in->core);
+}
+
+static intake_task *new_task(connection *c, msa_status (*run)(srv_task *, srv_store *, msa_error *),
+                             void (*done)(srv_task *))
+{
+    intake_task *t = calloc(1, sizeof *t);
+    if (t == NULL) return NULL;
+    t->task.run = run;
+    t->task.done = done;
+    t->c = c;
+    t->now_ms = srv_now_ms();
+    c->refs++;
+    return t;
+}
+
+static void finish_task(intake_task *t)
+{
+    unref(t->c);
+    free(t);
+}
+
+static void done_logged(srv_task *task)
+{
+    intake_task *t = (intake_task *)task;
+    if (task->status != MSA_OK) msa_log(MSA_LOG_ERROR, "store", "what=\"%s\"", task->err.what);
+    finish_task(t);
+}
+
+static msa_status run_opened(srv_task *task, srv_store *store, msa_error *err)
+{
+    intake_task *t = (intake_task *)task;
+    return srv_store_association_open(store, t->info.calling_ae, t->info.called_ae, t->info.peer, t->now_ms,
+                                      &t->c->association_id, err);
+}
+
+static msa_status run_refused(srv_task *task, srv_store *store, msa_error *err)
+{
+    intake_task *t = (intake_task *)task;
+    return srv_store_refusal_put(store, &t->refusal, err);
+}
+
+static msa_status run_closed(srv_task *task, srv_store *store, msa_error *err)
+{
+    intake_task *t = (intake_task *)task;
+    if (t->c->association_id == 0) return MSA_OK; /* it was refused before it opened */
+    return srv_store_association_close(store, t->c->association_id, t->ended, t->now_ms, err);
+}
+
+static void done_closed(srv_task *task)
+{
+    srv_core_poke_jobs(((intake_task *)task)->c->in->core); /* the end of an association is evidence */
+    done_logged(task);
+}
+
+static msa_status run_commit(srv_task *task, srv_store *store, msa_error *err)
+{
+    intake_task *t = (intake_task *)task;
+    int64_t id = 0;
+    t->instance.association_id = t->c->association_id;
+    return srv_store_instance_put(store, &t->instance, &t->outcome, &id, err);
+}
+
+/* The row is durable (or is not): only now does the role answer its sender. Invariant 1. */
+static void done_commit(srv_task *task)
+{
+    intake_task *t = (intake_task *)task;
+    srv_core *core = t->c->in->core;
+    srv_ipc_committed reply = {.status = task->status};
+    (void)snprintf(reply.what, sizeof reply.what, "%s", task->err.what);
+    if (task->status == MSA_OK) {
+        core->live.instances_stored_total++;
+        core->live.bytes_stored_total += t->instance.size_bytes;
+        if (t->outcome != SRV_PUT_SAME) srv_indexer_kick(core->indexer);
+    } else {
+        core->live.instances_failed_total++;
+        msa_log(MSA_LOG_ERROR, "receive", "not_stored what=\"%s\"", task->err.what);
+    }
+    if (t->c->role != NULL)
+        (void)srv_role_send(t->c->role, SRV_IPC_COMMITTED, &reply, sizeof reply, NULL);
+    finish_task(t);
+    if (srv_store_thread_bad(core->store)) srv_core_fatal(core, "the catalogue could not be written");
+}
+
+/* Text of a role is not trusted to end. */
+#define TERMINATE(field) ((field)[sizeof(field) - 1] = '\0')
+
+static void on_opened(connection *c, const dicom_assoc_info *info)
+{
+    c->info = *info;
+    TERMINATE(c->info.calling_ae);
+    TERMINATE(c->info.called_ae);
+    TERMINATE(c->info.peer);
+    c->in->core->live.associations_total++;
+    intake_task *t = new_task(c, run_opened, done_logged);
+    if (t == NULL) return;
+    t->info = c->info;
+    srv_core_submit(c->in->core, &t->task);
+}
+
+static void on_refused(connection *c, const srv_ipc_refused *r)
+{
+    intake_task *t = new_task(c, run_refused, done_logged);
+    if (t == NULL) return;
+    t->refusal.at_ms = t->now_ms;
+    t->refusal.count = 1;
+    memcpy(t->refusal.calling_ae, r->assoc.calling_ae, sizeof t->refusal.calling_ae);
+    memcpy(t->refusal.peer, r->assoc.peer, sizeof t->refusal.peer);
+    memcpy(t->refusal.what, r->what, sizeof t->refusal.what);
+    memcpy(t->refusal.reason, r->reason, sizeof t->refusal.reason);
+    TERMINATE(t->refusal.calling_ae);
+    TERMINATE(t->refusal.peer);
+    TERMINATE(t->refusal.what);
+    TERMINATE(t->refusal.reason);
+    msa_log(MSA_LOG_WARN, "receive", "refused what=\"%s\" reason=\"%s\"", t->refusal.what, t->refusal.reason);
+    srv_core_submit(c->in->core, &t->task);
+}
+
+static void on_commit(connection *c, const srv_ipc_commit *m)
+{
+    intake_task *t = new_task(c, run_commit, done_commit);
+    if (t == NULL) {
+        const srv_ipc_committed reply = {.status = MSA_E_NOMEM, .what = "out of memory"};
+        (void)srv_role_send(c->role, SRV_IPC_COMMITTED, &reply, sizeof reply, NULL);
+        return;
+    }
+    t->instance.received_ms = t->now_ms;
+    t->instance.size_bytes = m->size_bytes;
+    memcpy(t->instance.sha256, m->sha256, sizeof t->instance.sha256);
+    memcpy(t->instance.sop_instance_uid, m->info.sop_instance_uid, sizeof t->instance.sop_instance_uid);
+    memcpy(t->instance.sop_class_uid, m->info.sop_class_uid, sizeof t->instance.sop_class_uid);
+    memcpy(t->instance.transfer_syntax_uid, m->info.transfer_syntax_uid, sizeof t->instance.transfer_syntax_uid);
+    TERMINATE(t->instance.sha256);
+    TERMINATE(t->instance.sop_instance_uid);
+    TERMINATE(t->instance.sop_class_uid);
+    TERMINATE(t->instance.transfer_syntax_uid);
+    srv_core_submit(c->in->core, &t->task);
+}
+
+static void close_association(connection *c, const char *ended)
+{
+    if (c->closed) return;
+    c->closed = true;
+    intake_task *t = new_task(c, run_closed, done_closed);
+    if (t == NULL) return;
+    (void)snprintf(t->ended, sizeof t->ended, "%s", ended);
+    srv_core_submit(c->in->core, &t->task);
+}
+
+static void on_message(void *ctx, srv_ipc_type type, const void *body, size_t size)
+{
+    (void)size; /* role.c has checked it against the type */
+    connection *c = ctx;
+    switch ((int)type) {
+    case SRV_IPC_OPENED: on_opened(c, body); break;
+    case SRV_IPC_REFUSED: on_refused(c, body); break;
+    case SRV_IPC_COMMIT: on_commit(c, body); break;
+    case SRV_IPC_BAD_DISK:
+        srv_core_fatal(c->in->core, "a file could not be made durable (fsync failed): check the disk that holds "
+                                    "storage.path, then start msad again");
+        break;
+    case SRV_IPC_CLOSED: {
+        dicom_receive_result r = *(const dicom_receive_result *)body;
+        TERMINATE(r.ended);
+        msa_log(MSA_LOG_INFO, "receive", "calling=\"%s\" peer=%s stored=%d failed=%d echoed=%d ended=%s",
+                c->info.calling_ae, c->info.peer, r.stored, r.failed, r.echoed, r.ended);
+        close_association(c, r.ended);
+        break;
+    }
+    default: srv_role_kill(c->role); break;
+    }
+}
+
+static void on_exited(void *ctx, const srv_role_exit *how)
+{
+    connection *c = ctx;
+    c->role = NULL;
+    if (!c->closed) {
+        msa_log(MSA_LOG_WARN, "receive", "calling=\"%s\" peer=%s lost signal=%d status=%d", c->info.calling_ae,
+                c->info.peer, how->signal, how->status);
+        close_association(c, "lost");
+    }
+    unref(c);
+}
+
+static msa_status start_role(srv_intake *in, int fd, msa_error *err)
+{
+    const srv_config *config = in->core->config;
+    connection *c = calloc(1, sizeof *c);
+    if (c == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    c->in = in;
+    c->busy = in->open >= config->dicom_max_associations || in->core->stopping;
+    const srv_role_events events = {.ctx = c, .message = on_message, .exited = on_exited};
+    const msa_status st = srv_role_spawn(&c->role, in->core->loop, "receive", fd, &events, err);
+    if (st != MSA_OK) {
+        free(c);
+        return st;
+    }
+    c->refs = 1;
+    c->next = in->connections;
+    in->connections = c;
+    if (c->busy) in->busy++;
+    else in->open++;
+    c->kill_at_ms = uv_now(in->core->loop) + ((uint64_t)config->dicom_association_max_s + GRACE_S) * 1000u;
+    srv_ipc_receive_start start = {
+        .accept_any_called = config->dicom_accept_any_called_ae,
+        .busy = c->busy,
+        .associate_timeout_s = config->dicom_associate_timeout_s,
+        .idle_timeout_s = config->dicom_idle_timeout_s,
+        .association_max_s = config->dicom_association_max_s,
+        .object_max_bytes = (int64_t)config->dicom_object_max_mib << 20,
+    };
+    (void)snprintf(start.storage_path, sizeof start.storage_path, "%s", config->storage_path);
+    (void)snprintf(start.ae_title, sizeof start.ae_title, "%s", config->dicom_ae_title);
+    return srv_role_send(c->role, SRV_IPC_RECEIVE_START, &start, sizeof start, err);
+}
+
+static void on_accepted_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    srv_intake *in = listener->data;
+    if (status < 0) {
+        msa_log(MSA_LOG_WARN, "receive", "accept what=\"%s\"", uv_strerror(status));
+        return;
+    }
+    uv_tcp_t *peer = malloc(sizeof *peer);
+    if (peer == NULL || uv_tcp_init(in->core->loop, peer) != 0) {
+        free(peer);
+        return;
+    }
+    uv_os_fd_t fd = -1;
+    msa_error err = MSA_ERROR_INIT;
+    if (uv_accept(listener, (uv_stream_t *)peer) == 0 && uv_fileno((uv_handle_t *)peer, &fd) == 0) {
+        if (in->open >= in->core->config->dicom_max_associations && in->busy >= BUSY_ROLES_MAX)
+            (void)msa_fail(&err, MSA_E_BUSY, "too many connections");
+        else if (start_role(in, fd, &err) != MSA_OK)
+            msa_log(MSA_LOG_ERROR, "receive", "no_role what=\"%s\"", err.what);
+    }
+    uv_close((uv_handle_t *)peer, on_accepted_closed); /* the role holds its own copy */
+}
+
+static msa_status bind_listener(srv_intake *in, msa_error *err)
+{
+    const srv_config *config = in->core->config;
+    struct sockaddr_storage address;
+    int rc = uv_ip4_addr(config->dicom_bind, config->dicom_port, (struct sockaddr_in *)&address);
+    if (rc != 0) rc = uv_ip6_addr(config->dicom_bind, config->dicom_port, (struct sockaddr_in6 *)&address);
+    if (rc != 0)
+        return msa_fail(err, MSA_E_PARSE, "dicom.bind \"%s\" is not an IP address", config->dicom_bind);
+    rc = uv_tcp_bind(&in->listener, (const struct sockaddr *)&address, 0);
+    if (rc == 0) rc = uv_listen((uv_stream_t *)&in->listener, 128, on_connection);
+    if (rc != 0)
+        return msa_fail(err, MSA_E_IO, "cannot listen for DICOM on %s port %d: %s; choose another with dicom.port",
+                        config->dicom_bind, config->dicom_port, uv_strerror(rc));
+    int size = sizeof address;
+    (void)uv_tcp_getsockname(&in->listener, (struct sockaddr *)&address, &size);
+    in->core->dicom_port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                                               : ((struct sockaddr_in *)&address)->sin_port);
+    return MSA_OK;
+}
+
+msa_status srv_intake_start(srv_core *core, msa_error *err)
+{
+    srv_intake *in = calloc(1, sizeof *in);
+    if (in == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    in->core = core;
+    core->intake = in;
+    in->listener.data = in;
+    if (uv_tcp_init(core->loop, &in->listener) != 0) return msa_fail(err, MSA_E_IO, "cannot make a socket");
+    in->listening = true;
+    return bind_listener(in, err);
+}
+
+void srv_intake_stop(srv_intake *in, bool now)
+{
+    if (in->listening) uv_close((uv_handle_t *)&in->listener, NULL);
+    in->listening = false;
+    for (connection *c = in->connections; now && c != NULL; c = c->next)
+        if (c->role != NULL) srv_role_kill(c->role);
+}
+
+void srv_intake_deadlines(srv_intake *in)
+{
+    for (connection *c = in->connections; c != NULL; c = c->next)
+        if (c->role != NULL && uv_now(in->core->loop) > c->kill_at_ms) srv_role_kill(c->role);
+    in->core->live.associations_open = in->open;
+}
+
+bool srv_intake_idle(const srv_intake *in)
+{
+    return in == NULL || in->connections == NULL;
+}
+
+void srv_intake_free(srv_intake *in)
+{
+    free(in);
+}

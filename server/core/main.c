@@ -1,0 +1,111 @@
+/* msad: the service, or one of its roles. */
+#include <errno.h>
+#include <getopt.h>
+#include <linux/close_range.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "engine/base/log.h"
+#include "server/core/core.h"
+#include "server/roles/roles.h"
+
+static const char usage_text[] =
+    "usage: msad [--config FILE] [--check-config | --print-config]\n"
+    "\n"
+    "Receives CT and MR series by DICOM C-STORE, segments what stored annotations point at,\n"
+    "and sends DICOM-SEG to the configured destinations.\n"
+    "\n"
+    "  --config FILE    settings (YAML); without it the built-in defaults\n"
+    "  --check-config   read the settings, say what is wrong with them, and exit\n"
+    "  --print-config   print the settings in force as a YAML file, and exit\n"
+    "  --version        print the version, and exit\n"
+    "  --help           print this, and exit\n"
+    "\n"
+    "A setting dicom.port is overridden by the environment variable MSAD_DICOM_PORT.\n";
+
+typedef struct arguments {
+    const char *config_path, *role;
+    bool check, print;
+} arguments;
+
+/* Returns -1 to go on, else the exit status. */
+static int parse_arguments(int argc, char **argv, arguments *args)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'}, {"check-config", no_argument, NULL, 'k'},
+        {"print-config", no_argument, NULL, 'p'}, {"role", required_argument, NULL, 'r'},
+        {"version", no_argument, NULL, 'V'},      {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    for (int c; (c = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
+        switch (c) {
+        case 'c': args->config_path = optarg; break;
+        case 'k': args->check = true; break;
+        case 'p': args->print = true; break;
+        case 'r': args->role = optarg; break;
+        case 'V': return printf("msad %s\n", MSAD_VERSION) < 0;
+        case 'h': return fputs(usage_text, stdout) < 0;
+        default: (void)fputs(usage_text, stderr); return EX_USAGE;
+        }
+    }
+    if (optind < argc) {
+        (void)fprintf(stderr, "msad: unexpected argument \"%s\"\n%s", argv[optind], usage_text);
+        return EX_USAGE;
+    }
+    return -1;
+}
+
+static int run_role(const char *name)
+{
+    /* Whatever else the parent had open is none of a role's business. */
+    const unsigned keep = strcmp(name, "receive") == 0 ? SRV_SOCK_FD : SRV_IPC_FD;
+    (void)syscall(SYS_close_range, keep + 1, ~0U, 0);
+    if (strcmp(name, "receive") == 0) return srv_role_receive();
+    if (strcmp(name, "work") == 0) return srv_role_work();
+    if (strcmp(name, "send") == 0) return srv_role_send();
+    (void)fprintf(stderr, "msad: unknown role \"%s\"\n", name);
+    return EX_USAGE;
+}
+
+/* The settings left to us: few workers with many threads, or many with few, never more threads than cores. */
+static void resolve_auto(srv_config *config)
+{
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    const int32_t cores = online < 1 ? 1 : (int32_t)online;
+    if (config->work_workers == 0) config->work_workers = cores >= 2 ? cores / 2 : 1;
+    if (config->work_threads == 0)
+        config->work_threads = cores / config->work_workers >= 1 ? cores / config->work_workers : 1;
+}
+
+int main(int argc, char **argv)
+{
+    arguments args = {0};
+    const int status = parse_arguments(argc, argv, &args);
+    if (status >= 0) return status;
+    if (args.role != NULL) return run_role(args.role);
+
+    static srv_config config; /* 10 KiB and read-only from here on */
+    msa_error err = MSA_ERROR_INIT;
+    if (srv_config_load(&config, args.config_path, &err) != MSA_OK) {
+        (void)fprintf(stderr, "msad: %s\n", err.what);
+        return EX_CONFIG;
+    }
+    if (args.print) {
+        srv_config_print(&config, stdout);
+        return ferror(stdout) != 0;
+    }
+    if (args.check) {
+        (void)puts("the settings are good");
+        return 0;
+    }
+    msa_log_level level = MSA_LOG_INFO;
+    if (msa_log_level_parse(config.log_level, &level) == 0) msa_log_set_level(level);
+    resolve_auto(&config);
+    /* OpenBLAS would start a thread per core in every process when it is loaded; the engine has its own pool. */
+    (void)setenv("OPENBLAS_NUM_THREADS", "1", 1);
+    return srv_core_run(&config);
+}

@@ -1,0 +1,250 @@
+/* Deliveries: the outbox of each destination, one send role at a time, retry with backoff and jitter. */
+#include "server/core/core.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "engine/base/log.h"
+#include "server/core/role.h"
+
+#define POLL_MS 1000u
+
+typedef struct channel { /* one destination */
+    srv_outbox *outbox;
+    const dicom_destination *to;
+    srv_role *role;
+    srv_delivery delivery; /* being sent; id 0: none */
+    dicom_send_result result;
+    bool answered;  /* SENT has come */
+    bool asking, again;
+    uint64_t deadline_ms, poll_at_ms;
+} channel;
+
+struct srv_outbox {
+    srv_core *core;
+    channel *channel;
+    int n, tasks;
+};
+
+typedef struct send_task {
+    srv_task task; /* first */
+    channel *ch;
+    srv_delivery delivery;
+    dicom_send_result result;
+    char public_id[33];
+    int64_t now_ms, retry_at_ms;
+} send_task;
+
+static void ask(channel *ch);
+static void sent(channel *ch);
+
+static send_task *new_task(channel *ch, msa_status (*run)(srv_task *, srv_store *, msa_error *),
+                           void (*done)(srv_task *))
+{
+    send_task *t = calloc(1, sizeof *t);
+    if (t == NULL) return NULL;
+    t->task.run = run;
+    t->task.done = done;
+    t->ch = ch;
+    t->now_ms = srv_now_ms();
+    ch->outbox->tasks++;
+    return t;
+}
+
+static void on_message(void *ctx, srv_ipc_type type, const void *body, size_t size)
+{
+    (void)size;
+    channel *ch = ctx;
+    if (type != SRV_IPC_SENT || ch->answered) {
+        srv_role_kill(ch->role);
+        return;
+    }
+    ch->result = *(const dicom_send_result *)body;
+    ch->result.comment[sizeof ch->result.comment - 1] = '\0';
+    ch->answered = true;
+}
+
+static void on_exited(void *ctx, const srv_role_exit *how)
+{
+    channel *ch = ctx;
+    ch->role = NULL;
+    if (!ch->answered) {
+        ch->result = (dicom_send_result){.outcome = DICOM_RETRY, .dimse_status = -1};
+        if (uv_now(ch->outbox->core->loop) > ch->deadline_ms)
+            (void)snprintf(ch->result.comment, sizeof ch->result.comment, "no answer in time (delivery.timeout_s is %d s)",
+                           ch->to->timeout_s);
+        else
+            (void)snprintf(ch->result.comment, sizeof ch->result.comment, "the sending process ended early (signal %d)",
+                           how->signal);
+    }
+    sent(ch);
+}
+
+static msa_status start_role(channel *ch, msa_error *err)
+{
+    const srv_role_events events = {.ctx = ch, .message = on_message, .exited = on_exited};
+    srv_ipc_send_start start = {.to = *ch->to};
+    MSA_TRY(srv_blob_path(ch->outbox->core->blobs, ch->delivery.result.sha256, start.path, sizeof start.path, err));
+    MSA_TRY(srv_role_spawn(&ch->role, ch->outbox->core->loop, "send", -1, &events, err));
+    /* A role that cannot take its order exits, and its exit is the answer. */
+    (void)srv_role_send(ch->role, SRV_IPC_SEND_START, &start, sizeof start, NULL);
+    return MSA_OK;
+}
+
+/* Exponential with full jitter: between half and all of min * 2^(attempt - 1), at most max. */
+static int64_t retry_pause_ms(const srv_config *config, int32_t attempt)
+{
+    int64_t pause = (int64_t)config->delivery_retry_min_s * 1000;
+    const int64_t most = (int64_t)config->delivery_retry_max_s * 1000;
+    for (int32_t i = 1; i < attempt && pause < most; i++) pause *= 2;
+    if (pause > most) pause = most;
+    uint32_t r = 0;
+    (void)getrandom(&r, sizeof r, GRND_NONBLOCK);
+    return pause / 2 + (int64_t)(r % (uint32_t)(pause / 2 + 1));
+}
+
+static msa_status run_sent(srv_task *task, srv_store *store, msa_error *err)
+{
+    send_task *t = (send_task *)task;
+    const srv_config *config = t->ch->outbox->core->config;
+    MSA_TRY(srv_store_delivery_done(store, t->delivery.id, t->delivery.token, t->result.outcome,
+                                    t->result.dimse_status, t->result.comment, t->retry_at_ms,
+                                    (int64_t)config->delivery_give_up_h * 3600 * 1000, t->now_ms, err));
+    srv_job job;
+    if (srv_store_job_get_id(store, t->delivery.job_id, &job, NULL) == MSA_OK)
+        memcpy(t->public_id, job.public_id, sizeof t->public_id);
+    return MSA_OK;
+}
+
+static void done_sent(srv_task *task)
+{
+    send_task *t = (send_task *)task;
+    channel *ch = t->ch;
+    srv_core *core = ch->outbox->core;
+    if (task->status != MSA_OK) msa_log(MSA_LOG_WARN, "deliver", "not_recorded what=\"%s\"", task->err.what);
+    else srv_http_job_changed(core->http, t->public_id);
+    ch->outbox->tasks--;
+    ch->delivery = (srv_delivery){0};
+    free(t);
+    ask(ch);
+    srv_core_part_stopped(core);
+}
+
+static void sent(channel *ch)
+{
+    srv_core *core = ch->outbox->core;
+    const dicom_send_result *r = &ch->result;
+    if (r->outcome == DICOM_DELIVERED) core->live.deliveries_total++;
+    else core->live.delivery_failures_total++;
+    msa_log(r->outcome == DICOM_DELIVERED ? MSA_LOG_INFO : MSA_LOG_WARN, "deliver",
+            "destination=%s attempt=%d outcome=%s status=0x%04x comment=\"%s\"", ch->to->name, ch->delivery.attempt,
+            r->outcome == DICOM_DELIVERED ? "delivered" : r->outcome == DICOM_RETRY ? "retry" : "refused",
+            (unsigned)r->dimse_status & 0xffffu, r->comment);
+    send_task *t = new_task(ch, run_sent, done_sent);
+    if (t == NULL) { /* found again as "sending" at the next start */
+        ch->delivery = (srv_delivery){0};
+        return;
+    }
+    t->delivery = ch->delivery;
+    t->result = *r;
+    t->retry_at_ms = t->now_ms + retry_pause_ms(core->config, ch->delivery.attempt);
+    srv_core_submit(core, &t->task);
+}
+
+static msa_status run_claim(srv_task *task, srv_store *store, msa_error *err)
+{
+    send_task *t = (send_task *)task;
+    return srv_store_delivery_claim(store, t->ch->to->name, t->now_ms, &t->delivery, err);
+}
+
+static void done_claim(srv_task *task)
+{
+    send_task *t = (send_task *)task;
+    channel *ch = t->ch;
+    srv_core *core = ch->outbox->core;
+    msa_error err = MSA_ERROR_INIT;
+    ch->asking = false;
+    ch->outbox->tasks--;
+    if (task->status == MSA_OK) {
+        ch->delivery = t->delivery;
+        ch->answered = false;
+        ch->deadline_ms = uv_now(core->loop) + ((uint64_t)ch->to->timeout_s * 3u + 10u) * 1000u;
+        if (start_role(ch, &err) != MSA_OK) {
+            ch->result = (dicom_send_result){.outcome = DICOM_RETRY, .dimse_status = -1};
+            (void)snprintf(ch->result.comment, sizeof ch->result.comment, "%s", err.what);
+            sent(ch);
+        }
+    } else if (task->status != MSA_E_NOT_FOUND) {
+        msa_log(MSA_LOG_ERROR, "deliver", "what=\"%s\"", task->err.what);
+    } else if (ch->again) {
+        ask(ch);
+    }
+    free(t);
+    srv_core_part_stopped(core);
+}
+
+static void ask(channel *ch)
+{
+    ch->again = true;
+    if (ch->asking || ch->delivery.id != 0 || ch->outbox->core->stopping) return;
+    send_task *t = new_task(ch, run_claim, done_claim);
+    if (t == NULL) return;
+    ch->again = false;
+    ch->asking = true;
+    ch->poll_at_ms = uv_now(ch->outbox->core->loop) + POLL_MS;
+    srv_core_submit(ch->outbox->core, &t->task);
+}
+
+msa_status srv_outbox_start(srv_core *core, msa_error *err)
+{
+    srv_outbox *o = calloc(1, sizeof *o);
+    if (o == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    o->core = core;
+    core->outbox = o;
+    o->n = core->config->n_destinations;
+    o->channel = calloc((size_t)o->n + 1, sizeof *o->channel);
+    if (o->channel == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    for (int i = 0; i < o->n; i++) {
+        o->channel[i].outbox = o;
+        o->channel[i].to = &core->config->destinations[i];
+    }
+    srv_outbox_kick(o);
+    return MSA_OK;
+}
+
+void srv_outbox_kick(srv_outbox *o)
+{
+    for (int i = 0; i < o->n; i++) ask(&o->channel[i]);
+}
+
+void srv_outbox_tick(srv_outbox *o)
+{
+    const uint64_t now = uv_now(o->core->loop);
+    for (int i = 0; i < o->n; i++) {
+        channel *ch = &o->channel[i];
+        if (ch->role != NULL && now > ch->deadline_ms) srv_role_kill(ch->role);
+        if (now >= ch->poll_at_ms) ask(ch); /* retries whose time has come */
+    }
+}
+
+void srv_outbox_stop(srv_outbox *o, bool now)
+{
+    for (int i = 0; now && i < o->n; i++)
+        if (o->channel[i].role != NULL) srv_role_kill(o->channel[i].role);
+}
+
+bool srv_outbox_idle(const srv_outbox *o)
+{
+    if (o == NULL) return true;
+    for (int i = 0; i < o->n; i++)
+        if (o->channel[i].role != NULL || o->channel[i].delivery.id != 0) return false;
+    return o->tasks == 0;
+}
+
+void srv_outbox_free(srv_outbox *o)
+{
+    if (o == NULL) return;
+    free(o->channel);
+    free(o);
+}

@@ -1,0 +1,260 @@
+/* The work role: reads headers, or runs jobs. The only place of the service where foreign bytes are parsed. */
+#include "server/roles/roles.h"
+
+#include <signal.h>
+#include <stdalign.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dicom/annotation.h"
+#include "dicom/header.h"
+#include "dicom/series.h"
+#include "engine/base/log.h"
+#include "engine/base/pool.h"
+#include "engine/model.h"
+#include "server/blob/blob.h"
+#include "server/core/ipc.h"
+#include "server/segment/segment.h"
+
+#define FILE_SIZE_MAX ((rlim_t)8 << 30) /* of anything this role writes */
+#define PROGRESS_MS   200
+
+typedef struct work_role {
+    srv_ipc_work_start start;
+    srv_blobs *blobs;
+    msa_model *model; /* NULL when index_only */
+    srv_ipc_job job;
+    srv_ipc_instance *instances;
+    dicom_prompt *prompts;
+    size_t n_instances, n_prompts, cap_instances, cap_prompts;
+    int64_t told_ms; /* last progress message */
+} work_role;
+
+static int64_t monotonic_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void set_limit(int resource, rlim_t value)
+{
+    const struct rlimit limit = {.rlim_cur = value, .rlim_max = value};
+    (void)setrlimit(resource, &limit);
+}
+
+static void confine(const srv_ipc_work_start *start)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() == 1) _exit(1); /* core was gone before the line above */
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    set_limit(RLIMIT_CORE, 0);
+    set_limit(RLIMIT_NOFILE, 256);
+    set_limit(RLIMIT_FSIZE, FILE_SIZE_MAX);
+    if (start->memory_mib > 0) set_limit(RLIMIT_AS, (rlim_t)start->memory_mib << 20);
+}
+
+/* ---- headers ---- */
+
+static msa_status read_header(const work_role *w, const srv_ipc_index *m, srv_ipc_indexed *out, msa_error *err)
+{
+    char path[SRV_PATH_MAX + 128];
+    MSA_TRY(srv_blob_path(w->blobs, m->sha256, path, sizeof path, err));
+    MSA_TRY(dicom_header_read(&out->header, path, err));
+    if (out->header.kind != DICOM_KIND_ANNOTATION) return MSA_OK;
+
+    MSA_AUTO_FREE dicom_prompt *prompts = NULL;
+    size_t n = 0;
+    const char *note = NULL;
+    MSA_TRY(dicom_annotation_read(&prompts, &n, &note, path, err));
+    if (n == 0 && note != NULL)
+        msa_log(MSA_LOG_WARN, "index", "instance=%lld no_prompt note=\"%s\"", (long long)m->instance_id, note);
+    for (size_t i = 0; i < n; i++)
+        MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_INDEX_PROMPT, &prompts[i], sizeof prompts[i], err));
+    return MSA_OK;
+}
+
+static msa_status answer_index(const work_role *w, const srv_ipc_index *m, msa_error *err)
+{
+    msa_error why = MSA_ERROR_INIT;
+    srv_ipc_indexed reply = {.instance_id = m->instance_id};
+    reply.status = read_header(w, m, &reply, &why);
+    (void)snprintf(reply.what, sizeof reply.what, "%s", why.what);
+    return srv_ipc_send(SRV_IPC_FD, SRV_IPC_INDEXED, &reply, sizeof reply, err);
+}
+
+/* ---- jobs ---- */
+
+static void tell_progress(void *ctx, int32_t done, int32_t total)
+{
+    work_role *w = ctx;
+    const int64_t now = monotonic_ms();
+    if (now - w->told_ms < PROGRESS_MS && done < total) return;
+    w->told_ms = now;
+    const srv_ipc_progress message = {.job_id = w->job.job_id, .done = done, .total = total};
+    (void)srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_PROGRESS, &message, sizeof message, NULL);
+}
+
+static msa_status load_series(const work_role *w, dicom_series **out, msa_error *err)
+{
+    MSA_AUTO_FREE char *text = calloc(w->n_instances, SRV_PATH_MAX + 128);
+    MSA_AUTO_FREE const char **paths = calloc(w->n_instances, sizeof *paths);
+    if (text == NULL || paths == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < w->n_instances; i++) {
+        char *path = text + i * (SRV_PATH_MAX + 128);
+        MSA_TRY(srv_blob_path(w->blobs, w->instances[i].sha256, path, SRV_PATH_MAX + 128, err));
+        /* A blob is named by its content: what has changed on the disk is found here, not in a patient. */
+        char sha256[MSA_SHA256_HEX];
+        MSA_TRY(msa_sha256_file(path, sha256, err));
+        if (strcmp(sha256, w->instances[i].sha256) != 0)
+            return msa_fail(err, MSA_E_PARSE, "a stored instance has changed on the disk; send the series again");
+        paths[i] = path;
+    }
+    return dicom_series_load(out, paths, w->n_instances, err);
+}
+
+static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *err)
+{
+    for (size_t i = 0; i < outcome->n_stats; i++) {
+        const srv_segment_stat *s = &outcome->stats[i];
+        srv_ipc_segment m = {.voxels = s->voxels,
+                             .volume_ml = s->volume_ml,
+                             .mean_iou = s->mean_iou,
+                             .first_slice = s->first_slice,
+                             .last_slice = s->last_slice};
+        memcpy(m.label, s->label, sizeof m.label);
+        memcpy(m.note, s->note, sizeof m.note);
+        MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_SEGMENT, &m, sizeof m, err));
+    }
+    for (size_t i = 0; i < outcome->n_files; i++) {
+        srv_ipc_result m = {0};
+        if (i == 0) (void)snprintf(m.name, sizeof m.name, "seg.dcm");
+        else (void)snprintf(m.name, sizeof m.name, "seg-%zu.dcm", i + 1);
+        memcpy(m.sop_instance_uid, outcome->files[i].sop_instance_uid, sizeof m.sop_instance_uid);
+        memcpy(m.series_uid, outcome->files[i].series_uid, sizeof m.series_uid);
+        MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_RESULT, &m, sizeof m, err));
+    }
+    return MSA_OK;
+}
+
+static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
+{
+    if (w->model == NULL) return msa_fail(err, MSA_E_INTERNAL, "this worker has no model");
+    if (w->n_instances == 0) return msa_fail(err, MSA_E_INVALID, "the job has no image");
+    MSA_AUTO(dicom_series) series = NULL;
+    MSA_TRY(load_series(w, &series, err));
+    done->slices = dicom_series_info(series)->slices;
+
+    MSA_AUTO_FREE srv_segment_outcome *outcome = calloc(1, sizeof *outcome);
+    if (outcome == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    const srv_segment_request request = {
+        .series = series,
+        .prompts = w->prompts,
+        .n_prompts = w->n_prompts,
+        .model = w->model,
+        .key = w->job.input_key,
+        .out_dir = w->job.job_dir,
+        .series_number = w->start.series_number,
+        .series_description = w->start.series_description,
+        .progress = tell_progress,
+        .progress_ctx = w,
+    };
+    MSA_TRY(srv_segment_run(&request, outcome, err));
+    memcpy(done->warnings, outcome->warnings, sizeof done->warnings);
+    return tell_outcome(outcome, err);
+}
+
+static msa_status answer_job(work_role *w, msa_error *err)
+{
+    msa_error why = MSA_ERROR_INIT;
+    srv_ipc_job_done done = {.job_id = w->job.job_id};
+    const int64_t began = monotonic_ms();
+    done.status = run_job(w, &done, &why);
+    done.engine_seconds = (double)(monotonic_ms() - began) / 1000.0;
+    (void)snprintf(done.what, sizeof done.what, "%s", why.what);
+    return srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_DONE, &done, sizeof done, err);
+}
+
+static msa_status append(void **array, size_t *n, size_t *cap, const void *item, size_t size, msa_error *err)
+{
+    if (*n == *cap) {
+        const size_t wanted = *cap == 0 ? 64 : *cap * 2;
+        void *bigger = realloc(*array, wanted * size);
+        if (bigger == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+        *array = bigger;
+        *cap = wanted;
+    }
+    memcpy((char *)*array + *n * size, item, size);
+    (*n)++;
+    return MSA_OK;
+}
+
+/* ---- the role ---- */
+
+static msa_status begin(work_role *w, msa_error *err)
+{
+    MSA_TRY(srv_ipc_expect(SRV_IPC_FD, SRV_IPC_WORK_START, &w->start, sizeof w->start, err));
+    confine(&w->start);
+    msa_log_level level = MSA_LOG_INFO;
+    if (msa_log_level_parse(w->start.log_level, &level) == 0) msa_log_set_level(level);
+    MSA_TRY(dicom_init(err));
+    MSA_TRY(srv_blobs_open(&w->blobs, w->start.storage_path, err));
+    srv_ipc_ready ready = {0};
+    if (!w->start.index_only) {
+        char path[SRV_PATH_MAX];
+        msa_threads_set(w->start.threads);
+        MSA_TRY(srv_model_path(w->start.model_path, path, sizeof path, err));
+        MSA_TRY(msa_model_load(&w->model, path, err));
+        const msa_config *config = msa_model_config(w->model);
+        (void)snprintf(ready.model_name, sizeof ready.model_name, "%s", config->name);
+        (void)snprintf(ready.model_version, sizeof ready.model_version, "%s", config->version);
+        (void)snprintf(ready.model_hash, sizeof ready.model_hash, "%s", msa_model_hash(w->model));
+        ready.untrained = config->untrained;
+    }
+    return srv_ipc_send(SRV_IPC_FD, SRV_IPC_WORK_READY, &ready, sizeof ready, err);
+}
+
+static msa_status handle(work_role *w, srv_ipc_type type, const void *body, size_t size, msa_error *err)
+{
+    if (type == SRV_IPC_INDEX && size == sizeof(srv_ipc_index)) return answer_index(w, body, err);
+    if (type == SRV_IPC_JOB && size == sizeof w->job) {
+        memcpy(&w->job, body, sizeof w->job);
+        w->n_instances = w->n_prompts = 0;
+        return MSA_OK;
+    }
+    if (type == SRV_IPC_JOB_INSTANCE && size == sizeof *w->instances)
+        return append((void **)&w->instances, &w->n_instances, &w->cap_instances, body, size, err);
+    if (type == SRV_IPC_JOB_PROMPT && size == sizeof *w->prompts)
+        return append((void **)&w->prompts, &w->n_prompts, &w->cap_prompts, body, size, err);
+    if (type == SRV_IPC_JOB_GO && size == 0) return answer_job(w, err);
+    return msa_fail(err, MSA_E_INTERNAL, "core sent a message of type %d and %zu bytes", (int)type, size);
+}
+
+int srv_role_work(void)
+{
+    static work_role w;
+    static alignas(max_align_t) unsigned char body[SRV_IPC_BODY_MAX];
+    msa_error err = MSA_ERROR_INIT;
+    if (begin(&w, &err) != MSA_OK) {
+        msa_log(MSA_LOG_ERROR, "work", "cannot_start what=\"%s\"", err.what);
+        return 1;
+    }
+    for (;;) {
+        srv_ipc_type type = 0;
+        size_t size = 0;
+        if (srv_ipc_recv(SRV_IPC_FD, &type, body, sizeof body, &size, &err) != MSA_OK) break; /* core wants no more */
+        if (handle(&w, type, body, size, &err) != MSA_OK) {
+            msa_log(MSA_LOG_ERROR, "work", "what=\"%s\"", err.what);
+            return 1;
+        }
+    }
+    msa_model_free(w.model);
+    srv_blobs_free(w.blobs);
+    free(w.instances);
+    free(w.prompts);
+    return 0;
+}
