@@ -1,0 +1,30 @@
+/* Image embeddings of a volume's slices: made when first asked for, kept within a bound. */
+#ifndef MSA_ENGINE_VOLUME_EMBEDDINGS_H
+#define MSA_ENGINE_VOLUME_EMBEDDINGS_H
+
+#include "engine/segmenter.h"
+#include "engine/volume/geometry.h"
+#include "engine/volume/window.h"
+
+/* 128 slices of a 1024 model, 2,048 of a 256 one: a slice is encoded again only in a series longer than that.
+ */
+#define MSA_EMBEDDINGS_BYTES ((size_t)512 << 20)
+
+typedef struct msa_embeddings msa_embeddings;
+
+/* All borrowed; window and transform are copied. Errors: MSA_E_NOMEM. One thread. */
+MSA_NODISCARD msa_status msa_embeddings_new(msa_embeddings **out, const msa_model *model,
+                                            const msa_volume *volume, const msa_window *window,
+                                            const msa_transform *transform, msa_predictor *predictor,
+                                            size_t max_bytes, msa_error *err);
+void msa_embeddings_free(msa_embeddings *e);
+MSA_DEFINE_AUTO(msa_embeddings, msa_embeddings_free);
+
+/**
+ * (P, g, g) of a slice, valid until the next call. The one used longest ago makes room.
+ * Errors: as msa_predictor_encode(); MSA_E_INVALID (a voxel that is not finite), MSA_E_NOMEM.
+ */
+MSA_NODISCARD msa_status msa_embeddings_get(msa_embeddings *e, int32_t slice, const float **embedding,
+                                            msa_error *err);
+
+#endif

@@ -1,0 +1,384 @@
+#include "engine/segmenter.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/volume/embeddings.h"
+#include "engine/volume/finish.h"
+#include "engine/volume/plan.h"
+#include "engine/volume/propagate.h"
+#include "engine/volume/select.h"
+
+/* A row of the plan being carried along the normal, one way. */
+typedef struct carried {
+    msa_track track;
+    int32_t row, to; /* to: last slice; == the row's own when it is not carried */
+    bool alive;
+} carried;
+
+typedef struct job {
+    const msa_model *model;
+    const msa_volume *volume;
+    const msa_object *objects;
+    msa_object_result *results;
+    int32_t n_objects;
+    const atomic_bool *cancel;
+    msa_progress_fn *progress;
+    void *progress_ctx;
+    msa_transform transform;
+    msa_plan *plan;
+    msa_predictor *predictor;
+    msa_embeddings *embeddings;
+    msa_finish *finish;
+    carried *up, *down;     /* (rows of the plan) */
+    float *logits, *iou;    /* (mask_tokens, 4g, 4g), (mask_tokens) */
+    uint8_t *mask;          /* (H, W): of one row, before it joins its object */
+    float *points, *labels; /* of one row, in input coordinates */
+    int32_t points_room;
+    int32_t *marks;  /* (D + 1): scratch of the progress count */
+    double *iou_sum; /* (objects) */
+    int32_t done;
+} job;
+
+static void job_clear(job *j)
+{
+    msa_plan_free(j->plan);
+    msa_embeddings_free(j->embeddings);
+    msa_finish_free(j->finish);
+    msa_predictor_free(j->predictor);
+    free(j->up);
+    free(j->down);
+    free(j->logits);
+    free(j->iou);
+    free(j->mask);
+    free(j->points);
+    free(j->labels);
+    free(j->marks);
+    free(j->iou_sum);
+}
+
+static msa_status check_volume(const msa_volume *v, const msa_object_result *results, int32_t n,
+                               msa_error *err)
+{
+    if (v->D < 1 || v->H < 1 || v->W < 1 || !v->voxels || !v->position_mm)
+        return msa_fail(err, MSA_E_INVALID, "the volume is empty");
+    for (int32_t o = 0; o < n; o++)
+        if (!results[o].mask) return msa_fail(err, MSA_E_INVALID, "object %d has no memory for its mask", o);
+    return MSA_OK;
+}
+
+static msa_status window_of(const msa_volume *v, msa_window *w, msa_error *err)
+{
+    const size_t n = (size_t)v->D * (size_t)v->H * (size_t)v->W;
+    if (!(v->window_width > 0)) return msa_window_percentile(w, v->voxels, n, 0.5, 99.5, err);
+    if (!isfinite(v->window_center) || !isfinite(v->window_width))
+        return msa_fail(err, MSA_E_INVALID, "the window is not finite");
+    *w = msa_window_centered(v->window_center, v->window_width);
+    return MSA_OK;
+}
+
+static msa_status job_memory(job *j, msa_error *err)
+{
+    const msa_config *c = msa_model_config(j->model);
+    const size_t low = 4 * (size_t)(c->image_size / c->patch);
+    const size_t rows = (size_t)j->plan->n_rows + 1;
+    j->up = calloc(rows, sizeof *j->up);
+    j->down = calloc(rows, sizeof *j->down);
+    j->logits = calloc((size_t)c->mask_tokens * low * low, sizeof *j->logits);
+    j->iou = calloc((size_t)c->mask_tokens, sizeof *j->iou);
+    j->mask = calloc((size_t)j->volume->H * (size_t)j->volume->W, 1);
+    j->marks = calloc((size_t)j->volume->D + 1, sizeof *j->marks);
+    j->iou_sum = calloc((size_t)j->n_objects + 1, sizeof *j->iou_sum);
+    for (int32_t o = 0; o < j->n_objects; o++)
+        if (j->objects[o].n_prompts > j->points_room) j->points_room = j->objects[o].n_prompts;
+    j->points = calloc((size_t)j->points_room + 1, 2 * sizeof *j->points);
+    j->labels = calloc((size_t)j->points_room + 1, sizeof *j->labels);
+    if (!j->up || !j->down || !j->logits || !j->iou || !j->mask || !j->marks || !j->iou_sum || !j->points ||
+        !j->labels)
+        return msa_fail(err, MSA_E_NOMEM, "out of memory for the masks");
+    return MSA_OK;
+}
+
+static msa_status job_open(job *j, msa_error *err)
+{
+    const msa_config *c = msa_model_config(j->model);
+    const int32_t low = 4 * (c->image_size / c->patch);
+    msa_window window;
+    MSA_TRY(check_volume(j->volume, j->results, j->n_objects, err));
+    MSA_TRY(window_of(j->volume, &window, err));
+    MSA_TRY(msa_plan_new(&j->plan, j->volume, j->objects, j->n_objects, err));
+    MSA_TRY(job_memory(j, err));
+    j->transform = msa_transform_make(c->geometry, j->volume->H, j->volume->W, c->image_size);
+    MSA_TRY(msa_finish_new(&j->finish, &j->transform, low, err));
+    MSA_TRY(msa_predictor_new(&j->predictor, j->model, err));
+    return msa_embeddings_new(&j->embeddings, j->model, j->volume, &window, &j->transform, j->predictor,
+                              MSA_EMBEDDINGS_BYTES, err);
+}
+
+/* What one pass of the decoder is asked. */
+typedef struct question {
+    int32_t object, slice;
+    const msa_box *box; /* NULL: points only */
+    int32_t first_point, n_points;
+    msa_region clip;
+} question;
+
+static void question_prompt(job *j, const question *q, float box[4], msa_prompt_set *set)
+{
+    const bool swap =
+        msa_model_config(j->model)->point_order_yx; /* upstream eras A to C clicked (row, column) */
+    const float *points = j->plan->points + 2 * (size_t)q->first_point;
+    for (int32_t i = 0; i < q->n_points; i++) {
+        float *to = j->points + 2 * (size_t)i;
+        msa_transform_to_input(&j->transform, points[2 * i], points[2 * i + 1], &to[swap], &to[!swap]);
+        j->labels[i] = j->plan->positive[q->first_point + i] ? 1.0F : 0.0F;
+    }
+    *set = (msa_prompt_set){.n_points = q->n_points};
+    if (q->n_points > 0) set->points = j->points;
+    if (q->n_points > 0) set->labels = j->labels;
+    if (!q->box) return;
+    msa_transform_to_input(&j->transform, q->box->x0, q->box->y0, &box[0], &box[1]);
+    msa_transform_to_input(&j->transform, q->box->x1, q->box->y1, &box[2], &box[3]);
+    set->box = box;
+}
+
+/* A click names the part it lies in; where a box is given, the box already says what is meant. */
+static msa_status keep_clicked(job *j, const question *q, msa_error *err)
+{
+    const float *points = j->plan->points + 2 * (size_t)q->first_point;
+    int32_t n = 0;
+    if (q->box) return MSA_OK;
+    for (int32_t i = 0; i < q->n_points; i++) {
+        if (!j->plan->positive[q->first_point + i]) continue;
+        j->points[2 * n] =
+            fminf(points[2 * i], (float)j->volume->W - 0.5F); /* the far edge is in the last pixel */
+        j->points[2 * n++ + 1] = fminf(points[2 * i + 1], (float)j->volume->H - 0.5F);
+    }
+    return msa_mask_keep_touched(j->mask, j->volume->W, q->clip, j->points, n, err);
+}
+
+/* Decodes into j->mask, inside the clip region only. */
+static msa_status answer(job *j, const question *q, msa_mask_stats *stats, float *iou, msa_error *err)
+{
+    const msa_config *c = msa_model_config(j->model);
+    const size_t low = 4 * (size_t)(c->image_size / c->patch);
+    const float *embedding = NULL;
+    float box[4];
+    msa_prompt_set set;
+    question_prompt(j, q, box, &set);
+    MSA_TRY(msa_embeddings_get(j->embeddings, q->slice, &embedding, err));
+    MSA_TRY(msa_predictor_decode(j->predictor, embedding, &set, j->logits, j->iou, err));
+    const int32_t token = msa_select_mask(c, q->n_points, q->box != NULL, j->iou);
+    *iou = j->iou[token];
+    if (!isfinite(*iou))
+        return msa_fail(err, MSA_E_INTERNAL, "the predicted IoU on slice %d is not finite", q->slice);
+    MSA_TRY(msa_finish_mask(j->finish, j->logits + (size_t)token * low * low, q->clip, j->mask, err));
+    MSA_TRY(keep_clicked(j, q, err));
+    *stats = msa_mask_measure(j->mask, j->volume->W, q->clip);
+    j->iou_sum[q->object] += (double)*iou;
+    return MSA_OK;
+}
+
+static void join(job *j, const question *q)
+{
+    const size_t cols = (size_t)j->volume->W;
+    uint8_t *to = j->results[q->object].mask + (size_t)q->slice * (size_t)j->volume->H * cols;
+    for (int32_t y = q->clip.y0; y < q->clip.y1; y++)
+        for (int32_t x = q->clip.x0; x < q->clip.x1; x++)
+            to[(size_t)y * cols + (size_t)x] |= j->mask[(size_t)y * cols + (size_t)x];
+}
+
+/* Several tracks of one object end for several reasons: the one that is not the ordinary end is worth
+ * telling. */
+static void note_stop(job *j, int32_t object, const char *reason)
+{
+    const char **kept = &j->results[object].stop_reason;
+    if (!**kept || strcmp(reason, "the object ended") != 0) *kept = reason;
+}
+
+static void start_carrying(job *j, int32_t index, const msa_mask_stats *stats, float iou)
+{
+    const msa_plan_row *row = &j->plan->rows[index];
+    carried *up = &j->up[index];
+    carried *down = &j->down[index];
+    *up = *down = (carried){.row = index, .to = row->slice};
+    if (stats->area == 0) {
+        if (row->given) note_stop(j, row->object, "the model found nothing in a prompt");
+        return;
+    }
+    up->track = down->track = msa_track_start(row->has_box ? &row->box : NULL, stats, iou);
+    const msa_box box = {(float)stats->box.x0, (float)stats->box.y0, (float)stats->box.x1,
+                         (float)stats->box.y1};
+    const float mm = msa_track_extent_mm(row->has_box ? row->box : box, j->volume->spacing_mm);
+    up->to = msa_plan_within(j->volume, row->slice, row->up_to, mm);
+    down->to = msa_plan_within(j->volume, row->slice, row->down_to, mm);
+    up->alive = up->to > row->slice;
+    down->alive = down->to < row->slice;
+}
+
+static msa_status decode_row(job *j, int32_t index, msa_error *err)
+{
+    const msa_plan_row *row = &j->plan->rows[index];
+    const msa_box whole = {0, 0, (float)j->volume->W, (float)j->volume->H};
+    const msa_box clip = row->has_box ? msa_box_grow(row->box, MSA_CLIP_FRACTION, MSA_CLIP_PIXELS) : whole;
+    const question q = {.object = row->object,
+                        .slice = row->slice,
+                        .box = row->has_box ? &row->box : NULL,
+                        .first_point = row->first_point,
+                        .n_points = row->n_points,
+                        .clip = msa_box_region(clip, j->volume->H, j->volume->W)};
+    msa_mask_stats stats;
+    float iou = 0;
+    MSA_TRY(answer(j, &q, &stats, &iou, err));
+    j->results[row->object].n_prompted++;
+    join(j, &q);
+    start_carrying(j, index, &stats, iou);
+    return MSA_OK;
+}
+
+static msa_status carry(job *j, carried *c, int32_t slice, msa_error *err)
+{
+    const msa_volume *v = j->volume;
+    const int32_t object = j->plan->rows[c->row].object;
+    const msa_box box = msa_track_next(&c->track, v->H, v->W);
+    const int32_t points_before = j->plan->n_points;
+    question q = {
+        .object = object, .slice = slice, .box = &box, .clip = msa_track_clip(&c->track, box, v->H, v->W)};
+    msa_mask_stats stats;
+    float iou = 0;
+    if (msa_box_empty(box)) {
+        c->alive = false;
+        note_stop(j, object, "the object left the reach of its prompt");
+        return MSA_OK;
+    }
+    MSA_TRY(msa_plan_gather(j->plan, &j->objects[object], slice, q.clip, &q.first_point, &q.n_points, err));
+    MSA_TRY(answer(j, &q, &stats, &iou, err));
+    j->plan->n_points = points_before;
+    j->results[object].n_propagated++;
+    const char *reason = msa_track_step(&c->track, &stats, iou);
+    if (!reason) join(j, &q);
+    if (!reason && slice == c->to && slice > 0 && slice < v->D - 1 && !j->results[object].stop_reason[0])
+        note_stop(j, object, "the limit of distance was reached");
+    if (reason) note_stop(j, object, reason);
+    c->alive = !reason && slice != c->to;
+    return MSA_OK;
+}
+
+/* Slices still to visit from `slice` on, in the upward and then the downward sweep; a guess until tracks have
+ * ended. */
+static int32_t slices_left(job *j, int32_t slice, bool upward)
+{
+    int32_t left = 0;
+    for (int32_t pass = upward ? 0 : 1; pass < 2; pass++) {
+        int32_t open = 0;
+        memset(j->marks, 0, ((size_t)j->volume->D + 1) * sizeof *j->marks);
+        for (int32_t i = 0; i < j->plan->n_rows; i++) {
+            const msa_plan_row *row = &j->plan->rows[i];
+            const bool decoded = !upward || row->slice < slice;
+            const carried *c = pass ? &j->down[i] : &j->up[i];
+            const int32_t to = !decoded ? (pass ? row->down_to : row->up_to) : c->alive ? c->to : row->slice;
+            j->marks[pass ? to : row->slice]++;
+            j->marks[(pass ? row->slice - 1 : to) + 1]--; /* downward the row's own slice is done already */
+        }
+        for (int32_t s = 0; s < j->volume->D; s++) {
+            open += j->marks[s];
+            const bool ahead = pass ? upward || s <= slice : s >= slice;
+            left += open > 0 && ahead;
+        }
+    }
+    return left;
+}
+
+static msa_status before_slice(job *j, msa_error *err)
+{
+    if (j->cancel && atomic_load(j->cancel)) return msa_fail(err, MSA_E_CANCELED, "the job was cancelled");
+    return MSA_OK;
+}
+
+static void after_slice(job *j, int32_t next, bool upward)
+{
+    j->done++;
+    if (j->progress) j->progress(j->progress_ctx, j->done, j->done + slices_left(j, next, upward));
+}
+
+/* Everything prompted, and what is carried towards higher slices. Slices without either cost nothing. */
+static msa_status sweep_up(job *j, msa_error *err)
+{
+    int32_t next_row = 0;
+    for (int32_t s = 0; s < j->volume->D; s++) {
+        bool visited = false;
+        MSA_TRY(before_slice(j, err));
+        for (int32_t i = 0; i < next_row; i++) {
+            if (!j->up[i].alive) continue;
+            MSA_TRY(carry(j, &j->up[i], s, err));
+            visited = true;
+        }
+        for (; next_row < j->plan->n_rows && j->plan->rows[next_row].slice == s; next_row++) {
+            MSA_TRY(decode_row(j, next_row, err));
+            visited = true;
+        }
+        if (visited) after_slice(j, s + 1, true);
+    }
+    return MSA_OK;
+}
+
+static msa_status sweep_down(job *j, msa_error *err)
+{
+    for (int32_t s = j->volume->D - 1; s >= 0; s--) {
+        bool visited = false;
+        MSA_TRY(before_slice(j, err));
+        for (int32_t i = 0; i < j->plan->n_rows; i++) {
+            if (!j->down[i].alive || j->plan->rows[i].slice <= s) continue;
+            MSA_TRY(carry(j, &j->down[i], s, err));
+            visited = true;
+        }
+        if (visited) after_slice(j, s - 1, false);
+    }
+    return MSA_OK;
+}
+
+static void summarise(job *j)
+{
+    const size_t pixels = (size_t)j->volume->H * (size_t)j->volume->W;
+    for (int32_t o = 0; o < j->n_objects; o++) {
+        msa_object_result *r = &j->results[o];
+        const int32_t decoded = r->n_prompted + r->n_propagated;
+        r->mean_iou = decoded > 0 ? (float)(j->iou_sum[o] / decoded) : 0;
+        for (int32_t s = 0; s < j->volume->D; s++) {
+            const uint8_t *slice = r->mask + (size_t)s * pixels;
+            int64_t n = 0;
+            for (size_t i = 0; i < pixels; i++)
+                n += slice[i];
+            if (n == 0) continue;
+            if (r->first_slice < 0) r->first_slice = s;
+            r->last_slice = s;
+            r->voxels += n;
+        }
+    }
+}
+
+msa_status msa_segment(const msa_model *model, const msa_volume *volume, const msa_object *objects,
+                       int32_t n_objects, msa_object_result *results, const atomic_bool *cancel,
+                       msa_progress_fn *progress, void *progress_ctx, msa_error *err)
+{
+    __attribute__((cleanup(job_clear))) job j = {.model = model,
+                                                 .volume = volume,
+                                                 .objects = objects,
+                                                 .results = results,
+                                                 .n_objects = n_objects,
+                                                 .cancel = cancel,
+                                                 .progress = progress,
+                                                 .progress_ctx = progress_ctx};
+    MSA_TRY(job_open(&j, err));
+    for (int32_t o = 0; o < n_objects; o++) {
+        results[o] = (msa_object_result){
+            .mask = results[o].mask, .first_slice = -1, .last_slice = -1, .stop_reason = ""};
+        memset(results[o].mask, 0, (size_t)volume->D * (size_t)volume->H * (size_t)volume->W);
+    }
+    if (progress) progress(progress_ctx, 0, slices_left(&j, 0, true));
+    MSA_TRY(sweep_up(&j, err));
+    MSA_TRY(sweep_down(&j, err));
+    summarise(&j);
+    return MSA_OK;
+}
