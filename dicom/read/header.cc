@@ -1,0 +1,266 @@
+#include "dicom/header.h"
+#include "dicom/guard.h"
+#include "dicom/read/file.h"
+#include "dicom/read/values.h"
+
+#include "dcmtk/dcmdata/dcdeftag.h"
+#include "dcmtk/dcmdata/dcistrmf.h"
+#include "dcmtk/dcmdata/dcuid.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace dicom
+{
+namespace
+{
+
+/* The classes we take. Annotations that have no reader yet are taken and stored: a refused presentation
+ * context makes some PACS fail the whole study, and dicom_annotation_read() says what is missing. */
+const char *const image_classes[] = {UID_CTImageStorage, UID_MRImageStorage};
+const char *const annotation_classes[] = {
+    UID_EnhancedSRStorage,        UID_ComprehensiveSRStorage,
+    UID_Comprehensive3DSRStorage, UID_GrayscaleSoftcopyPresentationStateStorage,
+    UID_RTStructureSetStorage,    UID_SegmentationStorage,
+};
+
+template <size_t N> bool in_list(const char *const (&list)[N], const char *uid)
+{
+    for (const char *one : list)
+        if (std::strcmp(one, uid) == 0) return true;
+    return false;
+}
+
+bool decodable(E_TransferSyntax xfer)
+{
+    switch (xfer) {
+    case EXS_LittleEndianImplicit:
+    case EXS_LittleEndianExplicit:
+    case EXS_BigEndianExplicit:
+    case EXS_DeflatedLittleEndianExplicit:
+    case EXS_RLELossless:
+    case EXS_JPEGProcess1:
+    case EXS_JPEGProcess2_4:
+    case EXS_JPEGProcess14:
+    case EXS_JPEGProcess14SV1:
+    case EXS_JPEGLSLossless:
+    case EXS_JPEGLSLossy:
+        return true;
+    default:
+        return false;
+    }
+}
+
+msa_status read_uid(DcmItem &d, const DcmTagKey &tag, const char *name, char to[DICOM_UID_MAX],
+                    msa_error *err)
+{
+    const std::string uid = text(d, tag);
+    if (uid.empty()) return msa_fail(err, MSA_E_PARSE, "the object has no %s", name);
+    if (!is_uid(uid)) return msa_fail(err, MSA_E_PARSE, "its %s is not a valid UID", name);
+    copy(to, DICOM_UID_MAX, uid);
+    return MSA_OK;
+}
+
+msa_status read_identity(DcmItem &d, dicom_header &h, msa_error *err)
+{
+    MSA_TRY(read_uid(d, DCM_SOPClassUID, "SOP Class UID", h.sop_class_uid, err));
+    if (dicom_is_image_class(h.sop_class_uid))
+        h.kind = DICOM_KIND_IMAGE;
+    else if (dicom_is_annotation_class(h.sop_class_uid))
+        h.kind = DICOM_KIND_ANNOTATION;
+    else
+        return msa_fail(err, MSA_E_UNSUPPORTED, "%s objects are not taken",
+                        dcmFindNameOfUID(h.sop_class_uid, h.sop_class_uid));
+    MSA_TRY(read_uid(d, DCM_SOPInstanceUID, "SOP Instance UID", h.sop_instance_uid, err));
+    MSA_TRY(read_uid(d, DCM_StudyInstanceUID, "Study Instance UID", h.study_uid, err));
+    MSA_TRY(read_uid(d, DCM_SeriesInstanceUID, "Series Instance UID", h.series_uid, err));
+    const std::string frame_of_reference = text(d, DCM_FrameOfReferenceUID);
+    if (!frame_of_reference.empty() && !is_uid(frame_of_reference))
+        return msa_fail(err, MSA_E_PARSE, "its Frame of Reference UID is not a valid UID");
+    copy(h.frame_of_reference_uid, sizeof h.frame_of_reference_uid, frame_of_reference);
+
+    std::string modality = code_string(d, DCM_Modality);
+    if (modality.empty() && h.kind == DICOM_KIND_IMAGE)
+        modality = std::strcmp(h.sop_class_uid, UID_CTImageStorage) == 0 ? "CT" : "MR";
+    copy(h.modality, sizeof h.modality, modality);
+    copy(h.body_part, sizeof h.body_part, code_string(d, DCM_BodyPartExamined));
+    if (find_int(d, DCM_InstanceNumber, h.instance_number) == FIND_BAD) h.instance_number = 0;
+    if (find_int(d, DCM_NumberOfSeriesRelatedInstances, h.expected_instances) != FIND_OK ||
+        h.expected_instances < 0)
+        h.expected_instances = 0;
+    return MSA_OK;
+}
+
+double dot(const double a[3], const double b[3])
+{
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+}
+
+/* Image Position and Orientation (Patient), Pixel Spacing. Absent is allowed here, malformed is not. */
+msa_status read_plane(DcmItem &d, dicom_header &h, msa_error *err)
+{
+    double directions[6] = {0};
+    const Find origin = find_numbers(d, DCM_ImagePositionPatient, 3, h.origin_mm);
+    const Find orientation = find_numbers(d, DCM_ImageOrientationPatient, 6, directions);
+    const Find spacing = find_numbers(d, DCM_PixelSpacing, 2, h.spacing_mm);
+    if (origin == FIND_BAD || orientation == FIND_BAD || spacing == FIND_BAD)
+        return msa_fail(err, MSA_E_PARSE,
+                        "%s is not what the standard asks for (finite numbers, the right count)",
+                        origin == FIND_BAD        ? "Image Position (Patient)"
+                        : orientation == FIND_BAD ? "Image Orientation (Patient)"
+                                                  : "Pixel Spacing");
+    if (spacing == FIND_OK)
+        for (const double mm : h.spacing_mm)
+            if (mm < 1e-4 || mm > 1e4)
+                return msa_fail(err, MSA_E_PARSE, "Pixel Spacing is not a plausible length");
+    if (origin == FIND_OK)
+        for (const double mm : h.origin_mm)
+            if (std::fabs(mm) > 1e6)
+                return msa_fail(err, MSA_E_PARSE, "Image Position (Patient) is not plausible");
+    if (orientation == FIND_OK) {
+        double *const row = directions, *const col = directions + 3;
+        const double row_length = std::sqrt(dot(row, row)), col_length = std::sqrt(dot(col, col));
+        if (std::fabs(row_length - 1) > 0.01 || std::fabs(col_length - 1) > 0.01 ||
+            std::fabs(dot(row, col)) > 0.01)
+            return msa_fail(err, MSA_E_PARSE,
+                            "Image Orientation (Patient) does not hold two perpendicular unit vectors");
+        for (int i = 0; i < 3; i++) {
+            h.row_dir[i] = row[i] / row_length;
+            h.col_dir[i] = col[i] / col_length;
+        }
+    }
+    h.has_plane = origin == FIND_OK && orientation == FIND_OK && spacing == FIND_OK;
+    if (!h.has_plane) return MSA_OK;
+    const double normal[3] = {h.row_dir[1] * h.col_dir[2] - h.row_dir[2] * h.col_dir[1],
+                              h.row_dir[2] * h.col_dir[0] - h.row_dir[0] * h.col_dir[2],
+                              h.row_dir[0] * h.col_dir[1] - h.row_dir[1] * h.col_dir[0]};
+    h.position_mm = dot(h.origin_mm, normal);
+    return MSA_OK;
+}
+
+msa_status read_form(DcmItem &d, PixelForm &form, msa_error *err)
+{
+    uint16_t samples = 1, sign = 0;
+    if (find_u16(d, DCM_SamplesPerPixel, samples) == FIND_BAD || samples != 1)
+        return msa_fail(err, MSA_E_UNSUPPORTED, "it has %u samples per pixel; only grey images are taken",
+                        samples);
+    const std::string photometric = code_string(d, DCM_PhotometricInterpretation);
+    if (photometric != "MONOCHROME1" && photometric != "MONOCHROME2")
+        return msa_fail(err, MSA_E_UNSUPPORTED,
+                        "its photometric interpretation is not MONOCHROME1 or MONOCHROME2");
+    form.inverted = photometric == "MONOCHROME1";
+    if (find_u16(d, DCM_BitsAllocated, form.allocated) != FIND_OK ||
+        find_u16(d, DCM_BitsStored, form.stored) != FIND_OK ||
+        find_u16(d, DCM_PixelRepresentation, sign) != FIND_OK)
+        return msa_fail(err, MSA_E_PARSE, "Bits Allocated, Bits Stored or Pixel Representation is missing");
+    if (form.allocated != 8 && form.allocated != 16)
+        return msa_fail(err, MSA_E_UNSUPPORTED, "it has %u bits allocated; 8 and 16 are taken",
+                        form.allocated);
+    if (find_u16(d, DCM_HighBit, form.high_bit) != FIND_OK) form.high_bit = uint16_t(form.stored - 1);
+    if (form.stored == 0 || form.stored > form.allocated || form.high_bit >= form.allocated ||
+        form.high_bit + 1 < form.stored || sign > 1)
+        return msa_fail(err, MSA_E_PARSE,
+                        "bits stored %u, high bit %u and pixel representation %u contradict "
+                        "%u bits allocated",
+                        form.stored, form.high_bit, sign, form.allocated);
+    form.is_signed = sign == 1;
+    return MSA_OK;
+}
+
+msa_status check_pixels(const Prescan &scan, const dicom_header &h, const PixelForm &form, msa_error *err)
+{
+    if (!scan.has_pixel_data) return msa_fail(err, MSA_E_PARSE, "the image has no pixel data");
+    const uint64_t frame = uint64_t(h.rows) * uint64_t(h.cols) * (form.allocated / 8);
+    if (scan.encapsulated) {
+        if (scan.fragments == 0) return msa_fail(err, MSA_E_PARSE, "the pixel data is empty");
+        /* No codec of ours grows noise by half; more is damage, and decoders have been hurt by it. */
+        if (scan.pixel_length > 2 * frame + 65536)
+            return msa_fail(err, MSA_E_PARSE,
+                            "the compressed pixel data is longer than the image it should hold");
+        return MSA_OK;
+    }
+    if (scan.pixel_length < frame)
+        return msa_fail(err, MSA_E_PARSE,
+                        "the pixel data holds %llu bytes where %d rows of %d columns need %llu",
+                        (unsigned long long)scan.pixel_length, h.rows, h.cols, (unsigned long long)frame);
+    return MSA_OK;
+}
+
+msa_status read_image(File &f, DcmItem &d, msa_error *err)
+{
+    dicom_header &h = f.header;
+    uint16_t rows = 0, cols = 0;
+    h.frames = 1;
+    if (find_int(d, DCM_NumberOfFrames, h.frames) == FIND_BAD || h.frames < 1)
+        return msa_fail(err, MSA_E_PARSE, "Number of Frames is not a positive number");
+    if (h.frames > 1)
+        return msa_fail(err, MSA_E_UNSUPPORTED,
+                        "it holds %d frames; only single-frame images are taken in this version", h.frames);
+    if (find_u16(d, DCM_Rows, rows) != FIND_OK || find_u16(d, DCM_Columns, cols) != FIND_OK)
+        return msa_fail(err, MSA_E_PARSE, "Rows or Columns is missing");
+    if (rows < 1 || rows > 16384 || cols < 1 || cols > 16384)
+        return msa_fail(err, MSA_E_PARSE, "%u rows and %u columns are not within 1..16384", rows, cols);
+    h.rows = rows;
+    h.cols = cols;
+    MSA_TRY(read_form(d, f.form, err));
+    MSA_TRY(read_plane(d, h, err));
+    if (!decodable(f.scan.xfer))
+        return msa_fail(err, MSA_E_UNSUPPORTED, "pixel data in the transfer syntax %s cannot be decoded",
+                        DcmXfer(f.scan.xfer).getXferName());
+    return check_pixels(f.scan, h, f.form, err);
+}
+
+} // namespace
+
+msa_status parse_dataset(std::unique_ptr<DcmFileFormat> &out, const Prescan &scan, const char *path,
+                         bool with_pixels, msa_error *err)
+{
+    /* From the dataset's first byte and in the syntax that the pre-scan walked, so that both see the same
+     * elements. */
+    DcmInputFileStream stream(path, offile_off_t(scan.dataset_offset));
+    if (stream.status().bad()) return msa_fail(err, MSA_E_IO, "cannot open the DICOM file");
+    auto file = std::make_unique<DcmFileFormat>();
+    DcmDataset &d = *file->getDataset();
+    constexpr Uint32 all_in_memory = 0xfffffffeu;
+    d.transferInit();
+    const OFCondition cond = d.readUntilTag(stream, scan.xfer, EGL_noChange, all_in_memory,
+                                            with_pixels ? DCM_UndefinedTagKey : DCM_PixelData);
+    d.transferEnd();
+    if (cond.bad()) return fail(err, cond, "parse the dataset");
+    out = std::move(file);
+    return MSA_OK;
+}
+
+msa_status read_file(File &out, const char *path, msa_error *err)
+{
+    out = File();
+    MSA_TRY(prescan(out.scan, path, err));
+    MSA_TRY(parse_dataset(out.content, out.scan, path, false, err));
+    DcmItem &d = *out.content->getDataset();
+    copy(out.header.transfer_syntax_uid, DICOM_UID_MAX, out.scan.transfer_syntax_uid);
+    MSA_TRY(read_identity(d, out.header, err));
+    return out.header.kind == DICOM_KIND_IMAGE ? read_image(out, d, err) : MSA_OK;
+}
+
+} // namespace dicom
+
+msa_status dicom_header_read(dicom_header *out, const char *path, msa_error *err)
+{
+    *out = dicom_header{};
+    return dicom::guard(err, [&]() -> msa_status {
+        dicom::File file;
+        MSA_TRY(dicom::read_file(file, path, err));
+        *out = file.header;
+        return MSA_OK;
+    });
+}
+
+bool dicom_is_image_class(const char *uid)
+{
+    return dicom::in_list(dicom::image_classes, uid);
+}
+
+bool dicom_is_annotation_class(const char *uid)
+{
+    return dicom::in_list(dicom::annotation_classes, uid);
+}

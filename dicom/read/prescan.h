@@ -1,0 +1,46 @@
+/* Private: an own pass over the structure of a file before DCMTK may see it. */
+#ifndef DICOM_READ_PRESCAN_H
+#define DICOM_READ_PRESCAN_H
+
+#include "dcmtk/config/osconfig.h"
+#include "dcmtk/dcmdata/dcxfer.h"
+
+#include <cstdint>
+
+#include "dicom/init.h"
+
+namespace dicom
+{
+
+/* Why these: DCMTK 3.6.7 parses sequences by recursion (20,000 nested ones overflow its stack) and allocates
+ * a value's stated length before it looks at what is there. */
+constexpr unsigned PRESCAN_DEPTH_MAX = 32;
+constexpr uint64_t PRESCAN_ELEMENTS_MAX = 1000000;
+constexpr uint64_t PRESCAN_VALUE_MAX = 16u << 20;   /* of an element that is not Pixel Data */
+constexpr uint64_t PRESCAN_INFLATED_MAX = 1u << 30; /* of a deflated dataset, as a whole */
+
+struct Prescan {
+    char transfer_syntax_uid[DICOM_UID_MAX] = "";
+    E_TransferSyntax xfer = EXS_Unknown;
+    uint64_t dataset_offset =
+        0; /* where group 0008 starts: DCMTK reads from here and never sees the meta group */
+    bool deflated = false;
+
+    bool has_pixel_data = false; /* (7FE0,0010) of the dataset itself, not of an icon */
+    bool encapsulated = false;
+    bool pixel_words = false;  /* VR OW: big endian swaps pairs even of 8-bit pixels */
+    uint64_t pixel_offset = 0; /* of the first value byte in the file; 0 when deflated or encapsulated */
+    uint64_t pixel_length = 0; /* bytes of the value; encapsulated: of all fragments after the offset table */
+    uint32_t fragments = 0;
+};
+
+/**
+ * Walks every element iteratively: lengths against what is left, nesting, counts, delimiters. Takes Part 10
+ * files, and datasets without file meta information whose encoding shows in the first element. What follows
+ * uncompressed pixel data is not read by anyone and not looked at. Errors: MSA_E_NOT_FOUND, MSA_E_IO,
+ * MSA_E_PARSE, MSA_E_UNSUPPORTED (unknown transfer syntax, limits).
+ */
+MSA_NODISCARD msa_status prescan(Prescan &out, const char *path, msa_error *err);
+
+} // namespace dicom
+#endif
