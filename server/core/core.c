@@ -12,9 +12,9 @@
 
 #include "engine/base/log.h"
 
-#define TICK_MS        250u
-#define DRAIN_MS       25000u /* SIGTERM: then what still runs is ended; systemd's own limit is longer */
-#define MODEL_WAIT_MS  120000u
+#define TICK_MS       250u
+#define DRAIN_MS      25000u /* SIGTERM: then what still runs is ended; systemd's own limit is longer */
+#define MODEL_WAIT_MS 120000u
 
 int64_t srv_now_ms(void)
 {
@@ -92,7 +92,8 @@ static void on_tick(uv_timer_t *timer)
     srv_workers_tick(core->workers);
     srv_outbox_tick(core->outbox);
     srv_core_poke_jobs(core);
-    /* Retries of jobs whose pause is over, once a second; an idle worker asks the queue, which is one indexed read. */
+    /* Retries of jobs whose pause is over, once a second; an idle worker asks the queue, which is one indexed
+     * read. */
     static unsigned ticks;
     if (++ticks % (1000u / TICK_MS) == 0) srv_workers_kick(core->workers);
 }
@@ -156,8 +157,9 @@ void srv_core_fatal(srv_core *core, const char *why)
 
 void srv_core_part_stopped(srv_core *core)
 {
-    if (!core->stopping || core->ticking || !srv_intake_idle(core->intake) || !srv_indexer_idle(core->indexer) ||
-        !srv_workers_idle(core->workers) || !srv_outbox_idle(core->outbox))
+    if (!core->stopping || core->ticking || !srv_intake_idle(core->intake) ||
+        !srv_indexer_idle(core->indexer) || !srv_workers_idle(core->workers) ||
+        !srv_outbox_idle(core->outbox))
         return;
     uv_stop(core->loop);
 }
@@ -167,7 +169,8 @@ void srv_core_part_stopped(srv_core *core)
 static msa_status make_dir(const char *path, msa_error *err)
 {
     if (mkdir(path, 0700) == 0 || errno == EEXIST) return MSA_OK;
-    return msa_fail(err, MSA_E_IO, "cannot make the folder %s: %s; set storage.path to a place that msad may write", path,
+    return msa_fail(err, MSA_E_IO,
+                    "cannot make the folder %s: %s; set storage.path to a place that msad may write", path,
                     strerror(errno));
 }
 
@@ -178,7 +181,8 @@ static msa_status lock_storage(const char *root, int *fd, msa_error *err)
     (void)snprintf(path, sizeof path, "%s/lock", root);
     *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (*fd < 0) return msa_fail(err, MSA_E_IO, "cannot open %s: %s", path, strerror(errno));
-    /* A core that was killed leaves roles that end within moments; they hold no lock, so there is nothing to wait for. */
+    /* A core that was killed leaves roles that end within moments; they hold no lock, so there is nothing to
+     * wait for. */
     if (flock(*fd, LOCK_EX | LOCK_NB) != 0)
         return msa_fail(err, MSA_E_BUSY, "another msad already uses %s; stop it, or set storage.path", root);
     return MSA_OK;
@@ -277,8 +281,9 @@ static msa_status start_http(srv_core *core, msa_error *err)
 
 static msa_status start(srv_core *core, int *lock_fd, msa_error *err)
 {
-    (void)snprintf(core->settings_key, sizeof core->settings_key, "version=%s series_number=%d series_description=%s",
-                   MSAD_VERSION, core->config->result_series_number, core->config->result_series_description);
+    (void)snprintf(core->settings_key, sizeof core->settings_key,
+                   "version=%s series_number=%d series_description=%s", MSAD_VERSION,
+                   core->config->result_series_number, core->config->result_series_description);
     MSA_TRY(open_storage(core, lock_fd, err));
     MSA_TRY(srv_workers_start(core, err));
     MSA_TRY(wait_for_model(core, err));
@@ -306,9 +311,11 @@ static void finish(srv_core *core)
     uv_close((uv_handle_t *)&core->on_term, NULL);
     uv_close((uv_handle_t *)&core->on_int, NULL);
     /* uv_stop() may be called once more by the last of the roles: run until nothing is left. */
-    for (int i = 0; i < 8 && uv_run(core->loop, UV_RUN_DEFAULT) != 0; i++) continue;
+    for (int i = 0; i < 8 && uv_run(core->loop, UV_RUN_DEFAULT) != 0; i++)
+        continue;
     uv_walk(core->loop, close_walked, NULL); /* a start that failed half way */
-    for (int i = 0; i < 8 && uv_run(core->loop, UV_RUN_DEFAULT) != 0; i++) continue;
+    for (int i = 0; i < 8 && uv_run(core->loop, UV_RUN_DEFAULT) != 0; i++)
+        continue;
     srv_intake_free(core->intake);
     srv_indexer_free(core->indexer);
     srv_workers_free(core->workers);
@@ -319,7 +326,8 @@ static void finish(srv_core *core)
 static void serve(srv_core *core)
 {
     msa_log(MSA_LOG_INFO, "core",
-            "ready version=%s ae=%s dicom=%s:%d http=%s:%d workers=%d threads=%d model=%s untrained=%d destinations=%d",
+            "ready version=%s ae=%s dicom=%s:%d http=%s:%d workers=%d threads=%d model=%s untrained=%d "
+            "destinations=%d",
             MSAD_VERSION, core->config->dicom_ae_title, core->config->dicom_bind, core->dicom_port,
             core->config->http_bind, core->http_port, core->config->work_workers, core->config->work_threads,
             core->model.model_name, core->model.untrained, core->config->n_destinations);

@@ -1,4 +1,5 @@
-/* The service: one loop, and what its parts share. Private to server/core; everything here is touched on the loop only. */
+/* The service: one loop, and what its parts share. Private to server/core; everything here is touched on the
+ * loop only. */
 #ifndef SRV_CORE_CORE_H
 #define SRV_CORE_CORE_H
 
@@ -39,12 +40,14 @@ typedef struct srv_core {
     bool ticking; /* a jobs tick is on its way */
 } srv_core;
 
-/* The service until it is told to stop. Returns the exit status: 0 after SIGTERM, 1 after a failure that was logged. */
+/* The service until it is told to stop. Returns the exit status: 0 after SIGTERM, 1 after a failure that was
+ * logged. */
 int srv_core_run(const srv_config *config);
 
 /* Milliseconds since 1970 UTC. */
 int64_t srv_now_ms(void);
-/* Submits a task; on MSA_E_BUSY calls its done with that status at once, so a caller has one place for failure. */
+/* Submits a task; on MSA_E_BUSY calls its done with that status at once, so a caller has one place for
+ * failure. */
 void srv_core_submit(srv_core *core, srv_task *task);
 /* An unforgivable failure (a failed fsync or commit): stop accepting, end the roles, exit 1. Invariant 1. */
 void srv_core_fatal(srv_core *core, const char *why);
@@ -67,8 +70,8 @@ bool srv_indexer_idle(const srv_indexer *ix);
 void srv_indexer_free(srv_indexer *ix);
 
 MSA_NODISCARD msa_status srv_workers_start(srv_core *core, msa_error *err);
-void srv_workers_kick(srv_workers *w);  /* there may be a job to claim */
-void srv_workers_tick(srv_workers *w);  /* deadlines, heartbeats, restarts */
+void srv_workers_kick(srv_workers *w); /* there may be a job to claim */
+void srv_workers_tick(srv_workers *w); /* deadlines, heartbeats, restarts */
 void srv_workers_stop(srv_workers *w, bool now);
 bool srv_workers_idle(const srv_workers *w);
 void srv_workers_live(const srv_workers *w, srv_http_live *live);

@@ -1,4 +1,5 @@
-/* Headers are read by a work role of their own, so that a long job never delays the catalogue. One instance at a time. */
+/* Headers are read by a work role of their own, so that a long job never delays the catalogue. One instance
+ * at a time. */
 #include "server/core/core.h"
 
 #include <stdlib.h>
@@ -7,17 +8,16 @@
 #include "engine/base/log.h"
 #include "server/core/role.h"
 
-#define ATTEMPTS_MAX    3
+#define ATTEMPTS_MAX      3
 #define INDEX_DEADLINE_MS 60000u
-#define RESTART_MS      1000u
-#define PROMPTS_MAX     4096
+#define RESTART_MS        1000u
+#define PROMPTS_MAX       4096
 
 struct srv_indexer {
     srv_core *core;
-    srv_role *role; /* NULL: not running */
+    srv_role *role;     /* NULL: not running */
     bool ready, asking; /* a task is on its way */
     bool again;         /* kicked meanwhile */
-    bool stopped;
     int64_t instance_id; /* being read; 0: none */
     uint64_t deadline_ms, restart_at_ms;
     dicom_prompt *prompts; /* PROMPTS_MAX, of the instance being read */
@@ -82,8 +82,8 @@ static msa_status run_reject(srv_task *task, srv_store *store, msa_error *err)
 static msa_status run_index(srv_task *task, srv_store *store, msa_error *err)
 {
     index_task *t = (index_task *)task;
-    return srv_store_instance_index(store, t->indexed.instance_id, &t->indexed.header, t->prompts, t->n_prompts,
-                                    t->now_ms, err);
+    return srv_store_instance_index(store, t->indexed.instance_id, &t->indexed.header, t->prompts,
+                                    t->n_prompts, t->now_ms, err);
 }
 
 static void done_filed(srv_task *task)
@@ -165,7 +165,8 @@ static void on_indexed(srv_indexer *ix, const srv_ipc_indexed *m)
                 t->indexed.what);
     if (ix->n_prompts > 0) {
         t->prompts = malloc(ix->n_prompts * sizeof *t->prompts);
-        if (t->prompts == NULL) { /* it stays RECEIVED and is read again: better late than without its prompts */
+        if (t->prompts ==
+            NULL) { /* it stays RECEIVED and is read again: better late than without its prompts */
             free(t);
             ix->asking = false;
             ix->again = true;
@@ -200,8 +201,8 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     ix->ready = false;
     if (ix->instance_id != 0) {
         /* The attempt is counted; the instance is still RECEIVED and is tried again by the next role. */
-        msa_log(MSA_LOG_WARN, "index", "instance=%lld reader_ended signal=%d status=%d", (long long)ix->instance_id,
-                how->signal, how->status);
+        msa_log(MSA_LOG_WARN, "index", "instance=%lld reader_ended signal=%d status=%d",
+                (long long)ix->instance_id, how->signal, how->status);
         ix->instance_id = 0;
     }
     ix->restart_at_ms = uv_now(ix->core->loop) + RESTART_MS;
@@ -231,7 +232,8 @@ void srv_indexer_tick(srv_indexer *ix)
     const uint64_t now = uv_now(ix->core->loop);
     if (ix->role != NULL && ix->instance_id != 0 && now > ix->deadline_ms) srv_role_kill(ix->role);
     if (ix->again) ask_next(ix);
-    if (ix->role == NULL && !ix->core->stopping && now >= ix->restart_at_ms && start_role(ix, &err) != MSA_OK) {
+    if (ix->role == NULL && !ix->core->stopping && now >= ix->restart_at_ms &&
+        start_role(ix, &err) != MSA_OK) {
         msa_log(MSA_LOG_ERROR, "index", "what=\"%s\"", err.what);
         ix->restart_at_ms = now + RESTART_MS;
     }
@@ -240,8 +242,10 @@ void srv_indexer_tick(srv_indexer *ix)
 void srv_indexer_stop(srv_indexer *ix, bool now)
 {
     if (ix->role == NULL) return;
-    if (now) srv_role_kill(ix->role);
-    else srv_role_finish(ix->role);
+    if (now)
+        srv_role_kill(ix->role);
+    else
+        srv_role_finish(ix->role);
 }
 
 bool srv_indexer_idle(const srv_indexer *ix)

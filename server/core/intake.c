@@ -8,7 +8,8 @@
 #include "engine/base/log.h"
 #include "server/core/role.h"
 
-/* Beyond the limit a few more roles only say "local limit exceeded"; beyond those the connection is closed unanswered. */
+/* Beyond the limit a few more roles only say "local limit exceeded"; beyond those the connection is closed
+ * unanswered. */
 #define BUSY_ROLES_MAX 16
 #define GRACE_S        30 /* past the role's own deadline core ends it */
 
@@ -30,7 +31,7 @@ struct srv_intake {
     uv_tcp_t listener;
     connection *connections;
     int open, busy;
-    bool listening, stopped;
+    bool listening;
 };
 
 typedef struct intake_task {
@@ -53,8 +54,10 @@ static void unref(connection *c)
             *p = c->next;
             break;
         }
-    if (c->busy) in->busy--;
-    else in->open--;
+    if (c->busy)
+        in->busy--;
+    else
+        in->open--;
     free(c);
     srv_core_part_stopped(in->core);
 }
@@ -134,8 +137,7 @@ static void done_commit(srv_task *task)
         core->live.instances_failed_total++;
         msa_log(MSA_LOG_ERROR, "receive", "not_stored what=\"%s\"", task->err.what);
     }
-    if (t->c->role != NULL)
-        (void)srv_role_send(t->c->role, SRV_IPC_COMMITTED, &reply, sizeof reply, NULL);
+    if (t->c->role != NULL) (void)srv_role_send(t->c->role, SRV_IPC_COMMITTED, &reply, sizeof reply, NULL);
     finish_task(t);
     if (srv_store_thread_bad(core->store)) srv_core_fatal(core, "the catalogue could not be written");
 }
@@ -187,7 +189,8 @@ static void on_commit(connection *c, const srv_ipc_commit *m)
     memcpy(t->instance.sha256, m->sha256, sizeof t->instance.sha256);
     memcpy(t->instance.sop_instance_uid, m->info.sop_instance_uid, sizeof t->instance.sop_instance_uid);
     memcpy(t->instance.sop_class_uid, m->info.sop_class_uid, sizeof t->instance.sop_class_uid);
-    memcpy(t->instance.transfer_syntax_uid, m->info.transfer_syntax_uid, sizeof t->instance.transfer_syntax_uid);
+    memcpy(t->instance.transfer_syntax_uid, m->info.transfer_syntax_uid,
+           sizeof t->instance.transfer_syntax_uid);
     TERMINATE(t->instance.sha256);
     TERMINATE(t->instance.sop_instance_uid);
     TERMINATE(t->instance.sop_class_uid);
@@ -210,12 +213,19 @@ static void on_message(void *ctx, srv_ipc_type type, const void *body, size_t si
     (void)size; /* role.c has checked it against the type */
     connection *c = ctx;
     switch ((int)type) {
-    case SRV_IPC_OPENED: on_opened(c, body); break;
-    case SRV_IPC_REFUSED: on_refused(c, body); break;
-    case SRV_IPC_COMMIT: on_commit(c, body); break;
+    case SRV_IPC_OPENED:
+        on_opened(c, body);
+        break;
+    case SRV_IPC_REFUSED:
+        on_refused(c, body);
+        break;
+    case SRV_IPC_COMMIT:
+        on_commit(c, body);
+        break;
     case SRV_IPC_BAD_DISK:
-        srv_core_fatal(c->in->core, "a file could not be made durable (fsync failed): check the disk that holds "
-                                    "storage.path, then start msad again");
+        srv_core_fatal(c->in->core,
+                       "a file could not be made durable (fsync failed): check the disk that holds "
+                       "storage.path, then start msad again");
         break;
     case SRV_IPC_CLOSED: {
         dicom_receive_result r = *(const dicom_receive_result *)body;
@@ -225,7 +235,9 @@ static void on_message(void *ctx, srv_ipc_type type, const void *body, size_t si
         close_association(c, r.ended);
         break;
     }
-    default: srv_role_kill(c->role); break;
+    default:
+        srv_role_kill(c->role);
+        break;
     }
 }
 
@@ -234,8 +246,8 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     connection *c = ctx;
     c->role = NULL;
     if (!c->closed) {
-        msa_log(MSA_LOG_WARN, "receive", "calling=\"%s\" peer=%s lost signal=%d status=%d", c->info.calling_ae,
-                c->info.peer, how->signal, how->status);
+        msa_log(MSA_LOG_WARN, "receive", "calling=\"%s\" peer=%s lost signal=%d status=%d",
+                c->info.calling_ae, c->info.peer, how->signal, how->status);
         close_association(c, "lost");
     }
     unref(c);
@@ -257,8 +269,10 @@ static msa_status start_role(srv_intake *in, int fd, msa_error *err)
     c->refs = 1;
     c->next = in->connections;
     in->connections = c;
-    if (c->busy) in->busy++;
-    else in->open++;
+    if (c->busy)
+        in->busy++;
+    else
+        in->open++;
     c->kill_at_ms = uv_now(in->core->loop) + ((uint64_t)config->dicom_association_max_s + GRACE_S) * 1000u;
     srv_ipc_receive_start start = {
         .accept_any_called = config->dicom_accept_any_called_ae,
@@ -312,7 +326,8 @@ static msa_status bind_listener(srv_intake *in, msa_error *err)
     rc = uv_tcp_bind(&in->listener, (const struct sockaddr *)&address, 0);
     if (rc == 0) rc = uv_listen((uv_stream_t *)&in->listener, 128, on_connection);
     if (rc != 0)
-        return msa_fail(err, MSA_E_IO, "cannot listen for DICOM on %s port %d: %s; choose another with dicom.port",
+        return msa_fail(err, MSA_E_IO,
+                        "cannot listen for DICOM on %s port %d: %s; choose another with dicom.port",
                         config->dicom_bind, config->dicom_port, uv_strerror(rc));
     int size = sizeof address;
     (void)uv_tcp_getsockname(&in->listener, (struct sockaddr *)&address, &size);

@@ -36,20 +36,35 @@ typedef struct arguments {
 static int parse_arguments(int argc, char **argv, arguments *args)
 {
     static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"check-config", no_argument, NULL, 'k'},
-        {"print-config", no_argument, NULL, 'p'}, {"role", required_argument, NULL, 'r'},
-        {"version", no_argument, NULL, 'V'},      {"help", no_argument, NULL, 'h'},
+        {"config", required_argument, NULL, 'c'},
+        {"check-config", no_argument, NULL, 'k'},
+        {"print-config", no_argument, NULL, 'p'},
+        {"role", required_argument, NULL, 'r'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     for (int c; (c = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
         switch (c) {
-        case 'c': args->config_path = optarg; break;
-        case 'k': args->check = true; break;
-        case 'p': args->print = true; break;
-        case 'r': args->role = optarg; break;
-        case 'V': return printf("msad %s\n", MSAD_VERSION) < 0;
-        case 'h': return fputs(usage_text, stdout) < 0;
-        default: (void)fputs(usage_text, stderr); return EX_USAGE;
+        case 'c':
+            args->config_path = optarg;
+            break;
+        case 'k':
+            args->check = true;
+            break;
+        case 'p':
+            args->print = true;
+            break;
+        case 'r':
+            args->role = optarg;
+            break;
+        case 'V':
+            return printf("msad %s\n", MSAD_VERSION) < 0;
+        case 'h':
+            return fputs(usage_text, stdout) < 0;
+        default:
+            (void)fputs(usage_text, stderr);
+            return EX_USAGE;
         }
     }
     if (optind < argc) {
@@ -105,7 +120,8 @@ int main(int argc, char **argv)
     msa_log_level level = MSA_LOG_INFO;
     if (msa_log_level_parse(config.log_level, &level) == 0) msa_log_set_level(level);
     resolve_auto(&config);
-    /* OpenBLAS would start a thread per core in every process when it is loaded; the engine has its own pool. */
+    /* OpenBLAS would start a thread per core in every process when it is loaded; the engine has its own pool.
+     */
     (void)setenv("OPENBLAS_NUM_THREADS", "1", 1);
     return srv_core_run(&config);
 }

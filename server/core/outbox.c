@@ -16,7 +16,7 @@ typedef struct channel { /* one destination */
     srv_role *role;
     srv_delivery delivery; /* being sent; id 0: none */
     dicom_send_result result;
-    bool answered;  /* SENT has come */
+    bool answered; /* SENT has come */
     bool asking, again;
     uint64_t deadline_ms, poll_at_ms;
 } channel;
@@ -72,11 +72,11 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     if (!ch->answered) {
         ch->result = (dicom_send_result){.outcome = DICOM_RETRY, .dimse_status = -1};
         if (uv_now(ch->outbox->core->loop) > ch->deadline_ms)
-            (void)snprintf(ch->result.comment, sizeof ch->result.comment, "no answer in time (delivery.timeout_s is %d s)",
-                           ch->to->timeout_s);
+            (void)snprintf(ch->result.comment, sizeof ch->result.comment,
+                           "no answer in time (delivery.timeout_s is %d s)", ch->to->timeout_s);
         else
-            (void)snprintf(ch->result.comment, sizeof ch->result.comment, "the sending process ended early (signal %d)",
-                           how->signal);
+            (void)snprintf(ch->result.comment, sizeof ch->result.comment,
+                           "the sending process ended early (signal %d)", how->signal);
     }
     sent(ch);
 }
@@ -85,7 +85,8 @@ static msa_status start_role(channel *ch, msa_error *err)
 {
     const srv_role_events events = {.ctx = ch, .message = on_message, .exited = on_exited};
     srv_ipc_send_start start = {.to = *ch->to};
-    MSA_TRY(srv_blob_path(ch->outbox->core->blobs, ch->delivery.result.sha256, start.path, sizeof start.path, err));
+    MSA_TRY(srv_blob_path(ch->outbox->core->blobs, ch->delivery.result.sha256, start.path, sizeof start.path,
+                          err));
     MSA_TRY(srv_role_spawn(&ch->role, ch->outbox->core->loop, "send", -1, &events, err));
     /* A role that cannot take its order exits, and its exit is the answer. */
     (void)srv_role_send(ch->role, SRV_IPC_SEND_START, &start, sizeof start, NULL);
@@ -97,7 +98,8 @@ static int64_t retry_pause_ms(const srv_config *config, int32_t attempt)
 {
     int64_t pause = (int64_t)config->delivery_retry_min_s * 1000;
     const int64_t most = (int64_t)config->delivery_retry_max_s * 1000;
-    for (int32_t i = 1; i < attempt && pause < most; i++) pause *= 2;
+    for (int32_t i = 1; i < attempt && pause < most; i++)
+        pause *= 2;
     if (pause > most) pause = most;
     uint32_t r = 0;
     (void)getrandom(&r, sizeof r, GRND_NONBLOCK);
@@ -122,8 +124,10 @@ static void done_sent(srv_task *task)
     send_task *t = (send_task *)task;
     channel *ch = t->ch;
     srv_core *core = ch->outbox->core;
-    if (task->status != MSA_OK) msa_log(MSA_LOG_WARN, "deliver", "not_recorded what=\"%s\"", task->err.what);
-    else srv_http_job_changed(core->http, t->public_id);
+    if (task->status != MSA_OK)
+        msa_log(MSA_LOG_WARN, "deliver", "not_recorded what=\"%s\"", task->err.what);
+    else
+        srv_http_job_changed(core->http, t->public_id);
     ch->outbox->tasks--;
     ch->delivery = (srv_delivery){0};
     free(t);
@@ -135,11 +139,16 @@ static void sent(channel *ch)
 {
     srv_core *core = ch->outbox->core;
     const dicom_send_result *r = &ch->result;
-    if (r->outcome == DICOM_DELIVERED) core->live.deliveries_total++;
-    else core->live.delivery_failures_total++;
+    if (r->outcome == DICOM_DELIVERED)
+        core->live.deliveries_total++;
+    else
+        core->live.delivery_failures_total++;
     msa_log(r->outcome == DICOM_DELIVERED ? MSA_LOG_INFO : MSA_LOG_WARN, "deliver",
-            "destination=%s attempt=%d outcome=%s status=0x%04x comment=\"%s\"", ch->to->name, ch->delivery.attempt,
-            r->outcome == DICOM_DELIVERED ? "delivered" : r->outcome == DICOM_RETRY ? "retry" : "refused",
+            "destination=%s attempt=%d outcome=%s status=0x%04x comment=\"%s\"", ch->to->name,
+            ch->delivery.attempt,
+            r->outcome == DICOM_DELIVERED ? "delivered"
+            : r->outcome == DICOM_RETRY   ? "retry"
+                                          : "refused",
             (unsigned)r->dimse_status & 0xffffu, r->comment);
     send_task *t = new_task(ch, run_sent, done_sent);
     if (t == NULL) { /* found again as "sending" at the next start */
@@ -215,7 +224,8 @@ msa_status srv_outbox_start(srv_core *core, msa_error *err)
 
 void srv_outbox_kick(srv_outbox *o)
 {
-    for (int i = 0; i < o->n; i++) ask(&o->channel[i]);
+    for (int i = 0; i < o->n; i++)
+        ask(&o->channel[i]);
 }
 
 void srv_outbox_tick(srv_outbox *o)

@@ -59,20 +59,34 @@ static void end_role(srv_role *role)
 static size_t body_size(srv_ipc_type type)
 {
     switch ((int)type) {
-    case SRV_IPC_OPENED: return sizeof(dicom_assoc_info);
-    case SRV_IPC_REFUSED: return sizeof(srv_ipc_refused);
-    case SRV_IPC_COMMIT: return sizeof(srv_ipc_commit);
-    case SRV_IPC_BAD_DISK: return sizeof(srv_ipc_text);
-    case SRV_IPC_CLOSED: return sizeof(dicom_receive_result);
-    case SRV_IPC_WORK_READY: return sizeof(srv_ipc_ready);
-    case SRV_IPC_INDEX_PROMPT: return sizeof(dicom_prompt);
-    case SRV_IPC_INDEXED: return sizeof(srv_ipc_indexed);
-    case SRV_IPC_JOB_PROGRESS: return sizeof(srv_ipc_progress);
-    case SRV_IPC_JOB_SEGMENT: return sizeof(srv_ipc_segment);
-    case SRV_IPC_JOB_RESULT: return sizeof(srv_ipc_result);
-    case SRV_IPC_JOB_DONE: return sizeof(srv_ipc_job_done);
-    case SRV_IPC_SENT: return sizeof(dicom_send_result);
-    default: return 0;
+    case SRV_IPC_OPENED:
+        return sizeof(dicom_assoc_info);
+    case SRV_IPC_REFUSED:
+        return sizeof(srv_ipc_refused);
+    case SRV_IPC_COMMIT:
+        return sizeof(srv_ipc_commit);
+    case SRV_IPC_BAD_DISK:
+        return sizeof(srv_ipc_text);
+    case SRV_IPC_CLOSED:
+        return sizeof(dicom_receive_result);
+    case SRV_IPC_WORK_READY:
+        return sizeof(srv_ipc_ready);
+    case SRV_IPC_INDEX_PROMPT:
+        return sizeof(dicom_prompt);
+    case SRV_IPC_INDEXED:
+        return sizeof(srv_ipc_indexed);
+    case SRV_IPC_JOB_PROGRESS:
+        return sizeof(srv_ipc_progress);
+    case SRV_IPC_JOB_SEGMENT:
+        return sizeof(srv_ipc_segment);
+    case SRV_IPC_JOB_RESULT:
+        return sizeof(srv_ipc_result);
+    case SRV_IPC_JOB_DONE:
+        return sizeof(srv_ipc_job_done);
+    case SRV_IPC_SENT:
+        return sizeof(dicom_send_result);
+    default:
+        return 0;
     }
 }
 
@@ -83,7 +97,8 @@ static bool read_one(srv_role *role)
     static alignas(max_align_t) unsigned char buffer[16 + SRV_IPC_BODY_MAX];
     unsigned char *const message = buffer + 8; /* so that the body behind the 8-byte head is aligned to 16 */
     ssize_t n;
-    do n = recv(role->fd, message, sizeof buffer - 8, MSG_DONTWAIT | MSG_TRUNC);
+    do
+        n = recv(role->fd, message, sizeof buffer - 8, MSG_DONTWAIT | MSG_TRUNC);
     while (n < 0 && errno == EINTR);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
     if (n <= 0) {
@@ -137,8 +152,10 @@ static void on_socket(uv_poll_t *poll, int status, int events)
     /* Bounded per turn, so that one busy role cannot hold the loop. */
     for (int i = 0; i < 64 && (events & UV_READABLE) != 0 && !role->gone; i++)
         if (!read_one(role)) break;
-    if (role->eof) (void)uv_poll_stop(poll);
-    else watch(role);
+    if (role->eof)
+        (void)uv_poll_stop(poll);
+    else
+        watch(role);
     end_role(role);
 }
 
@@ -148,7 +165,8 @@ static void on_exit_process(uv_process_t *process, int64_t status, int signal)
     role->exited = true;
     role->how.status = (int)status;
     role->how.signal = signal;
-    while (!role->eof && read_one(role)) continue; /* its last words */
+    while (!role->eof && read_one(role))
+        continue; /* its last words */
     role->eof = true;
     (void)uv_poll_stop(&role->socket);
     end_role(role);

@@ -1,4 +1,5 @@
-/* A role process as core sees it: spawn, messages both ways, and one last event when it is gone. Loop thread only. */
+/* A role process as core sees it: spawn, messages both ways, and one last event when it is gone. Loop thread
+ * only. */
 #ifndef SRV_CORE_ROLE_H
 #define SRV_CORE_ROLE_H
 
@@ -9,8 +10,8 @@
 typedef struct srv_role srv_role;
 
 typedef struct srv_role_exit {
-    int signal; /* 0: exited by itself */
-    int status; /* exit status when signal is 0 */
+    int signal;          /* 0: exited by itself */
+    int status;          /* exit status when signal is 0 */
     bool broke_protocol; /* core ended it for a message that no role of ours sends */
 } srv_role_exit;
 
@@ -25,8 +26,9 @@ typedef struct srv_role_events {
 } srv_role_events;
 
 /**
- * Re-executes this program as `msad --role NAME` with a socket on SRV_IPC_FD and, when extra_fd >= 0, that on SRV_SOCK_FD
- * (borrowed: the caller closes its own copy). Errors: MSA_E_IO (no process or descriptor to be had).
+ * Re-executes this program as `msad --role NAME` with a socket on SRV_IPC_FD and, when extra_fd >= 0, that on
+ * SRV_SOCK_FD (borrowed: the caller closes its own copy). Errors: MSA_E_IO (no process or descriptor to be
+ * had).
  */
 MSA_NODISCARD msa_status srv_role_spawn(srv_role **out, uv_loop_t *loop, const char *name, int extra_fd,
                                         const srv_role_events *events, msa_error *err);

@@ -1,51 +1,17 @@
 /* The worker pool: N work roles that run jobs, their leases, deadlines and restarts. */
-#include "server/core/core.h"
+#include "server/core/workers.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "dicom/seg.h"
 #include "engine/base/log.h"
-#include "server/core/role.h"
 
 #define LEASE_MS     60000
 #define HEARTBEAT_MS 15000u
 #define PROGRESS_MS  500u
 #define RESTART_MS   1000u
-
-typedef struct worker {
-    srv_workers *pool;
-    srv_role *role;
-    int number;
-    bool ready;
-    bool retire;      /* it has done its share of jobs: replaced when idle */
-    int jobs_done;
-    int starts_failed; /* in a row */
-    uint64_t restart_at_ms;
-    /* the job it has; job.id 0: none */
-    srv_job job;
-    bool busy;        /* from claim to the end of bookkeeping */
-    bool done_sent;   /* JOB_DONE has come: what follows is core's work */
-    uint64_t deadline_ms, beat_at_ms;
-    int32_t progress_done, progress_total, beaten_done;
-    bool beating;
-    srv_segment *segments;
-    srv_ipc_result *results;
-    size_t n_segments, n_results;
-} worker;
-
-#define SEGMENTS_MAX 256
-#define RESULTS_MAX  DICOM_SEG_FILES_MAX
-
-struct srv_workers {
-    srv_core *core;
-    worker *worker;
-    int n, tasks; /* tasks under way */
-    bool claiming, again, stopped;
-};
 
 /* ---- claiming and handing over ---- */
 
@@ -59,9 +25,6 @@ typedef struct claim_task {
     bool no_memory;
     int64_t now_ms;
 } claim_task;
-
-static void job_ended(worker *w);
-static void fail_job(worker *w, const char *reason, bool final);
 
 static bool grow(void **array, size_t *cap, size_t used, size_t item)
 {
@@ -103,19 +66,14 @@ static msa_status run_claim(srv_task *task, srv_store *store, msa_error *err)
     return t->no_memory ? msa_fail(err, MSA_E_NOMEM, "out of memory") : MSA_OK;
 }
 
-static void job_dir(const worker *w, char path[SRV_PATH_MAX + 64])
-{
-    (void)snprintf(path, SRV_PATH_MAX + 64, "%s/jobs/%lld-%lld", w->pool->core->config->storage_path,
-                   (long long)w->job.id, (long long)w->job.token);
-}
-
-static msa_status send_job(worker *w, const claim_task *t, msa_error *err)
+static msa_status send_job(srv_worker *w, const claim_task *t, msa_error *err)
 {
     srv_ipc_job message = {.job_id = w->job.id, .token = w->job.token};
     char dir[SRV_PATH_MAX + 64];
-    job_dir(w, dir);
+    srv_worker_job_dir(w, dir);
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-        return msa_fail(err, errno == ENOSPC ? MSA_E_BUSY : MSA_E_IO, "cannot make the job folder: %s", strerror(errno));
+        return msa_fail(err, errno == ENOSPC ? MSA_E_BUSY : MSA_E_IO, "cannot make the job folder: %s",
+                        strerror(errno));
     memcpy(message.input_key, w->job.input_key, sizeof message.input_key);
     (void)snprintf(message.job_dir, sizeof message.job_dir, "%.*s", SRV_PATH_MAX - 1, dir);
     MSA_TRY(srv_role_send(w->role, SRV_IPC_JOB, &message, sizeof message, err));
@@ -126,14 +84,15 @@ static msa_status send_job(worker *w, const claim_task *t, msa_error *err)
     return srv_role_send(w->role, SRV_IPC_JOB_GO, NULL, 0, err);
 }
 
-static worker *idle_worker(srv_workers *pool)
+static srv_worker *idle_worker(srv_workers *pool)
 {
     for (int i = 0; i < pool->n; i++)
-        if (pool->worker[i].ready && !pool->worker[i].busy && !pool->worker[i].retire) return &pool->worker[i];
+        if (pool->worker[i].ready && !pool->worker[i].busy && !pool->worker[i].retire)
+            return &pool->worker[i];
     return NULL;
 }
 
-static void give_job(worker *w, claim_task *t)
+static void give_job(srv_worker *w, claim_task *t)
 {
     msa_error err = MSA_ERROR_INIT;
     srv_core *core = w->pool->core;
@@ -144,10 +103,10 @@ static void give_job(worker *w, claim_task *t)
     w->progress_done = w->progress_total = w->beaten_done = 0;
     w->deadline_ms = uv_now(core->loop) + (uint64_t)core->config->work_timeout_s * 1000u;
     w->beat_at_ms = uv_now(core->loop) + HEARTBEAT_MS;
-    msa_log(MSA_LOG_INFO, "job", "id=%s started attempt=%d worker=%d instances=%zu prompts=%zu", t->job.public_id,
-            t->job.attempt, w->number, t->n_instances, t->n_prompts);
+    msa_log(MSA_LOG_INFO, "job", "id=%s started attempt=%d worker=%d instances=%zu prompts=%zu",
+            t->job.public_id, t->job.attempt, w->number, t->n_instances, t->n_prompts);
     srv_http_job_changed(core->http, t->job.public_id);
-    if (send_job(w, t, &err) != MSA_OK) fail_job(w, err.what, false);
+    if (send_job(w, t, &err) != MSA_OK) srv_worker_fail_job(w, err.what, false);
 }
 
 static void done_claim(srv_task *task)
@@ -157,7 +116,7 @@ static void done_claim(srv_task *task)
     pool->claiming = false;
     pool->tasks--;
     if (task->status == MSA_OK) {
-        worker *w = idle_worker(pool);
+        srv_worker *w = idle_worker(pool);
         /* The worker that was idle has ended meanwhile: the lease runs out and the job is claimed again. */
         if (w != NULL) give_job(w, t);
         pool->again = true; /* there may be another one, for another worker */
@@ -188,192 +147,9 @@ void srv_workers_kick(srv_workers *pool)
     srv_core_submit(pool->core, &t->task);
 }
 
-/* ---- the end of a job ---- */
-
-typedef struct end_task {
-    srv_task task; /* first */
-    worker *w;
-    int64_t job_id, token, now_ms;
-    bool final;
-    char reason[MSA_ERROR_WHAT_MAX], warnings[512];
-    char public_id[33], preview_sha256[MSA_SHA256_HEX];
-    /* storing result files: on libuv's pool */
-    uv_work_t work;
-    srv_blobs *blobs;
-    char dir[SRV_PATH_MAX + 64];
-    srv_result results[RESULTS_MAX];
-    srv_ipc_result names[RESULTS_MAX];
-    size_t n_results, n_segments;
-    srv_segment *segments; /* owned */
-    msa_status stored;
-    msa_error stored_err;
-} end_task;
-
-static end_task *new_end_task(worker *w, msa_status (*run)(srv_task *, srv_store *, msa_error *),
-                              void (*done)(srv_task *))
-{
-    end_task *t = calloc(1, sizeof *t);
-    if (t == NULL) return NULL;
-    t->task.run = run;
-    t->task.done = done;
-    t->w = w;
-    t->job_id = w->job.id;
-    t->token = w->job.token;
-    t->now_ms = srv_now_ms();
-    t->blobs = w->pool->core->blobs;
-    memcpy(t->public_id, w->job.public_id, sizeof t->public_id);
-    job_dir(w, t->dir);
-    w->pool->tasks++;
-    return t;
-}
-
-static void finish_end_task(end_task *t)
-{
-    worker *w = t->w;
-    srv_core *core = w->pool->core;
-    srv_http_job_changed(core->http, t->public_id);
-    w->pool->tasks--;
-    free(t->segments);
-    free(t);
-    job_ended(w);
-    srv_core_poke_jobs(core);
-    srv_core_part_stopped(core);
-}
-
-static msa_status run_fail(srv_task *task, srv_store *store, msa_error *err)
-{
-    end_task *t = (end_task *)task;
-    return srv_store_job_failed(store, t->job_id, t->token, t->reason, t->final, t->now_ms, err);
-}
-
-static void done_fail(srv_task *task)
-{
-    end_task *t = (end_task *)task;
-    if (task->status != MSA_OK)
-        msa_log(MSA_LOG_WARN, "job", "id=%s not_recorded what=\"%s\"", t->public_id, task->err.what);
-    finish_end_task(t);
-}
-
-static void fail_job(worker *w, const char *reason, bool final)
-{
-    msa_log(MSA_LOG_WARN, "job", "id=%s failed attempt=%d of=%d final=%d reason=\"%s\"", w->job.public_id,
-            w->job.attempt, w->job.max_attempts, final, reason);
-    end_task *t = new_end_task(w, run_fail, done_fail);
-    if (t == NULL) { /* the lease runs out instead */
-        job_ended(w);
-        return;
-    }
-    t->final = final;
-    (void)snprintf(t->reason, sizeof t->reason, "%s", reason);
-    srv_core_submit(w->pool->core, &t->task);
-}
-
-static msa_status run_done(srv_task *task, srv_store *store, msa_error *err)
-{
-    end_task *t = (end_task *)task;
-    const srv_config *config = t->w->pool->core->config;
-    const char *destinations[SRV_DESTINATIONS_MAX];
-    for (int32_t i = 0; i < config->n_destinations; i++) destinations[i] = config->destinations[i].name;
-    return srv_store_job_done(store, t->job_id, t->token, t->results, t->n_results, t->segments, t->n_segments,
-                              t->preview_sha256, t->warnings, destinations, (size_t)config->n_destinations,
-                              t->now_ms, err);
-}
-
-static void done_done(srv_task *task)
-{
-    end_task *t = (end_task *)task;
-    srv_core *core = t->w->pool->core;
-    if (task->status != MSA_OK)
-        msa_log(MSA_LOG_WARN, "job", "id=%s not_recorded what=\"%s\"", t->public_id, task->err.what);
-    else {
-        core->live.jobs_done_total++;
-        msa_log(MSA_LOG_INFO, "job", "id=%s done results=%zu segments=%zu", t->public_id, t->n_results, t->n_segments);
-        srv_outbox_kick(core->outbox);
-    }
-    finish_end_task(t);
-}
-
-/* libuv's pool: hashes, copies and syncs the files of one job. */
-static void store_results(uv_work_t *work)
-{
-    end_task *t = work->data;
-    char path[sizeof t->dir + sizeof t->names[0].name];
-    struct stat st;
-    for (size_t i = 0; i < t->n_results; i++) {
-        srv_result *r = &t->results[i];
-        (void)snprintf(path, sizeof path, "%s/%s", t->dir, t->names[i].name);
-        if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode)) {
-            t->stored = msa_fail(&t->stored_err, MSA_E_INTERNAL, "the worker named a result that is not there");
-            return;
-        }
-        t->stored = srv_blob_put_file(t->blobs, path, r->sha256, &r->size_bytes, &t->stored_err);
-        if (t->stored != MSA_OK) return;
-    }
-    (void)snprintf(path, sizeof path, "%s/preview.png", t->dir);
-    int64_t size = 0;
-    if (lstat(path, &st) == 0 && S_ISREG(st.st_mode))
-        t->stored = srv_blob_put_file(t->blobs, path, t->preview_sha256, &size, &t->stored_err);
-}
-
-static void results_stored(uv_work_t *work, int cancelled)
-{
-    end_task *t = work->data;
-    worker *w = t->w;
-    srv_core *core = w->pool->core;
-    if (srv_blobs_bad(core->blobs)) srv_core_fatal(core, "a result could not be made durable (fsync failed)");
-    if (cancelled != 0 || t->stored != MSA_OK) {
-        char reason[MSA_ERROR_WHAT_MAX];
-        (void)snprintf(reason, sizeof reason, "%s", cancelled != 0 ? "the service is stopping" : t->stored_err.what);
-        w->pool->tasks--;
-        free(t->segments);
-        free(t);
-        fail_job(w, reason, false);
-        return;
-    }
-    srv_core_submit(core, &t->task);
-}
-
-/* A name is used as a path: only what our own writer produces. */
-static bool is_result_name(const char *name)
-{
-    const size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
-    return n > 0 && strcmp(name + n, ".dcm") == 0;
-}
-
-static void keep_results(worker *w, const srv_ipc_job_done *m)
-{
-    end_task *t = new_end_task(w, run_done, done_done);
-    srv_segment *segments = calloc(w->n_segments + 1, sizeof *segments);
-    if (t == NULL || segments == NULL) {
-        free(segments);
-        if (t != NULL) w->pool->tasks--;
-        free(t);
-        fail_job(w, "out of memory", false);
-        return;
-    }
-    memcpy(segments, w->segments, w->n_segments * sizeof *segments);
-    t->segments = segments;
-    t->n_segments = w->n_segments;
-    t->n_results = w->n_results;
-    memcpy(t->warnings, m->warnings, sizeof t->warnings);
-    t->warnings[sizeof t->warnings - 1] = '\0';
-    for (size_t i = 0; i < w->n_results; i++) {
-        t->names[i] = w->results[i];
-        srv_result *r = &t->results[i];
-        r->job_id = w->job.id;
-        r->number = (int32_t)i + 1;
-        (void)snprintf(r->sop_class_uid, sizeof r->sop_class_uid, "1.2.840.10008.5.1.4.1.1.66.4");
-        memcpy(r->sop_instance_uid, w->results[i].sop_instance_uid, sizeof r->sop_instance_uid);
-        memcpy(r->series_uid, w->results[i].series_uid, sizeof r->series_uid);
-    }
-    t->work.data = t;
-    if (uv_queue_work(w->pool->core->loop, &t->work, store_results, results_stored) != 0)
-        results_stored(&t->work, UV_ECANCELED);
-}
-
 /* ---- messages ---- */
 
-static void on_ready(worker *w, const srv_ipc_ready *m)
+static void on_ready(srv_worker *w, const srv_ipc_ready *m)
 {
     srv_core *core = w->pool->core;
     w->ready = true;
@@ -385,8 +161,8 @@ static void on_ready(worker *w, const srv_ipc_ready *m)
         core->model.model_hash[sizeof core->model.model_hash - 1] = '\0';
         core->model_known = true;
     } else if (strncmp(core->model.model_hash, m->model_hash, sizeof m->model_hash) != 0) {
-        msa_log(MSA_LOG_ERROR, "work", "worker=%d the model file changed while msad runs; restart msad to use it",
-                w->number);
+        msa_log(MSA_LOG_ERROR, "work",
+                "worker=%d the model file changed while msad runs; restart msad to use it", w->number);
         w->ready = false;
         srv_role_kill(w->role);
         return;
@@ -394,9 +170,9 @@ static void on_ready(worker *w, const srv_ipc_ready *m)
     srv_workers_kick(w->pool);
 }
 
-static void on_segment(worker *w, const srv_ipc_segment *m)
+static void on_segment(srv_worker *w, const srv_ipc_segment *m)
 {
-    if (w->n_segments >= SEGMENTS_MAX) {
+    if (w->n_segments >= SRV_JOB_SEGMENTS_MAX) {
         srv_role_kill(w->role);
         return;
     }
@@ -414,57 +190,71 @@ static void on_segment(worker *w, const srv_ipc_segment *m)
     s->note[sizeof s->note - 1] = '\0';
 }
 
-static void on_result(worker *w, const srv_ipc_result *m)
+/* A name is used as a path: only what our own writer produces. */
+static bool is_result_name(const char *name)
+{
+    const size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
+    return n > 0 && strcmp(name + n, ".dcm") == 0;
+}
+
+static void on_result(srv_worker *w, const srv_ipc_result *m)
 {
     srv_ipc_result r = *m;
     r.name[sizeof r.name - 1] = '\0';
     r.sop_instance_uid[sizeof r.sop_instance_uid - 1] = '\0';
     r.series_uid[sizeof r.series_uid - 1] = '\0';
-    if (w->n_results >= RESULTS_MAX || !is_result_name(r.name)) {
+    if (w->n_results >= SRV_JOB_RESULTS_MAX || !is_result_name(r.name)) {
         srv_role_kill(w->role);
         return;
     }
     w->results[w->n_results++] = r;
 }
 
-static void on_done(worker *w, const srv_ipc_job_done *m)
+static void on_done(srv_worker *w, const srv_ipc_job_done *m)
 {
     srv_core *core = w->pool->core;
     w->done_sent = true;
     w->jobs_done++;
-    if (core->config->work_jobs_per_worker > 0 && w->jobs_done >= core->config->work_jobs_per_worker) w->retire = true;
+    if (core->config->work_jobs_per_worker > 0 && w->jobs_done >= core->config->work_jobs_per_worker)
+        w->retire = true;
     if (m->slices > 0) core->live.engine_slices_total += m->slices;
     if (m->engine_seconds > 0) core->live.engine_seconds_total += m->engine_seconds;
     if (m->status == MSA_OK) {
-        keep_results(w, m);
+        srv_worker_keep_results(w, m);
         return;
     }
     char what[MSA_ERROR_WHAT_MAX];
     (void)snprintf(what, sizeof what, "%.*s", (int)sizeof what - 1, m->what);
     /* What lies in the input comes out the same next time; what lies in the machine may not. */
-    const bool final = m->status == MSA_E_PARSE || m->status == MSA_E_UNSUPPORTED || m->status == MSA_E_INVALID;
-    fail_job(w, what, final);
+    const bool final =
+        m->status == MSA_E_PARSE || m->status == MSA_E_UNSUPPORTED || m->status == MSA_E_INVALID;
+    srv_worker_fail_job(w, what, final);
 }
 
 static void on_message(void *ctx, srv_ipc_type type, const void *body, size_t size)
 {
     (void)size;
-    worker *w = ctx;
+    srv_worker *w = ctx;
     const bool working = w->busy && !w->done_sent;
-    if (type == SRV_IPC_WORK_READY && !w->ready) on_ready(w, body);
+    if (type == SRV_IPC_WORK_READY && !w->ready)
+        on_ready(w, body);
     else if (type == SRV_IPC_JOB_PROGRESS && working) {
         const srv_ipc_progress *m = body;
         w->progress_done = m->done;
         w->progress_total = m->total;
-    } else if (type == SRV_IPC_JOB_SEGMENT && working) on_segment(w, body);
-    else if (type == SRV_IPC_JOB_RESULT && working) on_result(w, body);
-    else if (type == SRV_IPC_JOB_DONE && working) on_done(w, body);
-    else srv_role_kill(w->role);
+    } else if (type == SRV_IPC_JOB_SEGMENT && working)
+        on_segment(w, body);
+    else if (type == SRV_IPC_JOB_RESULT && working)
+        on_result(w, body);
+    else if (type == SRV_IPC_JOB_DONE && working)
+        on_done(w, body);
+    else
+        srv_role_kill(w->role);
 }
 
 static void on_exited(void *ctx, const srv_role_exit *how)
 {
-    worker *w = ctx;
+    srv_worker *w = ctx;
     srv_core *core = w->pool->core;
     const bool expected = w->retire || core->stopping;
     w->role = NULL;
@@ -474,27 +264,30 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     w->restart_at_ms = uv_now(core->loop) + (expected ? 0 : RESTART_MS);
     if (!expected) {
         core->live.worker_crashes_total++;
-        msa_log(MSA_LOG_WARN, "work", "worker=%d ended signal=%d status=%d", w->number, how->signal, how->status);
+        msa_log(MSA_LOG_WARN, "work", "worker=%d ended signal=%d status=%d", w->number, how->signal,
+                how->status);
     }
     if (w->busy && !w->done_sent) {
         char reason[MSA_ERROR_WHAT_MAX];
         if (uv_now(core->loop) > w->deadline_ms)
-            (void)snprintf(reason, sizeof reason, "the job took longer than work.timeout_s (%d s) and was stopped",
+            (void)snprintf(reason, sizeof reason,
+                           "the job took longer than work.timeout_s (%d s) and was stopped",
                            core->config->work_timeout_s);
         else if (how->signal != 0)
-            (void)snprintf(reason, sizeof reason, "the worker process was ended by signal %d (%s)", how->signal,
-                           strsignal(how->signal));
+            (void)snprintf(reason, sizeof reason, "the worker process was ended by signal %d (%s)",
+                           how->signal, strsignal(how->signal));
         else
-            (void)snprintf(reason, sizeof reason, "the worker process ended early with status %d", how->status);
+            (void)snprintf(reason, sizeof reason, "the worker process ended early with status %d",
+                           how->status);
         w->done_sent = true;
-        fail_job(w, reason, false);
+        srv_worker_fail_job(w, reason, false);
     }
     srv_core_part_stopped(core);
 }
 
 /* ---- the pool ---- */
 
-static msa_status start_worker(worker *w, msa_error *err)
+static msa_status start_worker(srv_worker *w, msa_error *err)
 {
     const srv_config *config = w->pool->core->config;
     const srv_role_events events = {.ctx = w, .message = on_message, .exited = on_exited};
@@ -503,52 +296,11 @@ static msa_status start_worker(worker *w, msa_error *err)
                                 .series_number = config->result_series_number};
     (void)snprintf(start.storage_path, sizeof start.storage_path, "%s", config->storage_path);
     (void)snprintf(start.model_path, sizeof start.model_path, "%s", config->model_path);
-    (void)snprintf(start.series_description, sizeof start.series_description, "%s", config->result_series_description);
+    (void)snprintf(start.series_description, sizeof start.series_description, "%s",
+                   config->result_series_description);
     (void)snprintf(start.log_level, sizeof start.log_level, "%s", config->log_level);
     MSA_TRY(srv_role_spawn(&w->role, w->pool->core->loop, "work", -1, &events, err));
     return srv_role_send(w->role, SRV_IPC_WORK_START, &start, sizeof start, err);
-}
-
-typedef struct remove_work {
-    uv_work_t work;
-    char dir[SRV_PATH_MAX + 64];
-} remove_work;
-
-static void remove_dir(uv_work_t *work)
-{
-    remove_work *r = work->data;
-    uv_fs_t scan, unlink_req;
-    if (uv_fs_scandir(NULL, &scan, r->dir, 0, NULL) >= 0) {
-        uv_dirent_t entry;
-        while (uv_fs_scandir_next(&scan, &entry) == 0) {
-            char path[sizeof r->dir + 256];
-            (void)snprintf(path, sizeof path, "%s/%s", r->dir, entry.name);
-            (void)uv_fs_unlink(NULL, &unlink_req, path, NULL);
-            uv_fs_req_cleanup(&unlink_req);
-        }
-    }
-    uv_fs_req_cleanup(&scan);
-    (void)rmdir(r->dir);
-}
-
-static void removed(uv_work_t *work, int status)
-{
-    (void)status;
-    free(work->data);
-}
-
-static void job_ended(worker *w)
-{
-    remove_work *r = calloc(1, sizeof *r);
-    if (r != NULL) {
-        r->work.data = r;
-        job_dir(w, r->dir);
-        if (uv_queue_work(w->pool->core->loop, &r->work, remove_dir, removed) != 0) free(r);
-    }
-    w->busy = false;
-    w->job = (srv_job){0};
-    if (w->role != NULL && (w->retire || w->pool->core->stopping)) srv_role_finish(w->role);
-    srv_workers_kick(w->pool);
 }
 
 msa_status srv_workers_start(srv_core *core, msa_error *err)
@@ -561,11 +313,11 @@ msa_status srv_workers_start(srv_core *core, msa_error *err)
     if (pool->worker == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     pool->n = core->config->work_workers;
     for (int i = 0; i < pool->n; i++) {
-        worker *w = &pool->worker[i];
+        srv_worker *w = &pool->worker[i];
         w->pool = pool;
         w->number = i + 1;
-        w->segments = calloc(SEGMENTS_MAX, sizeof *w->segments);
-        w->results = calloc(RESULTS_MAX, sizeof *w->results);
+        w->segments = calloc(SRV_JOB_SEGMENTS_MAX, sizeof *w->segments);
+        w->results = calloc(SRV_JOB_RESULTS_MAX, sizeof *w->results);
         if (w->segments == NULL || w->results == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
         MSA_TRY(start_worker(w, err));
     }
@@ -574,7 +326,7 @@ msa_status srv_workers_start(srv_core *core, msa_error *err)
 
 typedef struct beat_task {
     srv_task task; /* first */
-    worker *w;
+    srv_worker *w;
     int64_t job_id, token, until_ms;
     int32_t done, total;
     char public_id[33];
@@ -589,10 +341,11 @@ static msa_status run_beat(srv_task *task, srv_store *store, msa_error *err)
 static void done_beat(srv_task *task)
 {
     beat_task *t = (beat_task *)task;
-    worker *w = t->w;
+    srv_worker *w = t->w;
     w->beating = false;
     w->pool->tasks--;
-    if (task->status == MSA_E_INVALID && w->busy && !w->done_sent && w->job.id == t->job_id && w->job.token == t->token) {
+    if (task->status == MSA_E_INVALID && w->busy && !w->done_sent && w->job.id == t->job_id &&
+        w->job.token == t->token) {
         msa_log(MSA_LOG_WARN, "job", "id=%s lease_lost what=\"%s\"", t->public_id, task->err.what);
         if (w->role != NULL) srv_role_kill(w->role);
     } else if (task->status == MSA_OK) {
@@ -602,7 +355,7 @@ static void done_beat(srv_task *task)
     srv_core_part_stopped(w->pool->core);
 }
 
-static void beat(worker *w)
+static void beat(srv_worker *w)
 {
     beat_task *t = calloc(1, sizeof *t);
     if (t == NULL) return;
@@ -622,7 +375,7 @@ static void beat(worker *w)
     srv_core_submit(w->pool->core, &t->task);
 }
 
-static void tick_worker(worker *w, uint64_t now)
+static void tick_worker(srv_worker *w, uint64_t now)
 {
     msa_error err = MSA_ERROR_INIT;
     if (w->role == NULL && !w->busy && !w->pool->core->stopping && now >= w->restart_at_ms) {
@@ -634,23 +387,27 @@ static void tick_worker(worker *w, uint64_t now)
     }
     if (!w->busy || w->done_sent) return;
     if (now > w->deadline_ms && w->role != NULL) srv_role_kill(w->role);
-    const bool progressed = w->progress_done != w->beaten_done && now + HEARTBEAT_MS >= w->beat_at_ms + PROGRESS_MS;
+    const bool progressed =
+        w->progress_done != w->beaten_done && now + HEARTBEAT_MS >= w->beat_at_ms + PROGRESS_MS;
     if (!w->beating && (now >= w->beat_at_ms || progressed)) beat(w);
 }
 
 void srv_workers_tick(srv_workers *pool)
 {
-    for (int i = 0; i < pool->n; i++) tick_worker(&pool->worker[i], uv_now(pool->core->loop));
+    for (int i = 0; i < pool->n; i++)
+        tick_worker(&pool->worker[i], uv_now(pool->core->loop));
     if (pool->again) srv_workers_kick(pool);
 }
 
 void srv_workers_stop(srv_workers *pool, bool now)
 {
     for (int i = 0; i < pool->n; i++) {
-        worker *w = &pool->worker[i];
+        srv_worker *w = &pool->worker[i];
         if (w->role == NULL) continue;
-        if (now) srv_role_kill(w->role);
-        else if (!w->busy) srv_role_finish(w->role);
+        if (now)
+            srv_role_kill(w->role);
+        else if (!w->busy)
+            srv_role_finish(w->role);
     }
 }
 
@@ -674,7 +431,9 @@ void srv_workers_live(const srv_workers *pool, srv_http_live *live)
     }
     live->ready = ready > 0;
     (void)snprintf(live->not_ready_reason, sizeof live->not_ready_reason, "%s",
-                   ready > 0 ? "" : failing > 0 ? "the workers cannot start; see the log" : "the workers are starting");
+                   ready > 0     ? ""
+                   : failing > 0 ? "the workers cannot start; see the log"
+                                 : "the workers are starting");
 }
 
 void srv_workers_free(srv_workers *pool)
