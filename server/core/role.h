@@ -32,9 +32,9 @@ typedef struct srv_role_events {
  */
 MSA_NODISCARD msa_status srv_role_spawn(srv_role **out, uv_loop_t *loop, const char *name, int extra_fd,
                                         const srv_role_events *events, msa_error *err);
-/* Queues what the socket does not take at once. MSA_E_IO once the role is ending; MSA_E_NOMEM. */
-MSA_NODISCARD msa_status srv_role_send(srv_role *role, srv_ipc_type type, const void *body, size_t size,
-                                       msa_error *err);
+/* Queues what the socket does not take at once. MSA_E_IO once the role is ending; MSA_E_NOMEM. May be
+ * ignored: a role that is ending says so by its exit event. */
+msa_status srv_role_send(srv_role *role, srv_ipc_type type, const void *body, size_t size, msa_error *err);
 /* Closes our end for writing after what is queued: a role that waits for work then exits by itself. */
 void srv_role_finish(srv_role *role);
 void srv_role_kill(srv_role *role);

@@ -1,4 +1,5 @@
-/* The work role: reads headers, or runs jobs. The only place of the service where foreign bytes are parsed. */
+/* The work role: reads headers, or runs jobs. The only place of the service where foreign bytes are parsed.
+ */
 #include "server/roles/roles.h"
 
 #include <signal.h>
@@ -60,7 +61,8 @@ static void confine(const srv_ipc_work_start *start)
 
 /* ---- headers ---- */
 
-static msa_status read_header(const work_role *w, const srv_ipc_index *m, srv_ipc_indexed *out, msa_error *err)
+static msa_status read_header(const work_role *w, const srv_ipc_index *m, srv_ipc_indexed *out,
+                              msa_error *err)
 {
     char path[SRV_PATH_MAX + 128];
     MSA_TRY(srv_blob_path(w->blobs, m->sha256, path, sizeof path, err));
@@ -72,7 +74,8 @@ static msa_status read_header(const work_role *w, const srv_ipc_index *m, srv_ip
     const char *note = NULL;
     MSA_TRY(dicom_annotation_read(&prompts, &n, &note, path, err));
     if (n == 0 && note != NULL)
-        msa_log(MSA_LOG_WARN, "index", "instance=%lld no_prompt note=\"%s\"", (long long)m->instance_id, note);
+        msa_log(MSA_LOG_WARN, "index", "instance=%lld no_prompt note=\"%s\"", (long long)m->instance_id,
+                note);
     for (size_t i = 0; i < n; i++)
         MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_INDEX_PROMPT, &prompts[i], sizeof prompts[i], err));
     return MSA_OK;
@@ -96,7 +99,8 @@ static void tell_progress(void *ctx, int32_t done, int32_t total)
     if (now - w->told_ms < PROGRESS_MS && done < total) return;
     w->told_ms = now;
     const srv_ipc_progress message = {.job_id = w->job.job_id, .done = done, .total = total};
-    (void)srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_PROGRESS, &message, sizeof message, NULL);
+    /* A core that is gone takes no progress; the role notices at its next message. */
+    if (srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_PROGRESS, &message, sizeof message, NULL) != MSA_OK) return;
 }
 
 static msa_status load_series(const work_role *w, dicom_series **out, msa_error *err)
@@ -111,7 +115,8 @@ static msa_status load_series(const work_role *w, dicom_series **out, msa_error 
         char sha256[MSA_SHA256_HEX];
         MSA_TRY(msa_sha256_file(path, sha256, err));
         if (strcmp(sha256, w->instances[i].sha256) != 0)
-            return msa_fail(err, MSA_E_PARSE, "a stored instance has changed on the disk; send the series again");
+            return msa_fail(err, MSA_E_PARSE,
+                            "a stored instance has changed on the disk; send the series again");
         paths[i] = path;
     }
     return dicom_series_load(out, paths, w->n_instances, err);
@@ -132,8 +137,10 @@ static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *er
     }
     for (size_t i = 0; i < outcome->n_files; i++) {
         srv_ipc_result m = {0};
-        if (i == 0) (void)snprintf(m.name, sizeof m.name, "seg.dcm");
-        else (void)snprintf(m.name, sizeof m.name, "seg-%zu.dcm", i + 1);
+        if (i == 0)
+            (void)snprintf(m.name, sizeof m.name, "seg.dcm");
+        else
+            (void)snprintf(m.name, sizeof m.name, "seg-%zu.dcm", i + 1);
         memcpy(m.sop_instance_uid, outcome->files[i].sop_instance_uid, sizeof m.sop_instance_uid);
         memcpy(m.series_uid, outcome->files[i].series_uid, sizeof m.series_uid);
         MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_RESULT, &m, sizeof m, err));
@@ -246,7 +253,8 @@ int srv_role_work(void)
     for (;;) {
         srv_ipc_type type = 0;
         size_t size = 0;
-        if (srv_ipc_recv(SRV_IPC_FD, &type, body, sizeof body, &size, &err) != MSA_OK) break; /* core wants no more */
+        if (srv_ipc_recv(SRV_IPC_FD, &type, body, sizeof body, &size, &err) != MSA_OK)
+            break; /* core wants no more */
         if (handle(&w, type, body, size, &err) != MSA_OK) {
             msa_log(MSA_LOG_ERROR, "work", "what=\"%s\"", err.what);
             return 1;
