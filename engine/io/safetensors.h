@@ -25,8 +25,8 @@ typedef struct msa_safetensors msa_safetensors;
 
 /**
  * Maps the file (MAP_PRIVATE, PROT_READ) and checks all of its header: at most 1 MiB, a JSON object without
- * duplicate keys, known dtype, rank at most 6, no empty tensor, byte ranges that equal the shapes, follow each
- * other without hole or overlap and cover the file exactly. Only F32 is handled.
+ * duplicate keys, known dtype, rank at most 6, no empty tensor, byte ranges that equal the shapes, follow
+ * each other without hole or overlap and cover the file exactly. Only F32 is handled.
  *
  * Errors: MSA_E_NOT_FOUND, MSA_E_IO, MSA_E_PARSE (malformed), MSA_E_UNSUPPORTED (another dtype), MSA_E_NOMEM.
  */

@@ -1,0 +1,166 @@
+#include "engine/nn/attention.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "engine/base/pool.h"
+#include "engine/kern/gemm.h"
+#include "engine/kern/vec.h"
+
+#define QUERY_TILE        64
+#define WINDOW_QUERY_TILE 256 /* a window of 14 x 14 is one tile, its keys are gathered once */
+
+/* ---- plain ---- */
+
+typedef struct attention_job {
+    const msa_attention *a;
+    float *scratch;
+    int64_t tiles;
+} attention_job;
+
+size_t msa_attention_scratch(int64_t nk)
+{
+    return (size_t)QUERY_TILE * (size_t)nk;
+}
+
+static void attention_item(void *ctx, int32_t item, int32_t worker)
+{
+    const attention_job *j = ctx;
+    const msa_attention *a = j->a;
+    const int64_t column = item / j->tiles * a->d, first = item % j->tiles * QUERY_TILE;
+    const int64_t n = a->nq - first < QUERY_TILE ? a->nq - first : QUERY_TILE;
+    float *s = j->scratch + (size_t)worker * msa_attention_scratch(a->nk);
+    msa_gemm_nt(n, a->nk, a->d, a->scale, a->q + first * a->ldq + column, a->ldq, a->k + column, a->ldk, s,
+                a->nk);
+    for (int64_t i = 0; i < n; i++)
+        msa_softmax(a->nk, s + i * a->nk);
+    msa_gemm_nn(n, a->d, a->nk, s, a->nk, a->v + column, a->ldv, a->out + first * a->ldo + column, a->ldo);
+}
+
+void msa_attention_forward(const msa_attention *a, float *scratch, int32_t workers)
+{
+    attention_job j = {a, scratch, (a->nq + QUERY_TILE - 1) / QUERY_TILE};
+    msa_pool_run(attention_item, &j, (int32_t)(j.tiles * a->heads), workers);
+}
+
+/* ---- windows with relative positions ---- */
+
+typedef struct window_job {
+    const msa_window_attention *a;
+    float *scratch;
+    int64_t area, tile, tiles;
+} window_job;
+
+/* One worker's scratch, cut up. */
+typedef struct window_scratch {
+    float *q, *out, *k, *v, *scores, *rel_h, *rel_w, *line;
+} window_scratch;
+
+static int64_t query_tile(const msa_windows *w)
+{
+    const int64_t area = (int64_t)w->win_h * w->win_w;
+    if (msa_windows_count(w) == 1) return QUERY_TILE < area ? QUERY_TILE : area;
+    return WINDOW_QUERY_TILE < area ? WINDOW_QUERY_TILE : area;
+}
+
+static window_scratch cut_scratch(float *s, const msa_windows *w, int32_t d, size_t *total)
+{
+    const size_t area = (size_t)w->win_h * (size_t)w->win_w, tile = (size_t)query_tile(w), dd = (size_t)d;
+    const size_t sizes[8] = {tile * dd,
+                             tile * dd,
+                             area * dd,
+                             area * dd,
+                             tile * area,
+                             tile * (2 * (size_t)w->win_h - 1),
+                             tile * (2 * (size_t)w->win_w - 1),
+                             (size_t)w->win_w};
+    size_t at[9] = {0};
+    for (int i = 0; i < 8; i++)
+        at[i + 1] = at[i] + (sizes[i] + 15) / 16 * 16;
+    *total = at[8];
+    if (s == NULL) return (window_scratch){0};
+    return (window_scratch){s + at[0], s + at[1], s + at[2], s + at[3],
+                            s + at[4], s + at[5], s + at[6], s + at[7]};
+}
+
+size_t msa_window_attention_scratch(const msa_windows *windows, int32_t d)
+{
+    size_t total = 0;
+    (void)cut_scratch(NULL, windows, d, &total);
+    return total;
+}
+
+static int64_t row_at(const msa_window_attention *a, int64_t slot)
+{
+    return a->row_of == NULL ? slot : a->row_of[slot];
+}
+
+/* Adds both position terms to a row of scores, then normalises it. */
+static void position_softmax(const msa_window_attention *a, const window_scratch *s, int64_t i,
+                             int64_t position)
+{
+    const int64_t wh = a->windows.win_h, ww = a->windows.win_w, y = position / ww, x = position % ww;
+    const float *rh = s->rel_h + i * (2 * wh - 1) + y + wh - 1; /* rh[-jy]: distance y - jy */
+    const float *rw = s->rel_w + i * (2 * ww - 1) + x + ww - 1;
+    float *row = s->scores + i * wh * ww;
+    for (int64_t jx = 0; jx < ww; jx++)
+        s->line[jx] = rw[-jx];
+    for (int64_t jy = 0; jy < wh; jy++) {
+        const float up = rh[-jy];
+        float *to = row + jy * ww;
+        for (int64_t jx = 0; jx < ww; jx++)
+            to[jx] += up + s->line[jx];
+    }
+    msa_softmax(wh * ww, row);
+}
+
+static void window_item(void *ctx, int32_t item, int32_t worker)
+{
+    const window_job *j = ctx;
+    const msa_window_attention *a = j->a;
+    const int64_t C = (int64_t)a->heads * a->d, d = a->d, area = j->area;
+    const int64_t wh = a->windows.win_h, ww = a->windows.win_w;
+    const int64_t first = item % j->tiles * j->tile, head = item / j->tiles % a->heads;
+    const int64_t slot0 = item / j->tiles / a->heads * area; /* of the window */
+    const int64_t last = first + j->tile < area ? first + j->tile : area;
+    const size_t bytes = (size_t)d * sizeof(float);
+    int32_t position[WINDOW_QUERY_TILE];
+    int64_t nq = 0, ld = 3 * C;
+    size_t total = msa_window_attention_scratch(&a->windows, a->d);
+    const window_scratch s = cut_scratch(j->scratch + (size_t)worker * total, &a->windows, a->d, &total);
+
+    for (int64_t p = first; p < last; p++) {
+        const int64_t row = row_at(a, slot0 + p);
+        if (row == a->pad_row) continue;
+        memcpy(s.q + nq * d, a->qkv + row * 3 * C + head * d, bytes);
+        position[nq++] = (int32_t)p;
+    }
+    if (nq == 0) return;
+    const float *k = a->qkv + slot0 * 3 * C + C + head * d, *v = k + C;
+    if (a->row_of != NULL) {
+        for (int64_t p = 0; p < area; p++) {
+            const float *from = a->qkv + row_at(a, slot0 + p) * 3 * C + C + head * d;
+            memcpy(s.k + p * d, from, bytes);
+            memcpy(s.v + p * d, from + C, bytes);
+        }
+        k = s.k;
+        v = s.v;
+        ld = d;
+    }
+    msa_gemm_nt(nq, area, d, 1.0f / sqrtf((float)d), s.q, d, k, ld, s.scores, area);
+    msa_gemm_nt(nq, 2 * wh - 1, d, 1.0f, s.q, d, a->rel_h, d, s.rel_h, 2 * wh - 1);
+    msa_gemm_nt(nq, 2 * ww - 1, d, 1.0f, s.q, d, a->rel_w, d, s.rel_w, 2 * ww - 1);
+    for (int64_t i = 0; i < nq; i++)
+        position_softmax(a, &s, i, position[i]);
+    msa_gemm_nn(nq, d, area, s.scores, area, v, ld, s.out, d);
+    for (int64_t i = 0; i < nq; i++)
+        memcpy(a->out + row_at(a, slot0 + position[i]) * C + head * d, s.out + i * d, bytes);
+}
+
+void msa_window_attention_forward(const msa_window_attention *a, float *scratch, int32_t workers)
+{
+    window_job j = {.a = a, .scratch = scratch, .area = (int64_t)a->windows.win_h * a->windows.win_w};
+    j.tile = query_tile(&a->windows);
+    j.tiles = (j.area + j.tile - 1) / j.tile;
+    msa_pool_run(window_item, &j, (int32_t)(msa_windows_count(&a->windows) * a->heads * j.tiles), workers);
+}
