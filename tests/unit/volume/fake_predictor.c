@@ -1,0 +1,69 @@
+#include "tests/unit/volume/fake_predictor.h"
+
+#include <math.h>
+#include <string.h>
+
+/* S = 64, patch 4, so the logits are 64 x 64 as well, and P * g * g = 64 * 64: the embedding is the image
+ * itself. */
+enum { S = 64 };
+
+fake_predictor_log fake_log;
+msa_config fake_config = {.image_size = S,
+                          .patch = 4,
+                          .prompt_dim = 16,
+                          .mask_tokens = 4,
+                          .mask_select = MSA_SELECT_SAM,
+                          .input_norm = MSA_NORM_UNIT,
+                          .geometry = MSA_GEOMETRY_LONGEST_SIDE};
+
+struct msa_predictor {
+    int unused;
+};
+static struct msa_predictor the_one;
+
+const msa_config *msa_model_config(const msa_model *m)
+{
+    (void)m;
+    return &fake_config;
+}
+
+msa_status msa_predictor_new(msa_predictor **out, const msa_model *model, msa_error *err)
+{
+    (void)model;
+    (void)err;
+    *out = &the_one;
+    return MSA_OK;
+}
+
+void msa_predictor_free(msa_predictor *p)
+{
+    (void)p;
+}
+
+msa_status msa_predictor_encode(msa_predictor *p, const float *image, float *embedding, msa_error *err)
+{
+    (void)p;
+    (void)err;
+    fake_log.encoded++;
+    memcpy(embedding, image, S * S * sizeof *embedding);
+    return MSA_OK;
+}
+
+msa_status msa_predictor_decode(msa_predictor *p, const float *embedding, const msa_prompt_set *prompt,
+                                float *logits, float *iou, msa_error *err)
+{
+    (void)p;
+    (void)err;
+    fake_log.decoded++;
+    fake_log.last_had_box = prompt->box != NULL;
+    fake_log.last_points = prompt->n_points;
+    if (prompt->box) memcpy(fake_log.last_box, prompt->box, sizeof fake_log.last_box);
+    if (prompt->n_points > 0) memcpy(fake_log.last_point, prompt->points, sizeof fake_log.last_point);
+    for (int32_t m = 0; m < fake_config.mask_tokens; m++) {
+        iou[m] = fake_log.iou;
+        for (int32_t i = 0; i < S * S; i++)
+            logits[m * S * S + i] = (fake_log.inverted ? 0.5F - embedding[i] : embedding[i] - 0.5F) * 10;
+    }
+    if (fake_log.nan_at == fake_log.decoded) logits[S + 1] = NAN;
+    return MSA_OK;
+}

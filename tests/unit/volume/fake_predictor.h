@@ -1,0 +1,22 @@
+/* A predictor that cuts at half brightness: the segmenter's flow without a network. */
+#ifndef MSA_TESTS_UNIT_VOLUME_FAKE_PREDICTOR_H
+#define MSA_TESTS_UNIT_VOLUME_FAKE_PREDICTOR_H
+
+#include "engine/predictor.h"
+
+/* What the fake was asked, and how it is told to misbehave. Reset by the test. */
+typedef struct fake_predictor_log {
+    int32_t encoded, decoded;
+    float last_box[4];
+    bool last_had_box;
+    int32_t last_points;
+    float last_point[2];
+    int32_t nan_at; /* this decode, counted from 1, has a NaN logit; 0: none */
+    bool inverted;  /* everything dark is the object */
+    float iou;
+} fake_predictor_log;
+
+extern fake_predictor_log fake_log;
+extern msa_config fake_config;
+
+#endif

@@ -1,0 +1,273 @@
+/* What is decoded where, and when carrying a mask stops. No model. */
+#include <math.h>
+#include <string.h>
+
+#include "tests/unit/volume/cm.h"
+
+#include "engine/volume/plan.h"
+#include "engine/volume/propagate.h"
+
+enum { D = 40, H = 100, W = 120 };
+static float positions[D];
+static const float voxel; /* the plan looks at no voxel */
+static msa_volume volume = {
+    .voxels = &voxel, .D = D, .H = H, .W = W, .spacing_mm = {1, 1}, .position_mm = positions};
+
+static int positions_setup(void **state)
+{
+    (void)state;
+    for (int i = 0; i < D; i++)
+        positions[i] = 2.0F * (float)i - 30;
+    return 0;
+}
+
+static msa_prompt box(int32_t slice, float x0, float y0, float x1, float y1)
+{
+    return (msa_prompt){.kind = MSA_PROMPT_BOX, .slice = slice, .x0 = x0, .y0 = y0, .x1 = x1, .y1 = y1};
+}
+
+static msa_prompt point(int32_t slice, float x, float y, bool positive)
+{
+    return (msa_prompt){.kind = MSA_PROMPT_POINT, .slice = slice, .x0 = x, .y0 = y, .positive = positive};
+}
+
+static msa_plan *plan_of(const msa_prompt *prompts, int32_t n)
+{
+    msa_plan *p = NULL;
+    const msa_object o = {prompts, n};
+    assert_int_equal(msa_plan_new(&p, &volume, &o, 1, NULL), MSA_OK);
+    return p;
+}
+
+static void one_box_is_carried_as_far_as_its_size_allows(void **state)
+{
+    (void)state;
+    const msa_prompt small = box(20, 10, 10, 14, 14);
+    const msa_prompt large = box(20, 10, 10, 90, 90);
+    MSA_AUTO(msa_plan) p = plan_of(&small, 1);
+    MSA_AUTO(msa_plan) q = plan_of(&large, 1);
+    assert_int_equal(p->n_rows, 1);
+    assert_true(p->rows[0].given);
+    assert_int_equal(p->rows[0].up_to, 30); /* 20 mm at 2 mm a slice */
+    assert_int_equal(p->rows[0].down_to, 10);
+    assert_int_equal(q->rows[0].up_to, D - 1);
+    assert_int_equal(q->rows[0].down_to, 0);
+}
+
+static void boxes_between_two_slices_are_interpolated_by_position(void **state)
+{
+    (void)state;
+    const msa_prompt prompts[] = {box(14, 20, 30, 40, 50), box(10, 10, 10, 20, 20)};
+    positions[11] = positions[10] + 1; /* uneven: a quarter of the way, not half */
+    MSA_AUTO(msa_plan) p = plan_of(prompts, 2);
+    positions_setup(NULL);
+    assert_int_equal(p->n_rows, 5);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(p->rows[i].slice, 10 + i);
+        assert_int_equal(p->rows[i].up_to, 10 + i); /* no extrapolation, nothing to carry */
+        assert_int_equal(p->rows[i].down_to, 10 + i);
+        assert_int_equal(p->rows[i].given, i == 0 || i == 4);
+    }
+    assert_float_equal(p->rows[1].box.x0, 11.25, 1e-4);
+    assert_float_equal(p->rows[2].box.y1, 35, 1e-4);
+}
+
+static void two_boxes_a_slice_are_paired_by_their_centres(void **state)
+{
+    (void)state;
+    const msa_prompt prompts[] = {box(5, 10, 10, 20, 20), box(5, 80, 10, 90, 20), box(7, 82, 12, 92, 22),
+                                  box(7, 12, 12, 22, 22)};
+    MSA_AUTO(msa_plan) p = plan_of(prompts, 4);
+    assert_int_equal(p->n_rows, 6);
+    assert_float_equal(p->rows[2].box.x0, 11, 1e-4);
+    assert_float_equal(p->rows[3].box.x0, 81, 1e-4);
+}
+
+static void unequal_counts_interpolate_the_bounding_boxes(void **state)
+{
+    (void)state;
+    const msa_prompt prompts[] = {box(5, 10, 10, 20, 20), box(5, 80, 10, 90, 20), box(7, 10, 10, 90, 20)};
+    MSA_AUTO(msa_plan) p = plan_of(prompts, 3);
+    assert_int_equal(p->n_rows, 4);
+    assert_float_equal(p->rows[2].box.x0, 10, 1e-4);
+    assert_float_equal(p->rows[2].box.x1, 90, 1e-4);
+}
+
+static void points_refine_the_box_that_holds_them(void **state)
+{
+    (void)state;
+    const msa_prompt prompts[] = {box(5, 10, 10, 30, 30), point(5, 15, 15, true), point(5, 70, 70, true),
+                                  point(5, 75, 75, false)};
+    MSA_AUTO(msa_plan) p = plan_of(prompts, 4);
+    assert_int_equal(p->n_rows, 2);
+    assert_true(p->rows[0].has_box);
+    assert_int_equal(p->rows[0].n_points, 1);
+    assert_float_equal(p->points[2 * p->rows[0].first_point], 15, 0);
+    assert_false(p->rows[1].has_box);
+    assert_int_equal(p->rows[1].n_points, 2);
+    assert_false(p->positive[p->rows[1].first_point + 1]);
+}
+
+static void negative_points_alone_prompt_nothing(void **state)
+{
+    (void)state;
+    const msa_prompt prompts[] = {box(5, 10, 10, 30, 30), point(6, 15, 15, false)};
+    const msa_object only_negative = {&prompts[1], 1};
+    msa_plan *none = NULL;
+    msa_error err = MSA_ERROR_INIT;
+    MSA_AUTO(msa_plan) p = plan_of(prompts, 2);
+    assert_int_equal(p->n_rows, 1);
+    assert_int_equal(msa_plan_new(&none, &volume, &only_negative, 1, &err), MSA_E_INVALID);
+    assert_null(none);
+    assert_string_equal(err.what, "an object has neither a box nor a positive point");
+}
+
+static void two_clicked_slices_share_the_gap(void **state)
+{
+    (void)state;
+    const msa_prompt prompts[] = {point(10, 15, 15, true), point(15, 15, 15, true), point(16, 15, 15, true)};
+    MSA_AUTO(msa_plan) p = plan_of(prompts, 3);
+    assert_int_equal(p->n_rows, 3);
+    assert_int_equal(p->rows[0].up_to, 12);
+    assert_int_equal(p->rows[1].down_to, 13);
+    assert_int_equal(p->rows[1].up_to, 15);
+    assert_int_equal(p->rows[2].down_to, 16);
+    assert_int_equal(p->rows[2].up_to, D - 1);
+    assert_int_equal(p->rows[0].down_to, 0);
+}
+
+static void bad_prompts_are_refused_with_a_sentence(void **state)
+{
+    (void)state;
+    const struct {
+        msa_prompt prompt;
+        const char *what;
+    } cases[] = {
+        {box(40, 1, 1, 2, 2), "a prompt lies on slice 40, but slices are 0 to 39"},
+        {box(-1, 1, 1, 2, 2), "a prompt lies on slice -1, but slices are 0 to 39"},
+        {box(3, 5, 5, 5, 9), "the box on slice 3 is empty: it needs x0 < x1 and y0 < y1"},
+        {box(3, 9, 5, 5, 9), "the box on slice 3 is empty: it needs x0 < x1 and y0 < y1"},
+        {box(3, NAN, 5, 5, 9), "a prompt on slice 3 has a coordinate that is not finite"},
+        {box(3, 120, 5, 130, 9), "the box on slice 3 lies outside the image of 120 columns and 100 rows"},
+        {point(3, 4, 101, true), "the point on slice 3 lies outside the image of 120 columns and 100 rows"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const msa_object o = {&cases[i].prompt, 1};
+        msa_plan *p = NULL;
+        msa_error err = MSA_ERROR_INIT;
+        assert_int_equal(msa_plan_new(&p, &volume, &o, 1, &err), MSA_E_INVALID);
+        assert_string_equal(err.what, cases[i].what);
+    }
+}
+
+static void a_box_partly_outside_is_clipped(void **state)
+{
+    (void)state;
+    const msa_prompt prompt = box(3, -5, 90, 30, 130);
+    MSA_AUTO(msa_plan) p = plan_of(&prompt, 1);
+    assert_float_equal(p->rows[0].box.x0, 0, 0);
+    assert_float_equal(p->rows[0].box.y1, H, 0);
+}
+
+static msa_mask_stats disc(double cx, double cy, int32_t r)
+{
+    static uint8_t mask[H * W];
+    memset(mask, 0, sizeof mask);
+    for (int y = 0; y < H; y++)
+        for (int x = 0; x < W; x++)
+            mask[y * W + x] = hypot(x + 0.5 - cx, y + 0.5 - cy) <= r;
+    return msa_mask_measure(mask, W, (msa_region){0, 0, W, H});
+}
+
+static void measuring_a_mask(void **state)
+{
+    (void)state;
+    const msa_mask_stats s = disc(50, 40, 10);
+    assert_float_equal(s.cx, 50, 1e-9);
+    assert_float_equal(s.cy, 40, 1e-9);
+    assert_int_equal(s.box.x0, 40);
+    assert_int_equal(s.box.x1, 60);
+    assert_int_equal(s.box.y0, 30);
+    assert_int_equal(disc(50, 40, -1).area, 0);
+}
+
+static void carrying_stops_for_a_named_reason(void **state)
+{
+    (void)state;
+    const msa_mask_stats start = disc(50, 40, 20);
+    const msa_mask_stats near = disc(52, 41, 19);
+    const msa_mask_stats none = disc(50, 40, -1);
+    const msa_mask_stats speck = disc(50, 40, 3);
+    const msa_mask_stats huge = disc(50, 40, 39);
+    const msa_mask_stats away = disc(80, 40, 20);
+    const msa_mask_stats shrunk = disc(50, 40, 8);
+    msa_track t = msa_track_start(NULL, &start, 0.9F);
+    assert_string_equal(msa_track_step(&t, &none, 0.9F), "the object ended");
+    assert_string_equal(msa_track_step(&t, &speck, 0.9F), "the object became too small");
+    assert_string_equal(msa_track_step(&t, &huge, 0.9F), "the area changed too much between two slices");
+    assert_string_equal(msa_track_step(&t, &shrunk, 0.9F), "the area changed too much between two slices");
+    assert_string_equal(msa_track_step(&t, &away, 0.9F), "the position jumped between two slices");
+    assert_string_equal(msa_track_step(&t, &near, 0.4F), "the model's own confidence fell");
+    assert_int_equal(t.last.area, start.area); /* none of these was taken */
+    assert_null(msa_track_step(&t, &near, 0.6F));
+    assert_int_equal(t.last.area, near.area);
+}
+
+static void a_carried_box_never_leaves_the_reach(void **state)
+{
+    (void)state;
+    const msa_box prompted = {40, 40, 60, 60};
+    msa_mask_stats mask = disc(50, 50, 10);
+    msa_track t = msa_track_start(&prompted, &mask, 0.5F);
+    for (int i = 0; i < 100; i++) { /* a model that fills all it may, slice after slice */
+        const msa_box next = msa_track_next(&t, H, W);
+        const msa_region clip = msa_track_clip(&t, next, H, W);
+        assert_true(clip.x0 >= 30 && clip.y0 >= 30 && clip.x1 <= 70 && clip.y1 <= 70);
+        t.last.box = clip;
+    }
+    t.last.box = (msa_region){100, 80, 110, 90};
+    assert_true(msa_box_empty(msa_track_next(&t, H, W)));
+}
+
+static void a_click_keeps_the_part_it_lies_in(void **state)
+{
+    (void)state;
+    uint8_t mask[6 * 8] = {
+        1, 1, 0, 0, 0, 0, 1, 1, /* */
+        1, 0, 0, 1, 1, 0, 0, 1, /* */
+        0, 0, 0, 1, 1, 0, 0, 0, /* */
+        0, 1, 0, 0, 0, 1, 1, 0, /* touches the middle part by a corner only */
+        0, 1, 1, 0, 0, 1, 1, 0, /* */
+        0, 0, 0, 0, 0, 0, 0, 0,
+    };
+    const float clicks[] = {3.5F, 1.5F, 1.2F, 3.9F};
+    assert_int_equal(msa_mask_keep_touched(mask, 8, (msa_region){0, 0, 8, 6}, clicks, 2, NULL), MSA_OK);
+    const msa_mask_stats s = msa_mask_measure(mask, 8, (msa_region){0, 0, 8, 6});
+    assert_int_equal(s.area, 4 + 3);
+    assert_int_equal(mask[0], 0);
+    assert_int_equal(mask[8 + 3], 1);
+    assert_int_equal(mask[3 * 8 + 5], 0);
+    const float miss[] = {0.5F, 5.5F};
+    assert_int_equal(msa_mask_keep_touched(mask, 8, (msa_region){0, 0, 8, 6}, miss, 1, NULL), MSA_OK);
+    assert_int_equal(msa_mask_measure(mask, 8, (msa_region){0, 0, 8, 6}).area, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_box_is_carried_as_far_as_its_size_allows),
+        cmocka_unit_test(boxes_between_two_slices_are_interpolated_by_position),
+        cmocka_unit_test(two_boxes_a_slice_are_paired_by_their_centres),
+        cmocka_unit_test(unequal_counts_interpolate_the_bounding_boxes),
+        cmocka_unit_test(points_refine_the_box_that_holds_them),
+        cmocka_unit_test(negative_points_alone_prompt_nothing),
+        cmocka_unit_test(two_clicked_slices_share_the_gap),
+        cmocka_unit_test(bad_prompts_are_refused_with_a_sentence),
+        cmocka_unit_test(a_box_partly_outside_is_clipped),
+        cmocka_unit_test(measuring_a_mask),
+        cmocka_unit_test(carrying_stops_for_a_named_reason),
+        cmocka_unit_test(a_carried_box_never_leaves_the_reach),
+        cmocka_unit_test(a_click_keeps_the_part_it_lies_in),
+    };
+    return cmocka_run_group_tests(tests, positions_setup, NULL);
+}
