@@ -1,0 +1,212 @@
+/* Patient, study, series, equipment and image: the modules that hold one value for the whole object. */
+#include "dicom/seg/seg_impl.h"
+
+#include "engine/base/hash.h"
+
+using dicom::seg::charset;
+using dicom::seg::put;
+using dicom::seg::source;
+
+namespace
+{
+
+/* Type 2 in the Patient and General Study modules: present even when empty. */
+const DcmTagKey required[] = {
+    DCM_PatientName,     DCM_PatientID, DCM_PatientBirthDate,
+    DCM_PatientSex,      DCM_StudyDate, DCM_StudyTime,
+    DCM_AccessionNumber, DCM_StudyID,   DCM_ReferringPhysicianName,
+};
+
+/* Taken over when the source has them: PS3.3 C.7.1.1, C.7.1.3, C.7.2.1 to C.7.2.3, C.7.3.1, C.7.3.2, C.12.1.
+ */
+const DcmTagKey optional[] = {
+    DCM_SpecificCharacterSet,
+    DCM_TimezoneOffsetFromUTC,
+    /* patient */
+    DCM_IssuerOfPatientID,
+    DCM_IssuerOfPatientIDQualifiersSequence,
+    DCM_TypeOfPatientID,
+    DCM_PatientBirthTime,
+    DCM_QualityControlSubject,
+    DCM_ReferencedPatientSequence,
+    DCM_RETIRED_OtherPatientIDs,
+    DCM_OtherPatientIDsSequence,
+    DCM_OtherPatientNames,
+    DCM_EthnicGroup,
+    DCM_PatientComments,
+    DCM_PatientSpeciesDescription,
+    DCM_PatientSpeciesCodeSequence,
+    DCM_PatientBreedDescription,
+    DCM_PatientBreedCodeSequence,
+    DCM_BreedRegistrationSequence,
+    DCM_ResponsiblePerson,
+    DCM_ResponsiblePersonRole,
+    DCM_ResponsibleOrganization,
+    DCM_PatientIdentityRemoved,
+    DCM_DeidentificationMethod,
+    DCM_DeidentificationMethodCodeSequence,
+    DCM_LongitudinalTemporalInformationModified,
+    /* clinical trial */
+    DCM_ClinicalTrialSponsorName,
+    DCM_ClinicalTrialProtocolID,
+    DCM_ClinicalTrialProtocolName,
+    DCM_ClinicalTrialSiteID,
+    DCM_ClinicalTrialSiteName,
+    DCM_ClinicalTrialSubjectID,
+    DCM_ClinicalTrialSubjectReadingID,
+    DCM_ClinicalTrialProtocolEthicsCommitteeName,
+    DCM_ClinicalTrialProtocolEthicsCommitteeApprovalNumber,
+    DCM_ClinicalTrialTimePointID,
+    DCM_ClinicalTrialTimePointDescription,
+    DCM_ConsentForClinicalTrialUseSequence,
+    DCM_ClinicalTrialCoordinatingCenterName,
+    DCM_ClinicalTrialSeriesID,
+    DCM_ClinicalTrialSeriesDescription,
+    /* study */
+    DCM_ReferringPhysicianIdentificationSequence,
+    DCM_IssuerOfAccessionNumberSequence,
+    DCM_StudyDescription,
+    DCM_PhysiciansOfRecord,
+    DCM_NameOfPhysiciansReadingStudy,
+    DCM_ReferencedStudySequence,
+    DCM_ProcedureCodeSequence,
+    /* patient study */
+    DCM_AdmittingDiagnosesDescription,
+    DCM_AdmittingDiagnosesCodeSequence,
+    DCM_PatientAge,
+    DCM_PatientSize,
+    DCM_PatientWeight,
+    DCM_Occupation,
+    DCM_AdditionalPatientHistory,
+    DCM_MedicalAlerts,
+    DCM_Allergies,
+    DCM_SmokingStatus,
+    DCM_PregnancyStatus,
+    DCM_LastMenstrualDate,
+    DCM_PatientState,
+    DCM_PatientSexNeutered,
+    DCM_AdmissionID,
+    DCM_IssuerOfAdmissionIDSequence,
+    DCM_ServiceEpisodeID,
+    DCM_ServiceEpisodeDescription,
+    /* series */
+    DCM_SeriesDate,
+    DCM_SeriesTime,
+    DCM_BodyPartExamined,
+    DCM_Laterality,
+    DCM_ReferencedPerformedProcedureStepSequence,
+};
+
+const char *or_else(const char *text, const char *fallback)
+{
+    return text && text[0] ? text : fallback;
+}
+
+/* When the images were made: the result has no other time that is the same in every run. */
+void content_date_time(std::string &date, std::string &time, DcmItem &from)
+{
+    static const DcmTagKey pairs[][2] = {{DCM_ContentDate, DCM_ContentTime},
+                                         {DCM_AcquisitionDate, DCM_AcquisitionTime},
+                                         {DCM_SeriesDate, DCM_SeriesTime},
+                                         {DCM_StudyDate, DCM_StudyTime}};
+    date = "19700101"; /* both are of type 1 */
+    time = "000000";
+    for (const auto &pair : pairs) {
+        const std::string da = dicom::seg::text_of(from, pair[0]), tm = dicom::seg::text_of(from, pair[1]);
+        if (!dicom::seg::date_valid(da)) continue;
+        date = da;
+        if (dicom::seg::time_valid(tm)) time = tm;
+        return;
+    }
+}
+
+} // namespace
+
+std::string source::uid(const std::string &role) const
+{
+    char out[MSA_UID_MAX];
+    msa_uid_derive((std::string(options.key) + "\n" + role).c_str(), out);
+    return out;
+}
+
+OFCondition dicom::seg::put_patient_study(DcmItem &out, const source &from)
+{
+    put to(out);
+    DcmItem &head = from.header(0);
+    for (const DcmTagKey &tag : required)
+        to.copy2(tag, head);
+    for (const DcmTagKey &tag : optional)
+        to.copy(tag, head);
+    to.copy(DCM_StudyInstanceUID, head)
+        .copy(DCM_FrameOfReferenceUID, head)
+        .copy2(DCM_PositionReferenceIndicator, head);
+    return to.cond();
+}
+
+OFCondition dicom::seg::put_series_equipment(DcmItem &out, const source &from)
+{
+    put to(out);
+    const dicom_seg_options &o = from.options;
+    const charset &text = from.text;
+    const std::string hash = or_else(o.model_hash, "");
+    to.text(DCM_Modality, "SEG");
+    to.text(DCM_SeriesInstanceUID, from.uid("series"));
+    to.text(DCM_SeriesNumber, std::to_string(o.series_number));
+    to.text(DCM_SeriesDescription, text.encode(or_else(o.series_description, "Segmentation"), 64));
+    to.text(DCM_Manufacturer, "msad");
+    to.text(DCM_ManufacturerModelName, "msad");
+    to.text(DCM_DeviceSerialNumber, hash.empty() ? "1" : text.encode(hash, 16));
+    std::string versions = text.encode(or_else(o.software_version, "msad " MSAD_VERSION), 64);
+    const std::string model =
+        text.encode(std::string(or_else(o.model_name, "model")) + " " + or_else(o.model_version, ""), 64);
+    versions += "\\" + model;
+    if (!hash.empty()) versions += "\\" + text.encode(hash, 64);
+    to.text(DCM_SoftwareVersions, versions);
+    return to.cond();
+}
+
+OFCondition dicom::seg::put_image(DcmItem &out, const source &from)
+{
+    put to(out);
+    DcmItem &head = from.header(0);
+    std::string date, time;
+    content_date_time(date, time, head);
+    to.text(DCM_SOPClassUID, UID_SegmentationStorage);
+    to.text(DCM_SOPInstanceUID, from.uid("instance " + std::to_string(from.number)));
+    to.text(DCM_InstanceNumber, std::to_string(from.number));
+    to.text(DCM_ImageType, "DERIVED\\PRIMARY").text(DCM_ContentDate, date).text(DCM_ContentTime, time);
+    to.text(DCM_ContentLabel, "SEGMENTATION").text(DCM_ContentCreatorName, "msad");
+    to.text(DCM_ContentDescription,
+            from.text.encode(or_else(from.options.content_description, "Segmentation"), 64));
+    to.us(DCM_SamplesPerPixel, 1).text(DCM_PhotometricInterpretation, "MONOCHROME2");
+    to.us(DCM_Rows, static_cast<Uint16>(from.series.info.rows))
+        .us(DCM_Columns, static_cast<Uint16>(from.series.info.cols));
+    to.us(DCM_BitsAllocated, 1).us(DCM_BitsStored, 1).us(DCM_HighBit, 0).us(DCM_PixelRepresentation, 0);
+    to.text(DCM_NumberOfFrames, std::to_string(from.file.frames));
+    to.text(DCM_SegmentationType, "BINARY").text(DCM_BurnedInAnnotation, "NO");
+    /* once lossy, always lossy: PS3.3 C.7.6.1.1.5; one slice is enough */
+    to.text(DCM_LossyImageCompression, "00");
+    for (const int32_t slice : from.file.positions) {
+        DcmItem &image = from.header(slice);
+        if (text_of(image, DCM_LossyImageCompression) != "01") continue;
+        to.text(DCM_LossyImageCompression, "01");
+        to.copy(DCM_LossyImageCompressionRatio, image).copy(DCM_LossyImageCompressionMethod, image);
+        break;
+    }
+    return to.cond();
+}
+
+OFCondition dicom::seg::put_references(DcmItem &out, const source &from)
+{
+    put to(out);
+    put series(to.item(DCM_ReferencedSeriesSequence));
+    series.copy(DCM_SeriesInstanceUID, from.header(0));
+    for (const int32_t slice : from.file.positions) {
+        const dicom_slice &s = from.series.slices[static_cast<size_t>(slice)];
+        put ref(series.item(DCM_ReferencedInstanceSequence));
+        ref.text(DCM_ReferencedSOPClassUID, s.sop_class_uid)
+            .text(DCM_ReferencedSOPInstanceUID, s.sop_instance_uid);
+        series.note(ref.cond());
+    }
+    return to.note(series.cond()).cond();
+}

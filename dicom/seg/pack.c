@@ -1,0 +1,87 @@
+#include "dicom/seg/pack.h"
+
+#include <endian.h>
+#include <string.h>
+
+/* Eight mask bytes become eight bits without a branch: 1 for each non-zero byte, then one multiplication
+ * moves the lowest bit of byte k to bit 56 + k; no two products meet, so nothing carries. */
+static unsigned gather8(const uint8_t *mask)
+{
+    uint64_t x;
+    memcpy(&x, mask, sizeof x);
+    x = le64toh(x);
+    x = ((x | ((x & 0x7f7f7f7f7f7f7f7fULL) + 0x7f7f7f7f7f7f7f7fULL)) >> 7) & 0x0101010101010101ULL;
+    return (unsigned)((x * 0x0102040810204080ULL) >> 56);
+}
+
+static uint64_t gather64(const uint8_t *mask)
+{
+    uint64_t w = 0;
+    for (unsigned i = 0; i < 8; i++)
+        w |= (uint64_t)gather8(mask + 8 * i) << (8 * i);
+    return w;
+}
+
+static uint64_t gather_rest(const uint8_t *mask, size_t n)
+{
+    uint64_t w = 0;
+    for (size_t i = 0; i < n; i++)
+        w |= (uint64_t)(mask[i] != 0) << i;
+    return w;
+}
+
+uint64_t dicom_pack_size(uint64_t bits)
+{
+    const uint64_t bytes = bits / 8 + (bits % 8 != 0);
+    return bytes + bytes % 2;
+}
+
+/* Writes the low `bits` bits of w behind the `shift` bits that *out holds already. */
+static void put_rest(uint8_t *out, uint64_t w, unsigned shift, size_t bits)
+{
+    unsigned keep = *out & ((1u << shift) - 1u);
+    for (size_t end = shift + bits; end > 0; end = end > 8 ? end - 8 : 0) {
+        *out++ = (uint8_t)(keep | (unsigned)(w << shift & 0xff));
+        w >>= 8 - shift;
+        keep = 0;
+        shift = 0;
+    }
+}
+
+uint64_t dicom_pack_append(uint8_t *out, uint64_t at, const uint8_t *mask, size_t n)
+{
+    const unsigned shift = (unsigned)(at % 8);
+    uint8_t *p = out + at / 8;
+    uint64_t carry = shift ? *p & ((1u << shift) - 1u) : 0;
+    size_t i = 0;
+    for (; n - i >= 64; i += 64, p += 8) {
+        const uint64_t w = gather64(mask + i), v = htole64(carry | w << shift);
+        memcpy(p, &v, sizeof v);
+        carry = shift ? w >> (64 - shift) : 0;
+    }
+    if (shift && i) *p = (uint8_t)carry;
+    if (i < n) put_rest(p, gather_rest(mask + i, n - i), shift, n - i);
+    return at + n;
+}
+
+void dicom_pack_words(uint64_t *words, const uint8_t *mask, size_t n)
+{
+    size_t i = 0;
+    for (; n - i >= 64; i += 64)
+        *words++ = gather64(mask + i);
+    if (i < n) *words = gather_rest(mask + i, n - i);
+}
+
+bool dicom_pack_any(const uint8_t *mask, size_t n)
+{
+    size_t i = 0;
+    uint64_t seen = 0, x;
+    for (; n - i >= 64 && !seen; i += 64)
+        for (unsigned k = 0; k < 64; k += 8) {
+            memcpy(&x, mask + i + k, sizeof x);
+            seen |= x;
+        }
+    for (; i < n; i++)
+        seen |= mask[i];
+    return seen != 0;
+}

@@ -1,0 +1,145 @@
+#include "dicom/seg.h"
+#include "dicom/seg/seg_impl.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+using dicom::seg::planned_file;
+using dicom::seg::planned_segment;
+using dicom::seg::source;
+
+namespace
+{
+
+msa_status check_arguments(const dicom_series &series, const dicom_segment *segments, size_t n,
+                           const dicom_seg_options &options, msa_error *err)
+{
+    const dicom_volume_info &info = series.info;
+    if (!options.key || !options.key[0])
+        return msa_fail(err, MSA_E_INVALID, "a segmentation needs a key for its UIDs");
+    if (options.n_prompts > 0 && !options.prompts)
+        return msa_fail(err, MSA_E_INVALID, "prompts are counted but not given");
+    if (n > 65535) return msa_fail(err, MSA_E_INVALID, "%zu segments are more than 65535", n);
+    for (size_t i = 0; i < n; i++)
+        if (!segments[i].mask) return msa_fail(err, MSA_E_INVALID, "segment %zu has no mask", i + 1);
+    if (info.slices < 1 || info.rows < 1 || info.cols < 1 || info.rows > 65535 || info.cols > 65535 ||
+        series.files.size() != static_cast<size_t>(info.slices) ||
+        series.slices.size() != series.files.size())
+        return msa_fail(err, MSA_E_INVALID, "the series has no header for each slice");
+    DcmItem &head = *series.files[0]->getDataset();
+    if (dicom::seg::text_of(head, DCM_FrameOfReferenceUID).empty())
+        return msa_fail(
+            err, MSA_E_UNSUPPORTED,
+            "the images have no Frame of Reference UID, so a segmentation cannot be placed in the patient");
+    if (dicom::seg::text_of(head, DCM_StudyInstanceUID).empty() ||
+        dicom::seg::text_of(head, DCM_SeriesInstanceUID).empty())
+        return msa_fail(err, MSA_E_UNSUPPORTED, "the images have no Study or Series Instance UID");
+    return MSA_OK;
+}
+
+/* Files under construction; what is not renamed is removed. */
+class staging
+{
+  public:
+    explicit staging(const char *dir) : dir_(dir) {}
+    ~staging()
+    {
+        for (const std::string &name : pending_)
+            (void)unlink(part(name).c_str());
+    }
+    staging(const staging &) = delete;
+    staging &operator=(const staging &) = delete;
+
+    std::string add(size_t number)
+    {
+        pending_.push_back(number == 1 ? "seg.dcm" : "seg-" + std::to_string(number) + ".dcm");
+        return part(pending_.back());
+    }
+    msa_status publish(msa_error *err)
+    {
+        for (std::string &name : pending_)
+            if (std::rename(part(name).c_str(), (dir_ + "/" + name).c_str()) != 0)
+                return msa_fail(err, MSA_E_IO, "cannot rename the segmentation: %s", std::strerror(errno));
+        pending_.clear();
+        return sync_dir(err);
+    }
+
+  private:
+    std::string dir_;
+    std::vector<std::string> pending_;
+    std::string part(const std::string &name) const
+    {
+        return dir_ + "/." + name + ".part";
+    }
+    msa_status sync_dir(msa_error *err) const
+    {
+        const int fd = open(dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0) return msa_fail(err, MSA_E_IO, "cannot open the result folder: %s", std::strerror(errno));
+        const bool synced = fsync(fd) == 0;
+        (void)close(fd);
+        if (!synced)
+            return msa_fail(err, MSA_E_IO, "cannot make the result folder durable: %s", std::strerror(errno));
+        return MSA_OK;
+    }
+};
+
+/* One instance: built, written, dropped from memory, read back. */
+msa_status write_one(dicom_seg_file &out, const source &from, const std::string &path, msa_error *err)
+{
+    {
+        DcmDataset dataset;
+        MSA_TRY(dicom::seg::make_dataset(dataset, from, err));
+        MSA_TRY(dicom::seg::make_pixels(dataset, from, err));
+        MSA_TRY(dicom::seg::write_file(path.c_str(), dataset, err));
+        std::memset(&out, 0, sizeof out);
+        (void)std::snprintf(out.sop_instance_uid, sizeof out.sop_instance_uid, "%s",
+                            dicom::seg::text_of(dataset, DCM_SOPInstanceUID).c_str());
+        (void)std::snprintf(out.series_uid, sizeof out.series_uid, "%s",
+                            dicom::seg::text_of(dataset, DCM_SeriesInstanceUID).c_str());
+    }
+    out.frames = from.file.frames;
+    out.segments = static_cast<int32_t>(from.file.segments.size());
+    std::vector<const dicom_segment *> segments;
+    for (const planned_segment &s : from.file.segments)
+        segments.push_back(s.in);
+    return dicom_seg_verify(&from.series, segments.data(), segments.size(), path.c_str(), err);
+}
+
+msa_status write_all(const dicom_series &series, const dicom_segment *segments, size_t n,
+                     const dicom_seg_options &options, const char *dir, dicom_seg_file *files,
+                     size_t *n_files, msa_error *err)
+{
+    std::vector<planned_file> plan;
+    MSA_TRY(check_arguments(series, segments, n, options, err));
+    MSA_TRY(dicom::seg::make_plan(plan, series, segments, n, err));
+    const dicom::seg::charset text(
+        dicom::seg::text_of(*series.files[0]->getDataset(), DCM_SpecificCharacterSet));
+    staging stage(dir);
+    for (size_t k = 0; k < plan.size(); k++) {
+        const source from = {series, options, plan[k], k + 1, text};
+        MSA_TRY(write_one(files[k], from, stage.add(k + 1), err));
+    }
+    MSA_TRY(stage.publish(err));
+    *n_files = plan.size();
+    return MSA_OK;
+}
+
+} // namespace
+
+msa_status dicom_seg_write(const dicom_series *series, const dicom_segment *segments, size_t n,
+                           const dicom_seg_options *options, const char *dir, dicom_seg_file *files,
+                           size_t *n_files, msa_error *err)
+{
+    return dicom::guard(err, [&]() -> msa_status {
+        if (!n_files) return msa_fail(err, MSA_E_INVALID, "no place for the number of files");
+        *n_files = 0;
+        if (!series || (!segments && n > 0) || !options || !dir || !files)
+            return msa_fail(err, MSA_E_INVALID,
+                            "a segmentation needs a series, segments, options and a folder");
+        return write_all(*series, segments, n, *options, dir, files, n_files, err);
+    });
+}
