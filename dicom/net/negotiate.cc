@@ -1,0 +1,102 @@
+#include "dicom/net/negotiate.h"
+
+#include "dcmtk/dcmdata/dcuid.h"
+
+#include <cstring>
+#include <set>
+
+#include "dicom/header.h"
+#include "dicom/net/file_meta.h"
+
+namespace dicom
+{
+
+namespace
+{
+
+/* In the order of preference. Everything that dicom/read can decode, and nothing else. */
+const char *const decodable[] = {
+    UID_LittleEndianExplicitTransferSyntax,
+    UID_LittleEndianImplicitTransferSyntax,
+    UID_DeflatedExplicitVRLittleEndianTransferSyntax,
+    UID_BigEndianExplicitTransferSyntax,
+    UID_RLELosslessTransferSyntax,
+    UID_JPEGProcess1TransferSyntax,
+    UID_JPEGProcess2_4TransferSyntax,
+    UID_JPEGProcess14TransferSyntax,
+    UID_JPEGProcess14SV1TransferSyntax,
+    UID_JPEGLSLosslessTransferSyntax,
+    UID_JPEGLSLossyTransferSyntax,
+};
+constexpr int UNCOMPRESSED = 2; /* of these, the order decides; of the others, the sender's */
+
+std::string name_of(const char *uid)
+{
+    const char *name = dcmFindNameOfUID(uid);
+    if (name != nullptr) return name;
+    return is_uid(uid) ? uid : "a malformed UID";
+}
+
+/* The syntaxes that were offered in vain, in words. */
+std::string list(const char *const *syntaxes, int n)
+{
+    std::string text;
+    for (int i = 0; i < n && text.size() < 90; i++)
+        text += (i > 0 ? ", " : "") + name_of(syntaxes[i]);
+    return n == 0 ? "no transfer syntax" : text.substr(0, 110);
+}
+
+bool is_taken(const char *uid)
+{
+    return std::strcmp(uid, UID_VerificationSOPClass) == 0 || dicom_is_image_class(uid) ||
+           dicom_is_annotation_class(uid);
+}
+
+} // namespace
+
+const char *choose_transfer_syntax(const char *const *proposed, int n)
+{
+    for (int d = 0; d < UNCOMPRESSED; d++)
+        for (int i = 0; i < n; i++)
+            if (std::strcmp(proposed[i], decodable[d]) == 0) return decodable[d];
+    for (int i = 0; i < n; i++)
+        for (const char *uid : decodable)
+            if (std::strcmp(proposed[i], uid) == 0) return uid;
+    return nullptr;
+}
+
+int negotiate(T_ASC_Parameters *params, const std::function<void(const refusal &)> &on_refusal)
+{
+    std::set<std::string> told;
+    int accepted = 0;
+    const int n = ASC_countPresentationContexts(params);
+    for (int i = 0; i < n; i++) {
+        T_ASC_PresentationContext pc;
+        if (ASC_getPresentationContext(params, i, &pc).bad()) continue;
+        const char *syntaxes[DICOM_MAXTRANSFERSYNTAXES];
+        const int n_syntaxes = pc.transferSyntaxCount;
+        for (int k = 0; k < n_syntaxes; k++)
+            syntaxes[k] = pc.proposedTransferSyntaxes[k];
+
+        const bool taken = is_taken(pc.abstractSyntax);
+        const char *chosen = taken ? choose_transfer_syntax(syntaxes, n_syntaxes) : nullptr;
+        if (chosen != nullptr) {
+            if (ASC_acceptPresentationContext(params, pc.presentationContextID, chosen).good()) accepted++;
+            continue;
+        }
+        (void)ASC_refusePresentationContext(params, pc.presentationContextID,
+                                            taken ? ASC_P_TRANSFERSYNTAXESNOTSUPPORTED
+                                                  : ASC_P_ABSTRACTSYNTAXNOTSUPPORTED);
+        refusal r;
+        r.what = name_of(pc.abstractSyntax);
+        r.reason = taken
+                       ? list(syntaxes, n_syntaxes) +
+                             " is not decoded yet; let the sender use Explicit VR Little Endian"
+                       : "msad takes CT, MR and PET images and SR, presentation state, RT structure set and "
+                         "segmentation objects; take this class off the sender's list";
+        if (told.insert(r.what + r.reason).second) on_refusal(r);
+    }
+    return accepted;
+}
+
+} // namespace dicom
