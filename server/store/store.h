@@ -1,14 +1,16 @@
 /**
- * Catalogue and queue: instances, series, prompts, jobs, results, deliveries, refusals. One backend: SQLite (WAL,
- * synchronous FULL, one connection, owned by core's store thread). PostgreSQL comes behind this same interface.
+ * Catalogue and queue: instances, series, prompts, jobs, results, deliveries, refusals. One backend: SQLite
+ * (WAL, synchronous FULL, one connection, owned by core's store thread). PostgreSQL comes behind this same
+ * interface.
  *
- * Every call is one transaction, unless between srv_store_begin() and srv_store_commit(): then each is a savepoint of
- * that group (group commit: many associations share one fsync), and a failed call undoes itself only.
+ * Every call is one transaction, unless between srv_store_begin() and srv_store_commit(): then each is a
+ * savepoint of that group (group commit: many associations share one fsync), and a failed call undoes itself
+ * only.
  *
- * Errors: MSA_E_IO (disk; the sentence says what), MSA_E_BUSY (disk full), MSA_E_NOT_FOUND, MSA_E_INVALID (a lost
- * lease, a state that does not allow the step), MSA_E_PARSE (a newer or foreign database).
- * Times are milliseconds since 1970 UTC and always the caller's (no clock is read here: tests can own time).
- * Threads: one at a time per store. Text is UTF-8. Pointers handed to row callbacks live for the call only.
+ * Errors: MSA_E_IO (disk; the sentence says what), MSA_E_BUSY (disk full), MSA_E_NOT_FOUND, MSA_E_INVALID (a
+ * lost lease, a state that does not allow the step), MSA_E_PARSE (a newer or foreign database). Times are
+ * milliseconds since 1970 UTC and always the caller's (no clock is read here: tests can own time). Threads:
+ * one at a time per store. Text is UTF-8. Pointers handed to row callbacks live for the call only.
  */
 #ifndef SRV_STORE_STORE_H
 #define SRV_STORE_STORE_H
@@ -26,8 +28,8 @@
 typedef struct srv_store srv_store;
 
 /**
- * Opens or creates `path`, checks it (quick_check) and migrates with the numbered steps of config/schema (compiled in), each one
- * transaction. A newer schema is MSA_E_PARSE.
+ * Opens or creates `path`, checks it (quick_check) and migrates with the numbered steps of config/schema
+ * (compiled in), each one transaction. A newer schema is MSA_E_PARSE.
  */
 MSA_NODISCARD msa_status srv_store_open(srv_store **out, const char *path, msa_error *err);
 void srv_store_free(srv_store *s); /* checkpoints and closes */
@@ -39,11 +41,11 @@ void srv_store_rollback(srv_store *s);
 /* ---- associations and refusals ---- */
 
 /* A received association; its id marks the instances that came in it. */
-MSA_NODISCARD msa_status srv_store_association_open(srv_store *s, const char *calling_ae, const char *called_ae,
-                                                    const char *peer, int64_t now_ms, int64_t *id,
-                                                    msa_error *err);
-MSA_NODISCARD msa_status srv_store_association_close(srv_store *s, int64_t id, const char *ended, int64_t now_ms,
-                                                     msa_error *err);
+MSA_NODISCARD msa_status srv_store_association_open(srv_store *s, const char *calling_ae,
+                                                    const char *called_ae, const char *peer, int64_t now_ms,
+                                                    int64_t *id, msa_error *err);
+MSA_NODISCARD msa_status srv_store_association_close(srv_store *s, int64_t id, const char *ended,
+                                                     int64_t now_ms, msa_error *err);
 typedef struct srv_refusal {
     int64_t id, at_ms, count; /* the same refusal again only counts */
     char calling_ae[DICOM_AE_MAX], peer[48], what[DICOM_UID_MAX + 64], reason[MSA_ERROR_WHAT_MAX];
@@ -59,7 +61,11 @@ typedef struct srv_association {
 
 /* ---- instances ---- */
 
-typedef enum srv_instance_state { SRV_INSTANCE_RECEIVED, SRV_INSTANCE_INDEXED, SRV_INSTANCE_REJECTED } srv_instance_state;
+typedef enum srv_instance_state {
+    SRV_INSTANCE_RECEIVED,
+    SRV_INSTANCE_INDEXED,
+    SRV_INSTANCE_REJECTED
+} srv_instance_state;
 const char *srv_instance_state_name(srv_instance_state state);
 
 typedef struct srv_instance {
@@ -67,7 +73,7 @@ typedef struct srv_instance {
     char sha256[MSA_SHA256_HEX];
     char sop_instance_uid[DICOM_UID_MAX], sop_class_uid[DICOM_UID_MAX], transfer_syntax_uid[DICOM_UID_MAX];
     srv_instance_state state;
-    bool superseded;      /* the same UID came again with other bytes: the newest is used */
+    bool superseded; /* the same UID came again with other bytes: the newest is used */
     int32_t index_attempts;
     char reason[MSA_ERROR_WHAT_MAX]; /* why rejected */
     double position_mm;
@@ -77,17 +83,19 @@ typedef enum srv_put { SRV_PUT_NEW, SRV_PUT_SAME, SRV_PUT_OTHER_BYTES } srv_put;
 /* The row behind a C-STORE Success (id and state of *instance are ignored). SAME: nothing was added. */
 MSA_NODISCARD msa_status srv_store_instance_put(srv_store *s, const srv_instance *instance, srv_put *outcome,
                                                 int64_t *id, msa_error *err);
-/* Oldest RECEIVED instance with id > after_id, its index_attempts raised by one; MSA_E_NOT_FOUND when none. After 3 attempts the
- * caller rejects it. */
-MSA_NODISCARD msa_status srv_store_instance_next(srv_store *s, int64_t after_id, srv_instance *out, msa_error *err);
+/* Oldest RECEIVED instance with id > after_id, its index_attempts raised by one; MSA_E_NOT_FOUND when none.
+ * After 3 attempts the caller rejects it. */
+MSA_NODISCARD msa_status srv_store_instance_next(srv_store *s, int64_t after_id, srv_instance *out,
+                                                 msa_error *err);
 /**
- * The header has been read: files the instance under its series (made when new; a series that was closed reopens and a
- * new job is opened for it) and, for an annotation, its prompts.
+ * The header has been read: files the instance under its series (made when new; a series that was closed
+ * reopens and a new job is opened for it) and, for an annotation, its prompts.
  */
 MSA_NODISCARD msa_status srv_store_instance_index(srv_store *s, int64_t id, const dicom_header *header,
-                                                  const dicom_prompt *prompts, size_t n_prompts, int64_t now_ms,
-                                                  msa_error *err);
-MSA_NODISCARD msa_status srv_store_instance_reject(srv_store *s, int64_t id, const char *reason, msa_error *err);
+                                                  const dicom_prompt *prompts, size_t n_prompts,
+                                                  int64_t now_ms, msa_error *err);
+MSA_NODISCARD msa_status srv_store_instance_reject(srv_store *s, int64_t id, const char *reason,
+                                                   msa_error *err);
 
 /* ---- prompts ---- */
 
@@ -98,8 +106,10 @@ typedef struct srv_prompt {
     char group_id[40];              /* REST: id of the POST; SR: "" */
     dicom_prompt prompt;
 } srv_prompt;
-/* From REST. All or none. A prompt names its image (sop_instance_uid) or series_uid and slice. Same group_id again: nothing new. */
-MSA_NODISCARD msa_status srv_store_prompts_put(srv_store *s, const srv_prompt *prompts, size_t n, msa_error *err);
+/* From REST. All or none. A prompt names its image (sop_instance_uid) or series_uid and slice. Same group_id
+ * again: nothing new. */
+MSA_NODISCARD msa_status srv_store_prompts_put(srv_store *s, const srv_prompt *prompts, size_t n,
+                                               msa_error *err);
 /* Deletes a REST group, unless a job has used it (then MSA_E_INVALID). */
 MSA_NODISCARD msa_status srv_store_prompts_delete(srv_store *s, const char *group_id, msa_error *err);
 
@@ -118,15 +128,22 @@ typedef struct srv_series {
 /* ---- jobs ---- */
 
 typedef enum srv_job_state {
-    SRV_JOB_RECEIVING, SRV_JOB_WAITING_PROMPT, SRV_JOB_QUEUED, SRV_JOB_RUNNING, SRV_JOB_DELIVERING,
-    SRV_JOB_SUCCEEDED, SRV_JOB_SUCCEEDED_EMPTY, SRV_JOB_FAILED, SRV_JOB_CANCELLED
+    SRV_JOB_RECEIVING,
+    SRV_JOB_WAITING_PROMPT,
+    SRV_JOB_QUEUED,
+    SRV_JOB_RUNNING,
+    SRV_JOB_DELIVERING,
+    SRV_JOB_SUCCEEDED,
+    SRV_JOB_SUCCEEDED_EMPTY,
+    SRV_JOB_FAILED,
+    SRV_JOB_CANCELLED
 } srv_job_state;
 const char *srv_job_state_name(srv_job_state state); /* "waiting_prompt" */
 bool srv_job_state_is_final(srv_job_state state);
 
 typedef struct srv_job {
     int64_t id;
-    char public_id[33]; /* random, opaque: what REST shows */
+    char public_id[33];            /* random, opaque: what REST shows */
     int64_t series_id, supersedes; /* 0: none */
     srv_job_state state;
     int32_t attempt, max_attempts;
@@ -145,7 +162,8 @@ typedef struct srv_job {
 typedef struct srv_result { /* one SEG instance */
     int64_t job_id, size_bytes;
     int32_t number; /* from 1 */
-    char sha256[MSA_SHA256_HEX], sop_class_uid[DICOM_UID_MAX], sop_instance_uid[DICOM_UID_MAX], series_uid[DICOM_UID_MAX];
+    char sha256[MSA_SHA256_HEX], sop_class_uid[DICOM_UID_MAX], sop_instance_uid[DICOM_UID_MAX],
+        series_uid[DICOM_UID_MAX];
 } srv_result;
 
 typedef struct srv_segment { /* what was found for one label */
@@ -166,47 +184,58 @@ typedef struct srv_job_policy {
 } srv_job_policy;
 
 /**
- * Claims the oldest queued job whose run_at has come: state RUNNING, attempt and token raised, lease set, in one
- * transaction. A job whose attempts are used up becomes FAILED instead. MSA_E_NOT_FOUND when there is none.
+ * Claims the oldest queued job whose run_at has come: state RUNNING, attempt and token raised, lease set, in
+ * one transaction. A job whose attempts are used up becomes FAILED instead. MSA_E_NOT_FOUND when there is
+ * none.
  */
 MSA_NODISCARD msa_status srv_store_job_claim(srv_store *s, int64_t now_ms, int64_t lease_ms, srv_job *out,
                                              msa_error *err);
 /* The bound inputs of a job, in bound order. */
 typedef void srv_instance_fn(void *ctx, const srv_instance *instance);
 typedef void srv_prompt_fn(void *ctx, const srv_prompt *prompt);
-MSA_NODISCARD msa_status srv_store_job_instances(srv_store *s, int64_t job_id, srv_instance_fn *row, void *ctx, msa_error *err);
-MSA_NODISCARD msa_status srv_store_job_prompts(srv_store *s, int64_t job_id, srv_prompt_fn *row, void *ctx, msa_error *err);
+MSA_NODISCARD msa_status srv_store_job_instances(srv_store *s, int64_t job_id, srv_instance_fn *row,
+                                                 void *ctx, msa_error *err);
+MSA_NODISCARD msa_status srv_store_job_prompts(srv_store *s, int64_t job_id, srv_prompt_fn *row, void *ctx,
+                                               msa_error *err);
 
 /* All of these check the token (fencing): MSA_E_INVALID "the lease was lost" when it is not the job's. */
-MSA_NODISCARD msa_status srv_store_job_heartbeat(srv_store *s, int64_t job_id, int64_t token, int64_t lease_until_ms,
-                                                 int32_t done, int32_t total, msa_error *err);
+MSA_NODISCARD msa_status srv_store_job_heartbeat(srv_store *s, int64_t job_id, int64_t token,
+                                                 int64_t lease_until_ms, int32_t done, int32_t total,
+                                                 msa_error *err);
 /* A try failed: back to QUEUED after a pause, or FAILED when attempts are used up or `final`. */
-MSA_NODISCARD msa_status srv_store_job_failed(srv_store *s, int64_t job_id, int64_t token, const char *reason, bool final,
-                                              int64_t now_ms, msa_error *err);
+MSA_NODISCARD msa_status srv_store_job_failed(srv_store *s, int64_t job_id, int64_t token, const char *reason,
+                                              bool final, int64_t now_ms, msa_error *err);
 /**
- * The work is done: results, segments and one delivery per destination and result are recorded in one transaction. With no
- * result: SUCCEEDED_EMPTY. With no destination: SUCCEEDED. Else DELIVERING. An older job of the same
- * series that still delivers has its pending deliveries cancelled.
+ * The work is done: results, segments and one delivery per destination and result are recorded in one
+ * transaction. With no result: SUCCEEDED_EMPTY. With no destination: SUCCEEDED. Else DELIVERING. An older job
+ * of the same series that still delivers has its pending deliveries cancelled.
  */
-MSA_NODISCARD msa_status srv_store_job_done(srv_store *s, int64_t job_id, int64_t token, const srv_result *results,
-                                            size_t n_results, const srv_segment *segments, size_t n_segments,
+MSA_NODISCARD msa_status srv_store_job_done(srv_store *s, int64_t job_id, int64_t token,
+                                            const srv_result *results, size_t n_results,
+                                            const srv_segment *segments, size_t n_segments,
                                             const char *preview_sha256, const char *warnings,
-                                            const char *const *destinations, size_t n_destinations, int64_t now_ms,
-                                            msa_error *err);
-/* At start: RUNNING jobs of a former life go back to QUEUED (the attempt stays counted; used up: FAILED); likewise
- * deliveries being sent; open associations are closed as "lost". */
+                                            const char *const *destinations, size_t n_destinations,
+                                            int64_t now_ms, msa_error *err);
+/* At start: RUNNING jobs of a former life go back to QUEUED (the attempt stays counted; used up: FAILED);
+ * likewise deliveries being sent; open associations are closed as "lost". */
 MSA_NODISCARD msa_status srv_store_recover(srv_store *s, int64_t now_ms, int32_t *requeued, msa_error *err);
 /* Leases that ran out, the same way. */
 MSA_NODISCARD msa_status srv_store_reap(srv_store *s, int64_t now_ms, int32_t *requeued, msa_error *err);
+/* When the next lease runs out or a paused job or delivery is due (later than now_ms); INT64_MAX: nothing
+ * waits for the clock. */
+MSA_NODISCARD msa_status srv_store_next_due(srv_store *s, int64_t now_ms, int64_t *due_ms, msa_error *err);
 
 /* Completeness and queueing, used by server/jobs only. */
-MSA_NODISCARD msa_status srv_store_series_close(srv_store *s, int64_t series_id, const char *rule, int64_t now_ms, msa_error *err);
+MSA_NODISCARD msa_status srv_store_series_close(srv_store *s, int64_t series_id, const char *rule,
+                                                int64_t now_ms, msa_error *err);
 /**
- * Binds the current instances and prompts of a closed series to its open job (RECEIVING or WAITING_PROMPT). With prompts: QUEUED,
- * unless the newest job of the series has the same input key (then this one is dropped). Without: WAITING_PROMPT.
+ * Binds the current instances and prompts of a closed series to its open job (RECEIVING or WAITING_PROMPT).
+ * With prompts: QUEUED, unless the newest job of the series has the same input key and has not failed (then
+ * this one is dropped and *state is CANCELLED). Without: WAITING_PROMPT. An older job of the series that is
+ * still QUEUED is cancelled: this one has its inputs too.
  */
-MSA_NODISCARD msa_status srv_store_job_bind(srv_store *s, int64_t job_id, const srv_job_policy *policy, int64_t now_ms,
-                                            srv_job_state *state, msa_error *err);
+MSA_NODISCARD msa_status srv_store_job_bind(srv_store *s, int64_t job_id, const srv_job_policy *policy,
+                                            int64_t now_ms, srv_job_state *state, msa_error *err);
 typedef struct srv_series_evidence { /* what completeness is judged by */
     srv_series series;
     int64_t job_id;            /* its open job */
@@ -214,10 +243,13 @@ typedef struct srv_series_evidence { /* what completeness is judged by */
     int64_t last_prompt_ms;    /* 0: no prompt */
     int64_t open_associations; /* that brought instances of it */
     int64_t unindexed;         /* RECEIVED instances of those associations, of whatever series */
-    bool gap;                  /* positions along the normal have one (step over 1.5 times the median) */
+    bool gap;   /* positions along the normal have one (step over 1.5 times the median); not looked
+                   at while an association is open or something is unindexed */
+    bool again; /* the series was closed before: its open job replaces an older one */
 } srv_series_evidence;
 typedef void srv_evidence_fn(void *ctx, const srv_series_evidence *evidence);
-/* Series that are open or whose job waits for prompts and has some now. The callback may not call the store. */
+/* Series that are open or whose job waits for prompts and has some now. The callback may not call the store.
+ */
 MSA_NODISCARD msa_status srv_store_evidence(srv_store *s, srv_evidence_fn *row, void *ctx, msa_error *err);
 
 /* ---- deliveries: the outbox ---- */
@@ -230,15 +262,17 @@ typedef struct srv_delivery {
     srv_result result;
 } srv_delivery;
 /* Oldest due delivery of one destination; MSA_E_NOT_FOUND when none. */
-MSA_NODISCARD msa_status srv_store_delivery_claim(srv_store *s, const char *destination, int64_t now_ms, srv_delivery *out,
-                                                  msa_error *err);
+MSA_NODISCARD msa_status srv_store_delivery_claim(srv_store *s, const char *destination, int64_t now_ms,
+                                                  srv_delivery *out, msa_error *err);
 /**
- * outcome: dicom_delivery. Retry: pending again at retry_at_ms, or dead when give_up_ms have passed since it was created; refused: dead
- * after 2 tries. When no delivery of the job is pending any more the job becomes SUCCEEDED, or FAILED ("not delivered to ...") when all are dead.
+ * outcome: dicom_delivery. Retry: pending again at retry_at_ms, or dead when give_up_ms have passed since it
+ * was created; refused: dead after 2 tries. When no delivery of the job is pending any more the job becomes
+ * SUCCEEDED, or FAILED ("not delivered to ...") when all are dead.
  */
 MSA_NODISCARD msa_status srv_store_delivery_done(srv_store *s, int64_t id, int64_t token, int32_t outcome,
-                                                 int32_t dimse_status, const char *comment, int64_t retry_at_ms,
-                                                 int64_t give_up_ms, int64_t now_ms, msa_error *err);
+                                                 int32_t dimse_status, const char *comment,
+                                                 int64_t retry_at_ms, int64_t give_up_ms, int64_t now_ms,
+                                                 msa_error *err);
 
 /* ---- reading, for REST ---- */
 
@@ -251,26 +285,35 @@ typedef void srv_refusal_fn(void *ctx, const srv_refusal *refusal);
 typedef void srv_association_fn(void *ctx, const srv_association *association);
 
 /* Newest first; before_id 0 starts at the newest; state -1: all; series_uid NULL or "": all. */
-MSA_NODISCARD msa_status srv_store_jobs(srv_store *s, int state, const char *series_uid, int64_t before_id, int32_t limit,
-                                        srv_job_fn *row, void *ctx, msa_error *err);
+MSA_NODISCARD msa_status srv_store_jobs(srv_store *s, int state, const char *series_uid, int64_t before_id,
+                                        int32_t limit, srv_job_fn *row, void *ctx, msa_error *err);
 MSA_NODISCARD msa_status srv_store_job_get(srv_store *s, const char *public_id, srv_job *out, msa_error *err);
 MSA_NODISCARD msa_status srv_store_job_get_id(srv_store *s, int64_t id, srv_job *out, msa_error *err);
-MSA_NODISCARD msa_status srv_store_job_results(srv_store *s, int64_t job_id, srv_result_fn *row, void *ctx, msa_error *err);
-MSA_NODISCARD msa_status srv_store_job_segments(srv_store *s, int64_t job_id, srv_segment_fn *row, void *ctx, msa_error *err);
-MSA_NODISCARD msa_status srv_store_job_deliveries(srv_store *s, int64_t job_id, srv_delivery_fn *row, void *ctx, msa_error *err);
-MSA_NODISCARD msa_status srv_store_series_list(srv_store *s, int64_t before_id, int32_t limit, srv_series_fn *row, void *ctx,
+MSA_NODISCARD msa_status srv_store_job_results(srv_store *s, int64_t job_id, srv_result_fn *row, void *ctx,
                                                msa_error *err);
-MSA_NODISCARD msa_status srv_store_series_get(srv_store *s, const char *series_uid, srv_series *out, msa_error *err);
-MSA_NODISCARD msa_status srv_store_series_instances(srv_store *s, int64_t series_id, srv_instance_fn *row, void *ctx, msa_error *err);
-MSA_NODISCARD msa_status srv_store_instances_rejected(srv_store *s, int32_t limit, srv_instance_fn *row, void *ctx, msa_error *err);
+MSA_NODISCARD msa_status srv_store_job_segments(srv_store *s, int64_t job_id, srv_segment_fn *row, void *ctx,
+                                                msa_error *err);
+MSA_NODISCARD msa_status srv_store_job_deliveries(srv_store *s, int64_t job_id, srv_delivery_fn *row,
+                                                  void *ctx, msa_error *err);
+MSA_NODISCARD msa_status srv_store_series_list(srv_store *s, int64_t before_id, int32_t limit,
+                                               srv_series_fn *row, void *ctx, msa_error *err);
+MSA_NODISCARD msa_status srv_store_series_get(srv_store *s, const char *series_uid, srv_series *out,
+                                              msa_error *err);
+MSA_NODISCARD msa_status srv_store_series_instances(srv_store *s, int64_t series_id, srv_instance_fn *row,
+                                                    void *ctx, msa_error *err);
+MSA_NODISCARD msa_status srv_store_instances_rejected(srv_store *s, int32_t limit, srv_instance_fn *row,
+                                                      void *ctx, msa_error *err);
 /* series_uid NULL or "": all; waiting: only those whose images have not come. */
-MSA_NODISCARD msa_status srv_store_prompts(srv_store *s, const char *series_uid, bool waiting, int32_t limit, srv_prompt_fn *row,
-                                           void *ctx, msa_error *err);
-MSA_NODISCARD msa_status srv_store_refusals(srv_store *s, int32_t limit, srv_refusal_fn *row, void *ctx, msa_error *err);
-MSA_NODISCARD msa_status srv_store_associations(srv_store *s, int32_t limit, srv_association_fn *row, void *ctx, msa_error *err);
+MSA_NODISCARD msa_status srv_store_prompts(srv_store *s, const char *series_uid, bool waiting, int32_t limit,
+                                           srv_prompt_fn *row, void *ctx, msa_error *err);
+MSA_NODISCARD msa_status srv_store_refusals(srv_store *s, int32_t limit, srv_refusal_fn *row, void *ctx,
+                                            msa_error *err);
+MSA_NODISCARD msa_status srv_store_associations(srv_store *s, int32_t limit, srv_association_fn *row,
+                                                void *ctx, msa_error *err);
 
 typedef struct srv_store_counts { /* for /metrics */
-    int64_t instances, rejected, series, prompts, jobs[SRV_JOB_CANCELLED + 1], deliveries_pending, deliveries_dead;
+    int64_t instances, rejected, series, prompts, jobs[SRV_JOB_CANCELLED + 1], deliveries_pending,
+        deliveries_dead;
     int64_t oldest_queued_ms; /* 0: nothing queued */
 } srv_store_counts;
 MSA_NODISCARD msa_status srv_store_count(srv_store *s, srv_store_counts *out, msa_error *err);

@@ -1,0 +1,84 @@
+/* What the catalogue's files share: how a row becomes a struct, and steps that several calls take. Private to
+ * store/. */
+#ifndef SRV_STORE_INTERNAL_H
+#define SRV_STORE_INTERNAL_H
+
+#include "server/store/sqlite.h"
+
+/* ---- rows: the columns to select, in the order the reader takes them from column 0 on ---- */
+
+#define SRV_INSTANCE_COLUMNS                                                                                 \
+    "i.id, i.series_id, i.association_id, i.received_ms, i.size_bytes, i.sha256, i.sop_instance_uid,"        \
+    " i.sop_class_uid, i.transfer_syntax_uid, i.state, i.superseded, i.index_attempts, i.reason, "           \
+    "i.position_mm"
+void srv_instance_read(sqlite3_stmt *q, srv_instance *out);
+
+#define SRV_PROMPT_COLUMNS                                                                                   \
+    "p.id, p.series_id, p.created_ms, p.series_uid, p.group_id, p.kind, p.frame, p.positive, p.slice,"       \
+    " p.x0, p.y0, p.x1, p.y1, p.sop_instance_uid, p.label, p.tracking_id, p.tracking_uid,"                   \
+    " p.category_value, p.category_scheme, p.category_meaning, p.type_value, p.type_scheme, p.type_meaning," \
+    " p.site_value, p.site_scheme, p.site_meaning, p.source_class_uid, p.source_instance_uid"
+#define SRV_PROMPT_N_COLUMNS 28
+void srv_prompt_read(sqlite3_stmt *q, srv_prompt *out);
+
+#define SRV_SERIES_COLUMNS                                                                                   \
+    "s.id, s.first_ms, s.last_ms, s.closed_ms,"                                                              \
+    " (SELECT count(*) FROM instance i WHERE i.series_id = s.id AND i.superseded = 0),"                      \
+    " (SELECT count(*) FROM prompt p WHERE p.series_id = s.id AND p.current = 1),"                           \
+    " s.expected, s.open, s.study_uid, s.series_uid, s.modality, s.body_part, s.closed_by"
+#define SRV_SERIES_N_COLUMNS 13
+void srv_series_read(sqlite3_stmt *q, srv_series *out);
+
+/* FROM job j JOIN series s ON s.id = j.series_id */
+#define SRV_JOB_SELECT                                                                                       \
+    "SELECT j.id, j.public_id, j.series_id, j.supersedes, j.state, j.attempt, j.max_attempts, j.token,"      \
+    " j.lease_until_ms, j.created_ms, j.queued_ms, j.started_ms, j.finished_ms, j.run_at_ms,"                \
+    " j.progress_done, j.progress_total, j.untrained, j.reason, j.warnings, j.input_key, j.model_name,"      \
+    " j.model_version, j.model_hash, j.preview_sha256,"                                                      \
+    " (SELECT count(*) FROM job_prompt b WHERE b.job_id = j.id), s.study_uid, s.series_uid, s.modality"      \
+    " FROM job j JOIN series s ON s.id = j.series_id "
+void srv_job_read(sqlite3_stmt *q, srv_job *out);
+
+#define SRV_RESULT_COLUMNS                                                                                   \
+    "r.job_id, r.number, r.size_bytes, r.sha256, r.sop_class_uid, r.sop_instance_uid, r.series_uid"
+#define SRV_RESULT_N_COLUMNS 7
+void srv_result_read(sqlite3_stmt *q, int column, srv_result *out);
+
+/* FROM delivery d JOIN result r ON r.job_id = d.job_id AND r.number = d.number */
+#define SRV_DELIVERY_SELECT                                                                                  \
+    "SELECT " SRV_RESULT_COLUMNS ", d.id, d.token, d.run_at_ms, d.created_ms, d.delivered_ms, d.attempt,"    \
+    " d.dimse_status, d.state, d.destination, d.comment"                                                     \
+    " FROM delivery d JOIN result r ON r.job_id = d.job_id AND r.number = d.number "
+void srv_delivery_read(sqlite3_stmt *q, srv_delivery *out);
+
+/* ---- steps inside a caller's transaction ---- */
+
+/* An image of the series has come: the series is made or reopened, and a job gathers its inputs. */
+MSA_NODISCARD msa_status srv_series_arrive(srv_store *s, const dicom_header *header, int64_t now_ms,
+                                           int64_t *series_id, msa_error *err);
+/* The images of a known series changed: it reopens, with an open job. */
+MSA_NODISCARD msa_status srv_series_reopen(srv_store *s, int64_t series_id, int64_t now_ms, msa_error *err);
+/* The prompts of a series changed: completeness looks at it again, and a job gathers its inputs. */
+MSA_NODISCARD msa_status srv_series_prompted(srv_store *s, int64_t series_id, int64_t now_ms, msa_error *err);
+
+/* Inserts the prompts of an indexed annotation and retires those of its older versions. */
+MSA_NODISCARD msa_status srv_prompts_of_annotation(srv_store *s, int64_t instance_id,
+                                                   const char *sop_instance_uid, const dicom_prompt *prompts,
+                                                   size_t n, int64_t now_ms, msa_error *err);
+/* Links the prompts that waited for this image. */
+MSA_NODISCARD msa_status srv_prompts_link_image(srv_store *s, int64_t series_id, const dicom_header *header,
+                                                msa_error *err);
+
+/* Cancels what older jobs of the series still have to deliver. */
+MSA_NODISCARD msa_status srv_deliveries_supersede(srv_store *s, int64_t series_id, int64_t job_id,
+                                                  int64_t now_ms, msa_error *err);
+/* *yes: a newer job of the series has its result already, so nothing more comes of this one. */
+MSA_NODISCARD msa_status srv_job_is_overtaken(srv_store *s, int64_t job_id, bool *yes, msa_error *err);
+
+/* True when the sorted positions have a step over 1.5 times the median step. Equal positions count once;
+ * overwrites. */
+bool srv_positions_gap(double *sorted_mm, size_t n);
+
+#define SRV_REPLACED "replaced by a newer job of the same series"
+
+#endif
