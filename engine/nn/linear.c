@@ -1,5 +1,7 @@
 #include "engine/nn/linear.h"
 
+#include <stddef.h>
+
 #include "engine/base/pool.h"
 #include "engine/kern/gemm.h"
 #include "engine/kern/vec.h"

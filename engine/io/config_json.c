@@ -1,0 +1,247 @@
+#include "engine/io/config_json.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/cleanup.h"
+
+typedef enum field_kind {
+    FIELD_SIZE,
+    FIELD_BOOL,
+    FIELD_ENUM,
+    FIELD_FLOAT,
+    FIELD_TEXT,
+    FIELD_BLOCKS
+} field_kind;
+
+/* One row per key: where it goes, what it may be, and whether it may be missing. */
+typedef struct field {
+    const char *key;
+    field_kind kind;
+    size_t offset;
+    int32_t min, max;         /* FIELD_SIZE; max is the room of FIELD_TEXT */
+    const char *const *names; /* FIELD_ENUM */
+    bool optional;
+} field;
+
+static const char *const wiring_names[] = {"sam", "esam", NULL};
+static const char *const pad_names[] = {"norm_then_pad", "pad_then_norm", NULL};
+static const char *const select_names[] = {"sam", "first", NULL};
+static const char *const act_names[] = {"gelu", "relu", NULL};
+static const char *const norm_names[] = {"sam", "unit", "medsam", "sam_on_unit", NULL};
+static const char *const geometry_names[] = {"longest_side", "stretch", NULL};
+
+#define AT(member) offsetof(msa_config, member)
+static const field fields[] = {
+    {"name", FIELD_TEXT, AT(name), 0, sizeof((msa_config *)0)->name, NULL, true},
+    {"version", FIELD_TEXT, AT(version), 0, sizeof((msa_config *)0)->version, NULL, true},
+    {"image_size", FIELD_SIZE, AT(image_size), 16, 2048, NULL, false},
+    {"patch", FIELD_SIZE, AT(patch), 4, 32, NULL, false},
+    {"dim", FIELD_SIZE, AT(dim), 1, 4096, NULL, false},
+    {"depth", FIELD_SIZE, AT(depth), 1, MSA_DEPTH_MAX, NULL, false},
+    {"heads", FIELD_SIZE, AT(heads), 1, 64, NULL, false},
+    {"mlp_dim", FIELD_SIZE, AT(mlp_dim), 1, 16384, NULL, false},
+    {"window", FIELD_SIZE, AT(window), 0, 64, NULL, false},
+    {"global_blocks", FIELD_BLOCKS, AT(global_blocks), 0, MSA_DEPTH_MAX - 1, NULL, false},
+    {"prompt_dim", FIELD_SIZE, AT(prompt_dim), 8, 1024, NULL, false},
+    {"decoder_depth", FIELD_SIZE, AT(decoder_depth), 1, 8, NULL, false},
+    {"decoder_heads", FIELD_SIZE, AT(decoder_heads), 1, 64, NULL, false},
+    {"decoder_mlp_dim", FIELD_SIZE, AT(decoder_mlp_dim), 1, 16384, NULL, false},
+    {"iou_hidden", FIELD_SIZE, AT(iou_hidden), 1, 4096, NULL, false},
+    {"mask_tokens", FIELD_SIZE, AT(mask_tokens), 1, 64, NULL, false},
+    {"adapters", FIELD_BOOL, AT(adapters), 0, 0, NULL, false},
+    {"adapter_act", FIELD_ENUM, AT(adapter_act), 0, 0, act_names, true},
+    {"adapter_mlp_scale", FIELD_FLOAT, AT(adapter_mlp_scale), 0, 0, NULL, true},
+    {"decoder_wiring", FIELD_ENUM, AT(decoder_wiring), 0, 0, wiring_names, false},
+    {"pad_order", FIELD_ENUM, AT(pad_order), 0, 0, pad_names, false},
+    {"mask_select", FIELD_ENUM, AT(mask_select), 0, 0, select_names, false},
+    {"input_norm", FIELD_ENUM, AT(input_norm), 0, 0, norm_names, false},
+    {"geometry", FIELD_ENUM, AT(geometry), 0, 0, geometry_names, false},
+    {"point_order_yx", FIELD_BOOL, AT(point_order_yx), 0, 0, NULL, true},
+    {"untrained", FIELD_BOOL, AT(untrained), 0, 0, NULL, true},
+};
+#define N_FIELDS (sizeof fields / sizeof fields[0])
+
+static inline void json_put(json_t **j)
+{
+    json_decref(*j);
+}
+#define AUTO_JSON __attribute__((cleanup(json_put))) json_t *
+
+static const field *find_field(const char *key)
+{
+    for (size_t i = 0; i < N_FIELDS; i++)
+        if (strcmp(fields[i].key, key) == 0) return &fields[i];
+    return NULL;
+}
+
+static msa_status wrong_type(const char *key, const char *wanted, msa_error *err)
+{
+    return msa_fail(err, MSA_E_PARSE, "configuration: %s must be %s", key, wanted);
+}
+
+/* An int that is out of int32 becomes one that is out of every range. */
+static int32_t clamp_int(json_int_t v)
+{
+    return v < -1 ? -1 : v > INT32_MAX ? INT32_MAX : (int32_t)v;
+}
+
+static msa_status parse_blocks(msa_config *c, const json_t *value, msa_error *err)
+{
+    if (!json_is_array(value)) return wrong_type("global_blocks", "a list of numbers", err);
+    if (json_array_size(value) > MSA_DEPTH_MAX)
+        return msa_fail(err, MSA_E_UNSUPPORTED, "configuration: more than %d global_blocks", MSA_DEPTH_MAX);
+    c->n_global = (int32_t)json_array_size(value);
+    for (int32_t i = 0; i < c->n_global; i++) {
+        const json_t *block = json_array_get(value, (size_t)i);
+        if (!json_is_integer(block)) return wrong_type("global_blocks", "a list of numbers", err);
+        c->global_blocks[i] = clamp_int(json_integer_value(block));
+    }
+    return MSA_OK;
+}
+
+static msa_status parse_enum(const field *f, int *to, const json_t *value, msa_error *err)
+{
+    const char *name = json_string_value(value);
+    for (int i = 0; name != NULL && f->names[i] != NULL; i++)
+        if (strcmp(name, f->names[i]) == 0) {
+            *to = i;
+            return MSA_OK;
+        }
+    if (name == NULL) return wrong_type(f->key, "a name", err);
+    return msa_fail(err, MSA_E_UNSUPPORTED, "configuration: %s has no value %.40s", f->key, name);
+}
+
+static msa_status parse_text(const field *f, char *to, const json_t *value, msa_error *err)
+{
+    const char *text = json_string_value(value);
+    if (text == NULL) return wrong_type(f->key, "a string", err);
+    if (strlen(text) >= (size_t)f->max)
+        return msa_fail(err, MSA_E_UNSUPPORTED, "configuration: %s is longer than %d bytes", f->key,
+                        f->max - 1);
+    for (const char *p = text; *p != '\0'; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            return msa_fail(err, MSA_E_PARSE, "configuration: %s holds a control character", f->key);
+    memcpy(to, text, strlen(text) + 1);
+    return MSA_OK;
+}
+
+static msa_status parse_field(const field *f, msa_config *c, const json_t *value, msa_error *err)
+{
+    void *to = (char *)c + f->offset;
+    switch (f->kind) {
+    case FIELD_SIZE:
+        if (!json_is_integer(value)) return wrong_type(f->key, "a whole number", err);
+        *(int32_t *)to = clamp_int(json_integer_value(value));
+        return MSA_OK;
+    case FIELD_BOOL:
+        if (!json_is_boolean(value)) return wrong_type(f->key, "true or false", err);
+        *(bool *)to = json_is_true(value);
+        return MSA_OK;
+    case FIELD_FLOAT:
+        if (!json_is_number(value)) return wrong_type(f->key, "a number", err);
+        *(float *)to = (float)json_number_value(value);
+        return MSA_OK;
+    case FIELD_ENUM:
+        return parse_enum(f, to, value, err);
+    case FIELD_TEXT:
+        return parse_text(f, to, value, err);
+    case FIELD_BLOCKS:
+        return parse_blocks(c, value, err);
+    }
+    return MSA_OK;
+}
+
+static msa_status misfit(msa_error *err, const char *sentence)
+{
+    return msa_fail(err, MSA_E_UNSUPPORTED, "configuration: %s", sentence);
+}
+
+msa_status msa_config_check(const msa_config *c, msa_error *err)
+{
+    for (size_t i = 0; i < N_FIELDS; i++) {
+        const field *f = &fields[i];
+        if (f->kind != FIELD_SIZE) continue;
+        const int32_t v = *(const int32_t *)(const void *)((const char *)c + f->offset);
+        if (v < f->min || v > f->max)
+            return msa_fail(err, MSA_E_UNSUPPORTED, "configuration: %s is %d, not in %d..%d", f->key, v,
+                            f->min, f->max);
+    }
+    if (c->image_size % c->patch != 0) return misfit(err, "image_size is not a multiple of patch");
+    if (c->dim % c->heads != 0) return misfit(err, "dim is not a multiple of heads");
+    if (c->prompt_dim % 8 != 0) return misfit(err, "prompt_dim is not a multiple of 8");
+    if (c->prompt_dim / 2 % c->decoder_heads != 0)
+        return misfit(err, "half of prompt_dim is not a multiple of decoder_heads");
+    if (c->n_global < 0 || c->n_global > MSA_DEPTH_MAX) return misfit(err, "too many global_blocks");
+    for (int32_t i = 0; i < c->n_global; i++)
+        if (c->global_blocks[i] < 0 || c->global_blocks[i] >= c->depth)
+            return misfit(err, "a global block is not one of the blocks");
+    if (!isfinite(c->adapter_mlp_scale) || fabsf(c->adapter_mlp_scale) > 100.0f)
+        return misfit(err, "adapter_mlp_scale is not in -100..100");
+    return MSA_OK;
+}
+
+msa_status msa_config_parse(msa_config *out, const char *json, msa_error *err)
+{
+    json_error_t problem;
+    const char *key = NULL;
+    json_t *value = NULL;
+    msa_config c = {.adapter_mlp_scale = 0.5f};
+    AUTO_JSON root = json_loads(json, JSON_REJECT_DUPLICATES, &problem);
+    if (root == NULL) return msa_fail(err, MSA_E_PARSE, "configuration is not valid JSON: %s", problem.text);
+    if (!json_is_object(root)) return msa_fail(err, MSA_E_PARSE, "configuration is not a JSON object");
+    json_object_foreach(root, key, value)
+    {
+        const field *f = find_field(key);
+        if (f == NULL) return msa_fail(err, MSA_E_PARSE, "configuration: unknown key %.60s", key);
+        MSA_TRY(parse_field(f, &c, value, err));
+    }
+    for (size_t i = 0; i < N_FIELDS; i++)
+        if (!fields[i].optional && json_object_get(root, fields[i].key) == NULL)
+            return msa_fail(err, MSA_E_PARSE, "configuration: %s is missing", fields[i].key);
+    MSA_TRY(msa_config_check(&c, err));
+    *out = c;
+    return MSA_OK;
+}
+
+static json_t *print_field(const field *f, const msa_config *c)
+{
+    const void *from = (const char *)c + f->offset;
+    switch (f->kind) {
+    case FIELD_SIZE:
+        return json_integer(*(const int32_t *)from);
+    case FIELD_BOOL:
+        return json_boolean(*(const bool *)from);
+    case FIELD_FLOAT:
+        return json_real((double)*(const float *)from);
+    case FIELD_ENUM:
+        return json_string(f->names[*(const int *)from]);
+    case FIELD_TEXT:
+        return json_string(from);
+    case FIELD_BLOCKS:
+        break;
+    }
+    json_t *list = json_array();
+    for (int32_t i = 0; i < c->n_global; i++)
+        if (json_array_append_new(list, json_integer(c->global_blocks[i])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}
+
+msa_status msa_config_print(char **out, const msa_config *config, msa_error *err)
+{
+    *out = NULL;
+    AUTO_JSON root = json_object();
+    for (size_t i = 0; i < N_FIELDS; i++)
+        if (json_object_set_new(root, fields[i].key, print_field(&fields[i], config)) != 0)
+            return msa_fail(err, MSA_E_NOMEM, "no memory for the configuration, or its text is not UTF-8");
+    *out = json_dumps(root, JSON_COMPACT);
+    if (*out == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for the configuration");
+    return MSA_OK;
+}

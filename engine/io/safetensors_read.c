@@ -1,0 +1,230 @@
+#include "engine/io/safetensors.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+struct msa_safetensors {
+    unsigned char *map;
+    size_t size;
+    json_t *header; /* owns the names and the metadata */
+    msa_tensor *tensors;
+    const msa_tensor **by_name;
+    int32_t count;
+};
+
+void msa_safetensors_free(msa_safetensors *f)
+{
+    if (f == NULL) return;
+    if (f->map != NULL) (void)munmap(f->map, f->size);
+    json_decref(f->header);
+    free(f->tensors);
+    free(f->by_name);
+    free(f);
+}
+
+static msa_status map_file(msa_safetensors *f, const char *path, msa_error *err)
+{
+    MSA_AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return msa_fail(err, MSA_E_NOT_FOUND, "there is no file %s", path);
+    if (fd < 0) return msa_fail(err, MSA_E_IO, "cannot open %s: %s", path, strerror(errno));
+    struct stat st;
+    if (fstat(fd, &st) != 0) return msa_fail(err, MSA_E_IO, "cannot examine %s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode)) return msa_fail(err, MSA_E_PARSE, "%s is not a regular file", path);
+    if (st.st_size < 10)
+        return msa_fail(err, MSA_E_PARSE, "too short for a safetensors file: %lld bytes",
+                        (long long)st.st_size);
+    void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (map == MAP_FAILED) return msa_fail(err, MSA_E_IO, "cannot map %s: %s", path, strerror(errno));
+    f->map = map;
+    f->size = (size_t)st.st_size;
+    return MSA_OK;
+}
+
+/* The JSON text lies in bytes 8 .. 8 + length - 1. */
+static msa_status read_header(msa_safetensors *f, size_t *length, msa_error *err)
+{
+    uint64_t n = 0;
+    memcpy(&n, f->map, sizeof n);
+    n = le64toh(n);
+    if (n > MSA_SAFETENSORS_HEADER_MAX)
+        return msa_fail(err, MSA_E_PARSE, "header of %llu bytes is larger than %u", (unsigned long long)n,
+                        MSA_SAFETENSORS_HEADER_MAX);
+    if (n < 2 || n > f->size - 8)
+        return msa_fail(err, MSA_E_PARSE, "header of %llu bytes does not fit the file",
+                        (unsigned long long)n);
+    if (n % sizeof(float) != 0)
+        return msa_fail(err, MSA_E_PARSE, "header length %llu leaves the data unaligned",
+                        (unsigned long long)n);
+    if (f->map[8] != '{') return msa_fail(err, MSA_E_PARSE, "header does not begin with {");
+    json_error_t problem;
+    f->header = json_loadb((const char *)f->map + 8, (size_t)n, JSON_REJECT_DUPLICATES, &problem);
+    if (f->header == NULL) {
+        if (json_error_code(&problem) == json_error_out_of_memory)
+            return msa_fail(err, MSA_E_NOMEM, "no memory for the header");
+        return msa_fail(err, MSA_E_PARSE, "header is not valid JSON: %s", problem.text);
+    }
+    *length = (size_t)n;
+    return MSA_OK;
+}
+
+static msa_status check_metadata(const json_t *metadata, msa_error *err)
+{
+    const char *key = NULL;
+    json_t *value = NULL;
+    if (metadata == NULL) return MSA_OK;
+    if (!json_is_object(metadata)) return msa_fail(err, MSA_E_PARSE, "__metadata__ is not an object");
+    json_object_foreach((json_t *)metadata, key, value)
+    {
+        if (!json_is_string(value)) return msa_fail(err, MSA_E_PARSE, "metadata %.40s is not a string", key);
+    }
+    return MSA_OK;
+}
+
+static msa_status read_shape(msa_tensor *t, const json_t *shape, msa_error *err)
+{
+    if (!json_is_array(shape)) return msa_fail(err, MSA_E_PARSE, "tensor %.80s has no shape", t->name);
+    if (json_array_size(shape) > MSA_TENSOR_RANK_MAX)
+        return msa_fail(err, MSA_E_PARSE, "tensor %.80s has rank %zu, more than %d", t->name,
+                        json_array_size(shape), MSA_TENSOR_RANK_MAX);
+    t->rank = (int32_t)json_array_size(shape);
+    t->count = 1;
+    for (int32_t i = 0; i < t->rank; i++) {
+        const json_t *side = json_array_get(shape, (size_t)i);
+        t->shape[i] = json_is_integer(side) ? (int64_t)json_integer_value(side) : -1;
+        if (t->shape[i] == 0) return msa_fail(err, MSA_E_PARSE, "tensor %.80s is empty", t->name);
+        if (t->shape[i] < 0 || __builtin_mul_overflow(t->count, t->shape[i], &t->count))
+            return msa_fail(err, MSA_E_PARSE, "tensor %.80s has an impossible shape", t->name);
+    }
+    return MSA_OK;
+}
+
+static msa_status read_tensor(msa_safetensors *f, size_t start, const char *name, const json_t *entry,
+                              msa_error *err)
+{
+    msa_tensor *t = &f->tensors[f->count];
+    t->name = name;
+    if (name[0] == '\0' || strlen(name) > MSA_TENSOR_NAME_MAX)
+        return msa_fail(err, MSA_E_PARSE, "a tensor's name is empty or longer than %d", MSA_TENSOR_NAME_MAX);
+    if (!json_is_object(entry) || json_object_size(entry) != 3)
+        return msa_fail(err, MSA_E_PARSE, "tensor %.80s is not {dtype, shape, data_offsets}", name);
+    const char *dtype = json_string_value(json_object_get(entry, "dtype"));
+    if (dtype == NULL) return msa_fail(err, MSA_E_PARSE, "tensor %.80s has no dtype", name);
+    if (strcmp(dtype, "F32") != 0)
+        return msa_fail(err, MSA_E_UNSUPPORTED, "tensor %.80s is %.8s; only F32 is handled", name, dtype);
+    MSA_TRY(read_shape(t, json_object_get(entry, "shape"), err));
+    const json_t *range = json_object_get(entry, "data_offsets");
+    const json_t *from = json_array_get(range, 0), *to = json_array_get(range, 1);
+    if (json_array_size(range) != 2 || !json_is_integer(from) || !json_is_integer(to))
+        return msa_fail(err, MSA_E_PARSE, "tensor %.80s has no data_offsets", name);
+    const int64_t first = (int64_t)json_integer_value(from), last = (int64_t)json_integer_value(to);
+    int64_t bytes = 0;
+    if (first < 0 || last < first || (uint64_t)last > f->size - start)
+        return msa_fail(err, MSA_E_PARSE, "tensor %.80s lies outside the file", name);
+    if (__builtin_mul_overflow(t->count, (int64_t)sizeof(float), &bytes) || bytes != last - first)
+        return msa_fail(err, MSA_E_PARSE, "tensor %.80s has %lld bytes, its shape asks for another number",
+                        name, (long long)(last - first));
+    if (first % (int64_t)sizeof(float) != 0)
+        return msa_fail(err, MSA_E_PARSE, "tensor %.80s is not aligned", name);
+    t->data = (const float *)(const void *)(f->map + start + first);
+    f->count++;
+    return MSA_OK;
+}
+
+static int by_data(const void *a, const void *b)
+{
+    const msa_tensor *x = a, *y = b;
+    return x->data < y->data ? -1 : x->data > y->data;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const msa_tensor *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+/* In the order of their bytes, tensors must follow each other and end where the file ends. */
+static msa_status check_cover(const msa_safetensors *f, size_t start, msa_error *err)
+{
+    const unsigned char *end = f->map + start;
+    for (int32_t i = 0; i < f->count; i++) {
+        const msa_tensor *t = &f->tensors[i];
+        if ((const unsigned char *)t->data != end)
+            return msa_fail(err, MSA_E_PARSE, "tensor %.80s leaves a hole or overlaps the one before it",
+                            t->name);
+        end += (size_t)t->count * sizeof(float);
+    }
+    if (end != f->map + f->size)
+        return msa_fail(err, MSA_E_PARSE, "%zu bytes at the end belong to no tensor",
+                        (size_t)(f->map + f->size - end));
+    return MSA_OK;
+}
+
+static msa_status read_tensors(msa_safetensors *f, size_t start, msa_error *err)
+{
+    const char *name = NULL;
+    json_t *entry = NULL;
+    const size_t n = json_object_size(f->header) + 1;
+    f->tensors = calloc(n, sizeof *f->tensors);
+    f->by_name = calloc(n, sizeof *f->by_name);
+    if (f->tensors == NULL || f->by_name == NULL)
+        return msa_fail(err, MSA_E_NOMEM, "no memory for the tensor list");
+    json_object_foreach(f->header, name, entry)
+    {
+        if (strcmp(name, "__metadata__") != 0) MSA_TRY(read_tensor(f, start, name, entry, err));
+    }
+    qsort(f->tensors, (size_t)f->count, sizeof *f->tensors, by_data);
+    MSA_TRY(check_cover(f, start, err));
+    for (int32_t i = 0; i < f->count; i++)
+        f->by_name[i] = &f->tensors[i];
+    qsort(f->by_name, (size_t)f->count, sizeof *f->by_name, by_name);
+    return MSA_OK;
+}
+
+msa_status msa_safetensors_open(msa_safetensors **out, const char *path, msa_error *err)
+{
+    size_t length = 0;
+    *out = NULL;
+    MSA_AUTO(msa_safetensors) f = calloc(1, sizeof *f);
+    if (f == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory to open a model");
+    MSA_TRY(map_file(f, path, err));
+    MSA_TRY(read_header(f, &length, err));
+    MSA_TRY(check_metadata(json_object_get(f->header, "__metadata__"), err));
+    MSA_TRY(read_tensors(f, 8 + length, err));
+    *out = MSA_STEAL(f);
+    return MSA_OK;
+}
+
+int32_t msa_safetensors_count(const msa_safetensors *f)
+{
+    return f->count;
+}
+
+const msa_tensor *msa_safetensors_at(const msa_safetensors *f, int32_t i)
+{
+    return i >= 0 && i < f->count ? &f->tensors[i] : NULL;
+}
+
+const msa_tensor *msa_safetensors_find(const msa_safetensors *f, const char *name)
+{
+    const msa_tensor wanted = {.name = name}, *key = &wanted;
+    const msa_tensor **found = bsearch(&key, f->by_name, (size_t)f->count, sizeof *f->by_name, by_name);
+    return found == NULL ? NULL : *found;
+}
+
+const char *msa_safetensors_metadata(const msa_safetensors *f, const char *key)
+{
+    return json_string_value(json_object_get(json_object_get(f->header, "__metadata__"), key));
+}
+
+const void *msa_safetensors_bytes(const msa_safetensors *f, size_t *size)
+{
+    *size = f->size;
+    return f->map;
+}

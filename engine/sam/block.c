@@ -1,0 +1,132 @@
+#include <assert.h>
+#include <string.h>
+
+#include "engine/kern/vec.h"
+#include "engine/nn/attention.h"
+#include "engine/sam/image_encoder.h"
+
+/* What one block works on; rows are token rows in k->a, k->b and k->qkv. */
+typedef struct block_view {
+    const msa_config *c;
+    const msa_block_weights *b;
+    msa_encoder_work *k;
+    const msa_tap *tap;
+    msa_windows windows;
+    int64_t tokens; /* h * w */
+    int64_t rows;   /* rows of qkv */
+    int64_t live;   /* rows whose attention is wanted: the first ones */
+    int32_t index;
+    bool padded;   /* some window positions are padding */
+    bool windowed; /* rows are in window order (full mode) instead of grid order */
+} block_view;
+
+/*
+ * LN1 to k->a. In grid order the one padding row follows the tokens: zero where padding comes after the norm
+ * (plain SAM), LN1's bias where zeros are normalised (MSA).
+ */
+static void first_norm(block_view *v)
+{
+    const int32_t C = v->c->dim;
+    msa_encoder_work *k = v->k;
+    if (v->windowed && v->c->pad_order == MSA_PAD_THEN_NORM) {
+        msa_windows_split(&v->windows, C, k->x, k->b);
+        msa_norm_forward(&v->b->norm1, MSA_EPS_ENCODER, v->rows, k->b, k->a);
+        MSA_TAP(v->tap, k->a, v->rows, C, "block.%d.norm1", v->index);
+        return;
+    }
+    float *n = v->windowed ? k->b : k->a;
+    msa_norm_forward(&v->b->norm1, MSA_EPS_ENCODER, v->tokens, k->x, n);
+    MSA_TAP(v->tap, n, v->tokens, C, "block.%d.norm1", v->index);
+    if (v->windowed) {
+        msa_windows_split(&v->windows, C, n, k->a);
+    } else if (v->padded) {
+        float *pad = n + v->tokens * C;
+        if (v->c->pad_order == MSA_PAD_THEN_NORM)
+            memcpy(pad, v->b->norm1.bias, (size_t)C * sizeof *pad);
+        else
+            memset(pad, 0, (size_t)C * sizeof *pad);
+    }
+}
+
+static void attend(const block_view *v, const msa_tables *t)
+{
+    const int32_t C = v->c->dim;
+    msa_encoder_work *k = v->k;
+    msa_linear_forward(&v->b->qkv, v->rows, k->a, C, k->qkv, 3 * C, MSA_EPILOGUE_NONE);
+    const bool mapped = !v->windowed && (v->padded || msa_windows_count(&v->windows) > 1);
+    const msa_window_attention a = {.windows = v->windows,
+                                    .qkv = k->qkv,
+                                    .rel_h = t->rel_h[v->index],
+                                    .rel_w = t->rel_w[v->index],
+                                    .row_of = mapped ? k->row_of : NULL,
+                                    .pad_row = mapped && v->padded ? v->tokens : -1,
+                                    .out = k->a,
+                                    .heads = v->c->heads,
+                                    .d = C / v->c->heads};
+    msa_window_attention_forward(&a, k->attention, k->workers);
+    msa_linear_forward(&v->b->proj, v->live, k->a, C, k->b, C, MSA_EPILOGUE_NONE);
+    MSA_TAP(v->tap, k->b, v->live, C, "block.%d.attn", v->index);
+}
+
+/* The attention's result, adapted, is added to the tokens; padding is dropped. */
+static void first_residual(const block_view *v)
+{
+    const int32_t C = v->c->dim;
+    msa_encoder_work *k = v->k;
+    const float *y = k->b;
+    if (v->c->adapters) {
+        for (int64_t r = 0; r < v->live; r += k->chunk) {
+            const int64_t n = v->live - r < k->chunk ? v->live - r : k->chunk;
+            msa_adapter_forward(&v->b->space, v->c->adapter_act, true, n, k->b + r * C, k->hidden,
+                                k->a + r * C);
+        }
+        MSA_TAP(v->tap, k->a, v->live, C, "block.%d.Space_Adapter", v->index);
+        y = k->a;
+    }
+    if (v->windowed) {
+        msa_windows_merge(&v->windows, C, y, k->qkv);
+        y = k->qkv;
+    }
+    msa_add(v->tokens * C, k->x, y, k->x);
+}
+
+static void second_half(const block_view *v)
+{
+    const int32_t C = v->c->dim;
+    msa_encoder_work *k = v->k;
+    float *adapted = k->qkv;
+    msa_norm_forward(&v->b->norm2, MSA_EPS_ENCODER, v->tokens, k->x, k->a);
+    MSA_TAP(v->tap, k->a, v->tokens, C, "block.%d.norm2", v->index);
+    for (int64_t r = 0; r < v->tokens; r += k->chunk) {
+        const int64_t n = v->tokens - r < k->chunk ? v->tokens - r : k->chunk;
+        msa_linear_forward(&v->b->lin1, n, k->a + r * C, C, k->hidden, v->c->mlp_dim, MSA_EPILOGUE_GELU);
+        msa_linear_forward(&v->b->lin2, n, k->hidden, v->c->mlp_dim, k->b + r * C, C, MSA_EPILOGUE_NONE);
+        if (v->c->adapters)
+            msa_adapter_forward(&v->b->mlp, v->c->adapter_act, false, n, k->a + r * C, k->hidden,
+                                adapted + r * C);
+    }
+    MSA_TAP(v->tap, k->b, v->tokens, C, "block.%d.mlp", v->index);
+    msa_add(v->tokens * C, k->x, k->b, k->x);
+    if (!v->c->adapters) return;
+    MSA_TAP(v->tap, adapted, v->tokens, C, "block.%d.MLP_Adapter", v->index);
+    msa_axpy(v->tokens * C, v->c->adapter_mlp_scale, adapted, k->x);
+}
+
+void msa_block_forward(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
+                       msa_encoder_work *k, int32_t i, const msa_tap *tap)
+{
+    const bool global = msa_block_is_global(c, i);
+    block_view v = {
+        .c = c, .b = &w->blocks[i], .k = k, .tap = tap, .index = i, .tokens = (int64_t)t->h * t->w};
+    v.windows = global ? msa_windows_make(t->h, t->w, 0) : k->windows;
+    v.padded = msa_windows_tokens(&v.windows) > v.tokens;
+    v.windowed = k->full && !global;
+    v.live = v.windowed ? msa_windows_tokens(&v.windows) : v.tokens;
+    v.rows = v.windowed || !v.padded ? v.live : v.tokens + 1;
+    assert(v.rows <= k->rows);
+    first_norm(&v);
+    attend(&v, t);
+    first_residual(&v);
+    second_half(&v);
+    MSA_TAP(tap, k->x, v.tokens, c->dim, "block.%d", i);
+}

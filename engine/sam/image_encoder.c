@@ -1,0 +1,111 @@
+#include "engine/sam/image_encoder.h"
+
+#include "engine/kern/vec.h"
+#include "engine/nn/attention.h"
+#include "engine/nn/conv.h"
+
+#define CHUNK_ROWS 1024
+
+static size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The widest row that passes through k->hidden. */
+static size_t hidden_width(const msa_config *c, const msa_weights *w)
+{
+    size_t width = max_size((size_t)c->mlp_dim, 3u * (size_t)c->patch * (size_t)c->patch);
+    width = max_size(width, 9u * (size_t)c->prompt_dim);
+    for (int32_t i = 0; i < c->depth && c->adapters; i++) {
+        width = max_size(width, (size_t)w->encoder.blocks[i].space.down.N);
+        width = max_size(width, (size_t)w->encoder.blocks[i].mlp.down.N);
+    }
+    return width;
+}
+
+static void map_rows(msa_encoder_work *k, int64_t tokens)
+{
+    const int64_t area = (int64_t)k->windows.win_h * k->windows.win_w, all = msa_windows_tokens(&k->windows);
+    for (int64_t slot = 0; slot < all; slot++) {
+        const int64_t source = msa_windows_source(&k->windows, slot / area, slot % area);
+        k->row_of[slot] = (int32_t)(source < 0 ? tokens : source);
+    }
+}
+
+void msa_encoder_work_layout(msa_encoder_work *k, msa_arena *arena, const msa_config *c, const msa_weights *w,
+                             int32_t grid_h, int32_t grid_w, bool full, int32_t workers)
+{
+    const int64_t tokens = (int64_t)grid_h * grid_w;
+    const size_t C = (size_t)c->dim;
+    const int32_t d = c->dim / c->heads;
+    const msa_windows global = msa_windows_make(grid_h, grid_w, 0);
+    k->windows = msa_windows_make(grid_h, grid_w, c->window);
+    k->full = full;
+    k->workers = workers;
+    k->rows = full ? msa_windows_tokens(&k->windows) : tokens + 1;
+    k->chunk = k->rows < CHUNK_ROWS ? k->rows : CHUNK_ROWS;
+    const size_t rows = max_size((size_t)k->rows, (size_t)tokens), width = max_size(C, (size_t)c->prompt_dim);
+    k->row_of = msa_arena_take(arena, (size_t)msa_windows_tokens(&k->windows), sizeof *k->row_of);
+    k->x = msa_arena_floats(arena, (size_t)tokens * C);
+    k->a = msa_arena_floats(arena, rows * width);
+    k->b = msa_arena_floats(arena, rows * width);
+    k->qkv = msa_arena_floats(arena, rows * 3 * C);
+    k->hidden = msa_arena_floats(arena, (size_t)k->chunk * hidden_width(c, w));
+    k->attention =
+        msa_arena_floats(arena, (size_t)workers * max_size(msa_window_attention_scratch(&global, d),
+                                                           msa_window_attention_scratch(&k->windows, d)));
+    if (k->row_of != NULL) map_rows(k, tokens);
+}
+
+static void embed_patches(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
+                          msa_encoder_work *k, const float *image)
+{
+    const int64_t tokens = (int64_t)t->h * t->w;
+    for (int64_t r = 0; r < tokens; r += k->chunk) {
+        const int64_t n = tokens - r < k->chunk ? tokens - r : k->chunk;
+        msa_patch_rows(image, 3, t->h * c->patch, t->w * c->patch, c->patch, r, n, k->hidden);
+        msa_linear_forward(&w->patch, n, k->hidden, w->patch.K, k->x + r * c->dim, c->dim, MSA_EPILOGUE_NONE);
+    }
+}
+
+/* 1 x 1 convolution, norm, 3 x 3 convolution, norm; channels-last until the last step. */
+static void neck(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t, msa_encoder_work *k,
+                 float *embedding, const msa_tap *tap)
+{
+    const int64_t tokens = (int64_t)t->h * t->w, P = c->prompt_dim;
+    const msa_linear conv3x3 = {.weight = t->neck3x3, .N = c->prompt_dim, .K = 9 * c->prompt_dim};
+    msa_linear_forward(&w->neck1, tokens, k->x, c->dim, k->a, P, MSA_EPILOGUE_NONE);
+    MSA_TAP(tap, k->a, tokens, P, "neck.0");
+    msa_norm_forward(&w->neck_norm1, MSA_EPS_ENCODER, tokens, k->a, k->a);
+    MSA_TAP(tap, k->a, tokens, P, "neck.1");
+    for (int64_t r = 0; r < tokens; r += k->chunk) {
+        const int64_t n = tokens - r < k->chunk ? tokens - r : k->chunk;
+        msa_conv3x3_rows(k->a, t->h, t->w, c->prompt_dim, r, n, k->hidden);
+        msa_linear_forward(&conv3x3, n, k->hidden, 9 * P, k->b + r * P, P, MSA_EPILOGUE_NONE);
+    }
+    MSA_TAP(tap, k->b, tokens, P, "neck.2");
+    msa_norm_forward(&w->neck_norm2, MSA_EPS_ENCODER, tokens, k->b, k->b);
+    MSA_TAP(tap, k->b, tokens, P, "neck.3");
+    msa_transpose(k->b, tokens, P, embedding);
+}
+
+msa_status msa_image_encode(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
+                            msa_encoder_work *k, const float *image, float *embedding, const msa_tap *tap,
+                            msa_error *err)
+{
+    const int64_t tokens = (int64_t)t->h * t->w;
+    if (!msa_all_finite(3 * tokens * c->patch * c->patch, image))
+        return msa_fail(err, MSA_E_INTERNAL, "image encoder: the input image holds a non-finite value");
+    embed_patches(c, w, t, k, image);
+    msa_add(tokens * c->dim, k->x, t->pos_embed, k->x);
+    MSA_TAP(tap, k->x, tokens, c->dim, "patch_embed");
+    for (int32_t i = 0; i < c->depth; i++) {
+        msa_block_forward(c, w, t, k, i, tap);
+        if (!msa_all_finite(tokens * c->dim, k->x))
+            return msa_fail(err, MSA_E_INTERNAL, "image encoder: block %d yields a non-finite value", i);
+    }
+    neck(c, w, t, k, embedding, tap);
+    if (!msa_all_finite(tokens * c->prompt_dim, embedding))
+        return msa_fail(err, MSA_E_INTERNAL, "image encoder: the neck yields a non-finite value");
+    return MSA_OK;
+}

@@ -1,0 +1,30 @@
+/* Doors into the model and the predictor for reference checks and, later, training; not for the rest of msad.
+ */
+#ifndef MSA_ENGINE_SAM_INTERNAL_H
+#define MSA_ENGINE_SAM_INTERNAL_H
+
+#include "engine/model.h"
+#include "engine/predictor.h"
+#include "engine/sam/tables.h"
+#include "engine/sam/tap.h"
+#include "engine/sam/weights.h"
+
+/**
+ * As msa_model_load(), for a file whose configuration lies elsewhere and whose weights have names that begin
+ * with `prefix` ("" or "w."); tensors without it are not looked at. The configuration is copied.
+ */
+MSA_NODISCARD msa_status msa_model_open(msa_model **out, const char *path, const char *prefix,
+                                        const msa_config *config, msa_error *err);
+const msa_weights *msa_model_weights(const msa_model *m);
+const msa_tables *msa_model_tables(const msa_model *m);
+
+/* As msa_predictor_new(); `tap` (copied by reference, outlives the predictor) sees every intermediate result.
+ */
+MSA_NODISCARD msa_status msa_predictor_new_watched(msa_predictor **out, const msa_model *model,
+                                                   const msa_tap *tap, msa_error *err);
+
+/* One value of the reference files' hash scheme: element i of tensor `name` under `seed`, in -1 .. 1. */
+uint64_t msa_hash_key(const char *name, uint64_t seed);
+double msa_hash_unit(uint64_t key, int64_t i);
+
+#endif

@@ -1,0 +1,236 @@
+#include "engine/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "engine/base/hash.h"
+#include "engine/io/config_json.h"
+#include "engine/io/safetensors.h"
+#include "engine/kern/vec.h"
+#include "engine/sam/internal.h"
+
+#define FREE_AXIS_MAX 16384
+
+struct msa_model {
+    msa_config c;
+    msa_safetensors *file;
+    msa_weights w;
+    msa_tables t;
+    int64_t parameters;
+    int32_t tensors;
+    char hash[MSA_SHA256_HEX];
+};
+
+void msa_model_free(msa_model *m)
+{
+    if (m == NULL) return;
+    msa_tables_release(&m->t);
+    msa_safetensors_free(m->file);
+    free(m);
+}
+
+/* ---- binding names to pointers ---- */
+
+typedef struct binding {
+    msa_model *m;
+    const char *prefix;
+    bool *seen; /* by index in the file */
+} binding;
+
+static const msa_tensor *find(const binding *b, const msa_weight_spec *spec)
+{
+    char name[MSA_TENSOR_NAME_MAX + 64];
+    (void)snprintf(name, sizeof name, "%s%s", b->prefix, spec->name);
+    const msa_tensor *t = msa_safetensors_find(b->m->file, name);
+    const char *part = spec->alias[0] == NULL ? NULL : strstr(spec->name, spec->alias[0]);
+    if (t != NULL || part == NULL) return t;
+    (void)snprintf(name, sizeof name, "%s%.*s%s%s", b->prefix, (int)(part - spec->name), spec->name,
+                   spec->alias[1], part + strlen(spec->alias[0]));
+    return msa_safetensors_find(b->m->file, name);
+}
+
+static msa_status check_shape(const msa_weight_spec *spec, const msa_tensor *t, msa_error *err)
+{
+    if (t->rank != spec->rank)
+        return msa_fail(err, MSA_E_PARSE, "tensor %.90s has rank %d, not %d", t->name, t->rank, spec->rank);
+    for (int32_t i = 0; i < t->rank; i++) {
+        const bool is_free = (spec->free_axes >> i & 1u) != 0;
+        if (is_free && t->shape[i] > FREE_AXIS_MAX)
+            return msa_fail(err, MSA_E_UNSUPPORTED, "tensor %.90s: axis %d is %lld, more than %d", t->name, i,
+                            (long long)t->shape[i], FREE_AXIS_MAX);
+        if (!is_free && t->shape[i] != spec->shape[i])
+            return msa_fail(err, MSA_E_PARSE, "tensor %.90s: axis %d is %lld, the configuration says %lld",
+                            t->name, i, (long long)t->shape[i], (long long)spec->shape[i]);
+    }
+    return MSA_OK;
+}
+
+static msa_status bind(void *ctx, const msa_weight_spec *spec, msa_error *err)
+{
+    binding *b = ctx;
+    const msa_tensor *t = find(b, spec);
+    *spec->to = NULL;
+    if (t == NULL && spec->optional) return MSA_OK;
+    if (t == NULL) return msa_fail(err, MSA_E_PARSE, "tensor %.120s is missing", spec->name);
+    MSA_TRY(check_shape(spec, t, err));
+    if (!msa_all_finite(t->count, t->data))
+        return msa_fail(err, MSA_E_PARSE, "tensor %.120s holds a value that is not finite", t->name);
+    for (int32_t i = 0, n = 0; i < t->rank; i++)
+        if ((spec->free_axes >> i & 1u) != 0) *spec->size[n++] = (int32_t)t->shape[i];
+    *spec->to = t->data;
+    b->seen[t - msa_safetensors_at(b->m->file, 0)] = true;
+    b->m->parameters += t->count;
+    b->m->tensors++;
+    return MSA_OK;
+}
+
+static msa_status bind_all(msa_model *m, const char *prefix, msa_error *err)
+{
+    const int32_t n = msa_safetensors_count(m->file);
+    MSA_AUTO_FREE bool *seen = calloc((size_t)n + 1, sizeof *seen);
+    if (seen == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory to load a model");
+    binding b = {m, prefix, seen};
+    MSA_TRY(msa_weights_walk(&m->c, &m->w, true, bind, &b, err));
+    for (int32_t i = 0; i < n; i++) {
+        const msa_tensor *t = msa_safetensors_at(m->file, i);
+        if (!seen[i] && strncmp(t->name, prefix, strlen(prefix)) == 0)
+            return msa_fail(err, MSA_E_UNSUPPORTED, "tensor %.120s is not part of the configuration",
+                            t->name);
+    }
+    return MSA_OK;
+}
+
+/* ---- loading ---- */
+
+/* Whoever can write the file can change every later result. */
+static msa_status check_mode(const char *path, msa_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IWOTH) != 0)
+        return msa_fail(err, MSA_E_UNSUPPORTED, "model %s can be written by everybody; run chmod o-w on it",
+                        path);
+    return MSA_OK;
+}
+
+static msa_status open_file(msa_model **out, const char *path, msa_error *err)
+{
+    *out = calloc(1, sizeof **out);
+    if (*out == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory to load a model");
+    return msa_safetensors_open(&(*out)->file, path, err);
+}
+
+static msa_status prepare(msa_model *m, const char *prefix, msa_error *err)
+{
+    size_t size = 0;
+    const int32_t side = m->c.image_size / m->c.patch;
+    MSA_TRY(bind_all(m, prefix, err));
+    const void *bytes = msa_safetensors_bytes(m->file, &size);
+    msa_sha256_bytes(bytes, size, NULL, m->hash);
+    return msa_tables_make(&m->t, &m->c, &m->w, side, side, err);
+}
+
+msa_status msa_model_open(msa_model **out, const char *path, const char *prefix, const msa_config *config,
+                          msa_error *err)
+{
+    MSA_AUTO(msa_model) m = NULL;
+    *out = NULL;
+    MSA_TRY(msa_config_check(config, err));
+    MSA_TRY(open_file(&m, path, err));
+    m->c = *config;
+    MSA_TRY(prepare(m, prefix, err));
+    *out = MSA_STEAL(m);
+    return MSA_OK;
+}
+
+msa_status msa_model_load(msa_model **out, const char *path, msa_error *err)
+{
+    MSA_AUTO(msa_model) m = NULL;
+    *out = NULL;
+    MSA_TRY(check_mode(path, err));
+    MSA_TRY(open_file(&m, path, err));
+    const char *json = msa_safetensors_metadata(m->file, "config");
+    if (json == NULL)
+        return msa_fail(err, MSA_E_PARSE, "%s carries no configuration: not a model of this program", path);
+    MSA_TRY(msa_config_parse(&m->c, json, err));
+    MSA_TRY(prepare(m, "", err));
+    *out = MSA_STEAL(m);
+    return MSA_OK;
+}
+
+/* ---- asking ---- */
+
+const msa_config *msa_model_config(const msa_model *m)
+{
+    return &m->c;
+}
+
+const char *msa_model_hash(const msa_model *m)
+{
+    return m->hash;
+}
+
+int64_t msa_model_parameters(const msa_model *m)
+{
+    return m->parameters;
+}
+
+const msa_weights *msa_model_weights(const msa_model *m)
+{
+    return &m->w;
+}
+
+const msa_tables *msa_model_tables(const msa_model *m)
+{
+    return &m->t;
+}
+
+static void describe_encoder(const msa_model *m, FILE *to)
+{
+    const msa_config *c = &m->c;
+    const msa_encoder_weights *e = &m->w.encoder;
+    fprintf(to, "image         %d x %d, patches of %d: %d x %d tokens\n", c->image_size, c->image_size,
+            c->patch, m->t.h, m->t.w);
+    fprintf(to, "encoder       width %d, %d blocks, %d heads, MLP %d\n", c->dim, c->depth, c->heads,
+            c->mlp_dim);
+    if (c->window == 0) {
+        fprintf(to, "attention     global in every block\n");
+    } else {
+        fprintf(to, "attention     windows of %d, global in blocks", c->window);
+        for (int32_t i = 0; i < c->n_global; i++)
+            fprintf(to, " %d", c->global_blocks[i]);
+        fprintf(to, "\n");
+    }
+    if (e->pos_h != m->t.h || e->pos_w != m->t.w)
+        fprintf(to, "positions     resized from %d x %d\n", e->pos_h, e->pos_w);
+    if (c->adapters)
+        fprintf(to, "adapters      width %d, %s, MLP scale %g%s\n", e->blocks[0].space.down.N,
+                c->adapter_act == MSA_ACT_RELU ? "relu" : "gelu", (double)c->adapter_mlp_scale,
+                e->blocks[0].depth.down.weight != NULL ? "; depth adapters present, not used in 2D" : "");
+    else
+        fprintf(to, "adapters      none\n");
+}
+
+void msa_model_describe(const msa_model *m, FILE *to)
+{
+    static const char *const norms[] = {"sam", "unit", "medsam", "sam_on_unit"};
+    const msa_config *c = &m->c;
+    fprintf(to, "name          %s\n", c->name[0] != '\0' ? c->name : "(none)");
+    fprintf(to, "version       %s\n", c->version[0] != '\0' ? c->version : "(none)");
+    fprintf(to, "sha256        %s\n", m->hash);
+    fprintf(to, "trained       %s\n",
+            c->untrained ? "NO: untrained, random weights; results mean nothing" : "yes");
+    fprintf(to, "parameters    %lld in %d tensors, float32\n", (long long)m->parameters, m->tensors);
+    describe_encoder(m, to);
+    fprintf(to, "decoder       width %d, %d layers, %d heads, MLP %d, %d mask tokens, IoU hidden %d\n",
+            c->prompt_dim, c->decoder_depth, c->decoder_heads, c->decoder_mlp_dim, c->mask_tokens,
+            c->iou_hidden);
+    fprintf(to,
+            "profile       decoder_wiring=%s pad_order=%s mask_select=%s input_norm=%s geometry=%s "
+            "point_order=%s\n",
+            c->decoder_wiring == MSA_WIRING_ESAM ? "esam" : "sam",
+            c->pad_order == MSA_PAD_THEN_NORM ? "pad_then_norm" : "norm_then_pad",
+            c->mask_select == MSA_SELECT_FIRST ? "first" : "sam", norms[c->input_norm],
+            c->geometry == MSA_GEOMETRY_STRETCH ? "stretch" : "longest_side",
+            c->point_order_yx ? "yx" : "xy");
+}

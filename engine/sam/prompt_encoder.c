@@ -1,0 +1,94 @@
+#include "engine/sam/prompt_encoder.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "engine/kern/vec.h"
+#include "engine/nn/conv.h"
+#include "engine/sam/position_code.h"
+
+size_t msa_prompt_scratch(int32_t h, int32_t w)
+{
+    /* Per token: the mask as 16 values in patches, then (2h, 2w, 4) twice, then (h, w, 16) twice. */
+    return (size_t)h * (size_t)w * (16 + 16 + 16 + 16);
+}
+
+static void label_token(const msa_config *c, const msa_prompt_weights *w, const float input[2], float x,
+                        float y, int label, float *token)
+{
+    const int32_t P = c->prompt_dim;
+    if (label < 0) {
+        memcpy(token, w->not_a_point, (size_t)P * sizeof *token);
+        return;
+    }
+    msa_position_code(w->gaussian, P, ((double)x + 0.5) / (double)input[0],
+                      ((double)y + 0.5) / (double)input[1], token);
+    msa_add(P, token, w->point[label], token);
+}
+
+static msa_status check_prompt(const msa_prompt_set *p, msa_error *err)
+{
+    if (p->n_points < 0 || p->n_points > MSA_PROMPT_POINTS_MAX)
+        return msa_fail(err, MSA_E_INVALID, "prompt has %d points, not 0..%d", p->n_points,
+                        MSA_PROMPT_POINTS_MAX);
+    if (p->n_points > 0 && (p->points == NULL || p->labels == NULL))
+        return msa_fail(err, MSA_E_INVALID, "prompt has points without coordinates or labels");
+    for (int32_t i = 0; i < p->n_points; i++) {
+        const float label = p->labels[i];
+        if (!isfinite(p->points[2 * i]) || !isfinite(p->points[2 * i + 1]))
+            return msa_fail(err, MSA_E_INVALID, "point %d of the prompt is not finite", i);
+        if (!(label >= -1.0f && label <= 3.0f) || label != floorf(label))
+            return msa_fail(err, MSA_E_INVALID, "point %d of the prompt has an unknown label", i);
+    }
+    if (p->box != NULL && !msa_all_finite(4, p->box))
+        return msa_fail(err, MSA_E_INVALID, "the box of the prompt is not finite");
+    return MSA_OK;
+}
+
+/* (4h, 4w) logits through two convolutions that halve the sides and one that only widens. */
+static void encode_mask(const msa_prompt_weights *w, int32_t h, int32_t wt, const float *mask, float *scratch,
+                        float *dense)
+{
+    const int64_t n = (int64_t)h * wt;
+    float *patches = scratch, *half = scratch + 16 * n, *quarter = scratch + 32 * n,
+          *planes = scratch + 48 * n;
+    msa_patch_rows(mask, 1, 4 * h, 4 * wt, 2, 0, 4 * n, patches);
+    msa_linear_forward(&w->conv1, 4 * n, patches, w->conv1.K, half, w->conv1.N, MSA_EPILOGUE_NONE);
+    msa_norm_forward(&w->norm1, MSA_EPS_ENCODER, 4 * n, half, half);
+    msa_gelu(4 * n * w->conv1.N, half, half);
+    msa_transpose(half, 4 * n, w->conv1.N, planes); /* to (4, 2h, 2w), which msa_patch_rows() reads */
+    msa_patch_rows(planes, w->conv1.N, 2 * h, 2 * wt, 2, 0, n, patches);
+    msa_linear_forward(&w->conv2, n, patches, w->conv2.K, quarter, w->conv2.N, MSA_EPILOGUE_NONE);
+    msa_norm_forward(&w->norm2, MSA_EPS_ENCODER, n, quarter, quarter);
+    msa_gelu(n * w->conv2.N, quarter, quarter);
+    msa_linear_forward(&w->conv3, n, quarter, w->conv3.K, dense, w->conv3.N, MSA_EPILOGUE_NONE);
+}
+
+msa_status msa_prompt_encode(const msa_config *c, const msa_prompt_weights *w, int32_t h, int32_t w_tokens,
+                             const msa_prompt_set *prompt, float *scratch, float *sparse, int32_t *n_sparse,
+                             float *dense, msa_error *err)
+{
+    const int64_t P = c->prompt_dim, tokens = (int64_t)h * w_tokens;
+    const float input[2] = {(float)(w_tokens * c->patch), (float)(h * c->patch)};
+    int32_t n = 0;
+    MSA_TRY(check_prompt(prompt, err));
+    for (; n < prompt->n_points; n++)
+        label_token(c, w, input, prompt->points[2 * n], prompt->points[2 * n + 1], (int)prompt->labels[n],
+                    sparse + n * P);
+    if (prompt->box != NULL) {
+        label_token(c, w, input, prompt->box[0], prompt->box[1], 2, sparse + n++ * P);
+        label_token(c, w, input, prompt->box[2], prompt->box[3], 3, sparse + n++ * P);
+    } else if (n > 0) {
+        label_token(c, w, input, 0.0f, 0.0f, -1, sparse + n++ * P);
+    }
+    *n_sparse = n;
+    if (prompt->mask != NULL) {
+        if (!msa_all_finite(16 * tokens, prompt->mask))
+            return msa_fail(err, MSA_E_INVALID, "the mask of the prompt is not finite");
+        encode_mask(w, h, w_tokens, prompt->mask, scratch, dense);
+    } else {
+        for (int64_t t = 0; t < tokens; t++)
+            memcpy(dense + t * P, w->no_mask, (size_t)P * sizeof *dense);
+    }
+    return MSA_OK;
+}

@@ -1,0 +1,24 @@
+/* Points, boxes and masks to sparse tokens and a dense embedding. */
+#ifndef MSA_ENGINE_SAM_PROMPT_ENCODER_H
+#define MSA_ENGINE_SAM_PROMPT_ENCODER_H
+
+#include "engine/predictor.h"
+#include "engine/sam/weights.h"
+
+#define MSA_PROMPT_POINTS_MAX 256
+#define MSA_SPARSE_MAX        (MSA_PROMPT_POINTS_MAX + 2) /* the padding token or the two corners of a box */
+
+/* Floats of scratch for a grid of h x w tokens. */
+size_t msa_prompt_scratch(int32_t h, int32_t w);
+
+/**
+ * One prompt row. Input is h * patch high and w * patch wide. sparse (MSA_SPARSE_MAX, P) out, *n_sparse rows
+ * used; dense (h * w, P) out, channels-last. Points without a box get one padding token (label -1), as SAM
+ * does it. Labels 2 and 3 are the corners of a box, so that a box equals two labelled points.
+ *
+ * Errors: MSA_E_INVALID: too many points, a coordinate that is not finite, an unknown label.
+ */
+MSA_NODISCARD msa_status msa_prompt_encode(const msa_config *c, const msa_prompt_weights *w, int32_t h,
+                                           int32_t w_tokens, const msa_prompt_set *prompt, float *scratch,
+                                           float *sparse, int32_t *n_sparse, float *dense, msa_error *err);
+#endif

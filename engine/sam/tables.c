@@ -1,0 +1,51 @@
+#include "engine/sam/tables.h"
+
+#include <string.h>
+
+#include "engine/nn/conv.h"
+#include "engine/nn/interp.h"
+#include "engine/nn/relpos.h"
+#include "engine/nn/window.h"
+#include "engine/sam/position_code.h"
+
+static void layout(msa_tables *t, const msa_config *c)
+{
+    const size_t n = (size_t)t->h * (size_t)t->w, P = (size_t)c->prompt_dim, d = (size_t)(c->dim / c->heads);
+    t->pos_embed = msa_arena_floats(&t->arena, n * (size_t)c->dim);
+    for (int32_t i = 0; i < c->depth; i++) {
+        const msa_windows w = msa_windows_make(t->h, t->w, msa_block_is_global(c, i) ? 0 : c->window);
+        t->rel_h[i] = msa_arena_floats(&t->arena, (size_t)msa_relpos_rows(w.win_h, w.win_h) * d);
+        t->rel_w[i] = msa_arena_floats(&t->arena, (size_t)msa_relpos_rows(w.win_w, w.win_w) * d);
+    }
+    t->neck3x3 = msa_arena_floats(&t->arena, 9 * P * P);
+    t->dense_pe = msa_arena_floats(&t->arena, n * P);
+}
+
+msa_status msa_tables_make(msa_tables *t, const msa_config *c, const msa_weights *w, int32_t grid_h,
+                           int32_t grid_w, msa_error *err)
+{
+    const msa_encoder_weights *e = &w->encoder;
+    const int32_t d = c->dim / c->heads;
+    *t = (msa_tables){.h = grid_h, .w = grid_w};
+    layout(t, c);
+    MSA_TRY(msa_arena_commit(&t->arena, err));
+    layout(t, c);
+    if (e->pos_h == grid_h && e->pos_w == grid_w)
+        memcpy(t->pos_embed, e->pos_embed, (size_t)grid_h * (size_t)grid_w * (size_t)c->dim * sizeof(float));
+    else
+        msa_resize_bicubic(e->pos_embed, e->pos_h, e->pos_w, c->dim, t->pos_embed, grid_h, grid_w);
+    for (int32_t i = 0; i < c->depth; i++) {
+        const msa_block_weights *b = &e->blocks[i];
+        const msa_windows win = msa_windows_make(grid_h, grid_w, msa_block_is_global(c, i) ? 0 : c->window);
+        msa_relpos_resize(b->rel_h, b->rel_h_rows, d, win.win_h, win.win_h, t->rel_h[i]);
+        msa_relpos_resize(b->rel_w, b->rel_w_rows, d, win.win_w, win.win_w, t->rel_w[i]);
+    }
+    msa_conv3x3_weight(e->neck3x3, c->prompt_dim, c->prompt_dim, t->neck3x3);
+    msa_position_grid(w->prompt.gaussian, c->prompt_dim, grid_h, grid_w, t->dense_pe);
+    return MSA_OK;
+}
+
+void msa_tables_release(msa_tables *t)
+{
+    msa_arena_release(&t->arena);
+}

@@ -1,0 +1,259 @@
+#include "engine/sam/weights.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct walk {
+    const msa_config *c;
+    msa_weight_visit *visit;
+    void *ctx;
+    msa_error *err;
+    msa_status status; /* of the first failure; later calls do nothing */
+    char prefix[96];
+} walk;
+
+bool msa_block_is_global(const msa_config *c, int32_t i)
+{
+    if (c->window == 0) return true;
+    for (int32_t n = 0; n < c->n_global; n++)
+        if (c->global_blocks[n] == i) return true;
+    return false;
+}
+
+static void enter(walk *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void enter(walk *w, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(w->prefix, sizeof w->prefix, fmt, args);
+    va_end(args);
+}
+
+static void visit(walk *w, const char *name, msa_weight_spec spec)
+{
+    if (w->status != MSA_OK) return;
+    (void)snprintf(spec.name, sizeof spec.name, "%s%s", w->prefix, name);
+    w->status = w->visit(w->ctx, &spec, w->err);
+}
+
+static void vector(walk *w, const char *name, int64_t n, const float **to)
+{
+    visit(w, name, (msa_weight_spec){.rank = 1, .shape = {n}, .to = to});
+}
+
+static void matrix(walk *w, const char *name, int64_t rows, int64_t cols, const float **to)
+{
+    visit(w, name, (msa_weight_spec){.rank = 2, .shape = {rows, cols}, .to = to});
+}
+
+static void kernel(walk *w, const char *name, int64_t a, int64_t b, int64_t side, const float **to)
+{
+    visit(w, name, (msa_weight_spec){.rank = 4, .shape = {a, b, side, side}, .to = to});
+}
+
+static void norm(walk *w, const char *name, int32_t C, msa_norm *n)
+{
+    char part[64];
+    n->C = C;
+    (void)snprintf(part, sizeof part, "%s.weight", name);
+    vector(w, part, C, &n->weight);
+    (void)snprintf(part, sizeof part, "%s.bias", name);
+    vector(w, part, C, &n->bias);
+}
+
+/* A dense layer; with side > 0 a convolution whose kernel is flattened into K. */
+static void layer(walk *w, const char *name, const char *const alias[2], int32_t N, int32_t K, int32_t side,
+                  msa_linear *l)
+{
+    char part[64];
+    l->N = N;
+    l->K = K;
+    (void)snprintf(part, sizeof part, "%s.weight", name);
+    msa_weight_spec spec = {.rank = 2, .shape = {N, K}, .to = &l->weight};
+    if (side > 0)
+        spec = (msa_weight_spec){.rank = 4, .shape = {N, K / (side * side), side, side}, .to = &l->weight};
+    if (alias != NULL) memcpy(spec.alias, alias, sizeof spec.alias);
+    visit(w, part, spec);
+    (void)snprintf(part, sizeof part, "%s.bias", name);
+    spec = (msa_weight_spec){.rank = 1, .shape = {N}, .to = &l->bias};
+    if (alias != NULL) memcpy(spec.alias, alias, sizeof spec.alias);
+    visit(w, part, spec);
+}
+
+static void dense(walk *w, const char *name, int32_t N, int32_t K, msa_linear *l)
+{
+    layer(w, name, NULL, N, K, 0, l);
+}
+
+/* The width of a stored adapter is its own: the first tensor tells it, the others must agree. */
+static void adapter(walk *w, const char *name, msa_adapter *a, bool optional)
+{
+    const int32_t C = w->c->dim;
+    char part[64];
+    a->down = (msa_linear){.N = C >= 4 ? C / 4 : 1, .K = C};
+    (void)snprintf(part, sizeof part, "%s.D_fc1.weight", name);
+    visit(w, part,
+          (msa_weight_spec){.rank = 2,
+                            .shape = {a->down.N, C},
+                            .free_axes = 1u,
+                            .optional = optional,
+                            .to = &a->down.weight,
+                            .size = {&a->down.N}});
+    if (optional && a->down.weight == NULL) return;
+    (void)snprintf(part, sizeof part, "%s.D_fc1.bias", name);
+    vector(w, part, a->down.N, &a->down.bias);
+    a->up = (msa_linear){.N = C, .K = a->down.N};
+    (void)snprintf(part, sizeof part, "%s.D_fc2.weight", name);
+    matrix(w, part, C, a->up.K, &a->up.weight);
+    (void)snprintf(part, sizeof part, "%s.D_fc2.bias", name);
+    vector(w, part, C, &a->up.bias);
+}
+
+static void relative(walk *w, const char *name, const char *const alias[2], int32_t side, const float **to,
+                     int32_t *rows)
+{
+    msa_weight_spec spec = {.rank = 2,
+                            .shape = {2 * side - 1, w->c->dim / w->c->heads},
+                            .free_axes = 1u,
+                            .to = to,
+                            .size = {rows}};
+    memcpy(spec.alias, alias, sizeof spec.alias);
+    visit(w, name, spec);
+}
+
+static void block(walk *w, int32_t i, msa_block_weights *b, bool depth_adapters)
+{
+    static const char *const rel_h[2] = {"rel_pos_h", "rel_h"}, *const rel_w[2] = {"rel_pos_w", "rel_w"};
+    const msa_config *c = w->c;
+    const int32_t side = msa_block_is_global(c, i) ? c->image_size / c->patch : c->window;
+    enter(w, "image_encoder.blocks.%d.", i);
+    norm(w, "norm1", c->dim, &b->norm1);
+    relative(w, "attn.rel_pos_h", rel_h, side, &b->rel_h, &b->rel_h_rows);
+    relative(w, "attn.rel_pos_w", rel_w, side, &b->rel_w, &b->rel_w_rows);
+    dense(w, "attn.qkv", 3 * c->dim, c->dim, &b->qkv);
+    dense(w, "attn.proj", c->dim, c->dim, &b->proj);
+    norm(w, "norm2", c->dim, &b->norm2);
+    dense(w, "mlp.lin1", c->mlp_dim, c->dim, &b->lin1);
+    dense(w, "mlp.lin2", c->dim, c->mlp_dim, &b->lin2);
+    if (!c->adapters) return;
+    adapter(w, "Space_Adapter", &b->space, false);
+    adapter(w, "MLP_Adapter", &b->mlp, false);
+    if (depth_adapters) adapter(w, "Depth_Adapter", &b->depth, true);
+}
+
+static void encoder(walk *w, msa_encoder_weights *e, bool depth_adapters)
+{
+    const msa_config *c = w->c;
+    const int32_t g = c->image_size / c->patch, P = c->prompt_dim;
+    enter(w, "image_encoder.");
+    visit(w, "pos_embed",
+          (msa_weight_spec){.rank = 4,
+                            .shape = {1, g, g, c->dim},
+                            .free_axes = 2u | 4u,
+                            .to = &e->pos_embed,
+                            .size = {&e->pos_h, &e->pos_w}});
+    layer(w, "patch_embed.proj", NULL, c->dim, 3 * c->patch * c->patch, c->patch, &e->patch);
+    for (int32_t i = 0; i < c->depth; i++)
+        block(w, i, &e->blocks[i], depth_adapters);
+    enter(w, "image_encoder.neck.");
+    e->neck1 = (msa_linear){.N = P, .K = c->dim};
+    kernel(w, "0.weight", P, c->dim, 1, &e->neck1.weight);
+    norm(w, "1", P, &e->neck_norm1);
+    kernel(w, "2.weight", P, P, 3, &e->neck3x3);
+    norm(w, "3", P, &e->neck_norm2);
+}
+
+static void prompt(walk *w, msa_prompt_weights *p)
+{
+    const int32_t P = w->c->prompt_dim, channels = MSA_MASK_CHANNELS;
+    enter(w, "prompt_encoder.");
+    matrix(w, "pe_layer.positional_encoding_gaussian_matrix", 2, P / 2, &p->gaussian);
+    for (int32_t i = 0; i < 4; i++) {
+        char name[40];
+        (void)snprintf(name, sizeof name, "point_embeddings.%d.weight", i);
+        matrix(w, name, 1, P, &p->point[i]);
+    }
+    matrix(w, "not_a_point_embed.weight", 1, P, &p->not_a_point);
+    matrix(w, "no_mask_embed.weight", 1, P, &p->no_mask);
+    layer(w, "mask_downscaling.0", NULL, channels / 4, 4, 2, &p->conv1);
+    norm(w, "mask_downscaling.1", channels / 4, &p->norm1);
+    layer(w, "mask_downscaling.3", NULL, channels, channels, 2, &p->conv2);
+    norm(w, "mask_downscaling.4", channels, &p->norm2);
+    layer(w, "mask_downscaling.6", NULL, P, channels, 1, &p->conv3);
+}
+
+static void attention(walk *w, const char *name, int32_t width, msa_decoder_attention *a)
+{
+    const int32_t P = w->c->prompt_dim;
+    char part[64];
+    (void)snprintf(part, sizeof part, "%s.q_proj", name);
+    dense(w, part, width, P, &a->q);
+    (void)snprintf(part, sizeof part, "%s.k_proj", name);
+    dense(w, part, width, P, &a->k);
+    (void)snprintf(part, sizeof part, "%s.v_proj", name);
+    dense(w, part, width, P, &a->v);
+    (void)snprintf(part, sizeof part, "%s.out_proj", name);
+    dense(w, part, P, width, &a->out);
+}
+
+static void mlp3(walk *w, const char *name, int32_t hidden, int32_t out, msa_mlp3_weights *m)
+{
+    const int32_t P = w->c->prompt_dim;
+    for (int32_t i = 0; i < 3; i++) {
+        char part[64];
+        (void)snprintf(part, sizeof part, "%s.layers.%d", name, i);
+        dense(w, part, i == 2 ? out : hidden, i == 0 ? P : hidden, &m->layer[i]);
+    }
+}
+
+static void two_way(walk *w, int32_t i, msa_two_way_weights *l)
+{
+    static const char *const lin1[2] = {"mlp.lin1", "mlp.layers.0.0"}, *const lin2[2] = {"mlp.lin2",
+                                                                                         "mlp.fc"};
+    const int32_t P = w->c->prompt_dim, hidden = w->c->decoder_mlp_dim;
+    enter(w, "mask_decoder.transformer.layers.%d.", i);
+    attention(w, "self_attn", P, &l->self_attn);
+    norm(w, "norm1", P, &l->norm1);
+    attention(w, "cross_attn_token_to_image", P / 2, &l->token_to_image);
+    norm(w, "norm2", P, &l->norm2);
+    layer(w, "mlp.lin1", lin1, hidden, P, 0, &l->lin1);
+    layer(w, "mlp.lin2", lin2, P, hidden, 0, &l->lin2);
+    norm(w, "norm3", P, &l->norm3);
+    norm(w, "norm4", P, &l->norm4);
+    attention(w, "cross_attn_image_to_token", P / 2, &l->image_to_token);
+}
+
+static void decoder(walk *w, msa_decoder_weights *d)
+{
+    const msa_config *c = w->c;
+    const int32_t P = c->prompt_dim;
+    for (int32_t i = 0; i < c->decoder_depth; i++)
+        two_way(w, i, &d->layers[i]);
+    enter(w, "mask_decoder.");
+    attention(w, "transformer.final_attn_token_to_image", P / 2, &d->final_attn);
+    norm(w, "transformer.norm_final_attn", P, &d->norm_final);
+    matrix(w, "iou_token.weight", 1, P, &d->iou_token);
+    matrix(w, "mask_tokens.weight", c->mask_tokens, P, &d->mask_tokens);
+    kernel(w, "output_upscaling.0.weight", P, P / 4, 2, &d->up1_weight);
+    vector(w, "output_upscaling.0.bias", P / 4, &d->up1_bias);
+    norm(w, "output_upscaling.1", P / 4, &d->up_norm);
+    kernel(w, "output_upscaling.3.weight", P / 4, P / 8, 2, &d->up2_weight);
+    vector(w, "output_upscaling.3.bias", P / 8, &d->up2_bias);
+    for (int32_t i = 0; i < c->mask_tokens; i++) {
+        char name[48];
+        (void)snprintf(name, sizeof name, "output_hypernetworks_mlps.%d", i);
+        mlp3(w, name, P, P / 8, &d->hyper[i]);
+    }
+    mlp3(w, "iou_prediction_head", c->iou_hidden, c->mask_tokens, &d->iou);
+}
+
+msa_status msa_weights_walk(const msa_config *c, msa_weights *w, bool depth_adapters,
+                            msa_weight_visit *visit_fn, void *ctx, msa_error *err)
+{
+    walk state = {.c = c, .visit = visit_fn, .ctx = ctx, .err = err};
+    encoder(&state, &w->encoder, depth_adapters);
+    prompt(&state, &w->prompt);
+    decoder(&state, &w->decoder);
+    return state.status;
+}

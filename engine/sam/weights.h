@@ -1,0 +1,98 @@
+/* The tensors of a model under their checkpoint names: one list, used to load, to write and to count. */
+#ifndef MSA_ENGINE_SAM_WEIGHTS_H
+#define MSA_ENGINE_SAM_WEIGHTS_H
+
+#include "engine/adapt/adapter.h"
+#include "engine/base/error.h"
+#include "engine/config.h"
+#include "engine/nn/layernorm.h"
+#include "engine/nn/linear.h"
+
+#define MSA_DECODER_DEPTH_MAX 8
+#define MSA_MASK_TOKENS_MAX   64
+#define MSA_MASK_CHANNELS     16 /* of the mask prompt, as in every published model */
+
+typedef struct msa_block_weights {
+    msa_norm norm1, norm2;
+    msa_linear qkv, proj, lin1, lin2;
+    const float *rel_h, *rel_w;
+    int32_t rel_h_rows, rel_w_rows;
+    msa_adapter space, mlp, depth;
+} msa_block_weights;
+
+typedef struct msa_encoder_weights {
+    msa_linear patch; /* (C, 3 * patch * patch) */
+    const float *pos_embed;
+    int32_t pos_h, pos_w;
+    msa_block_weights blocks[MSA_DEPTH_MAX];
+    msa_linear neck1;
+    const float *neck3x3; /* (P, P, 3, 3) */
+    msa_norm neck_norm1, neck_norm2;
+} msa_encoder_weights;
+
+typedef struct msa_prompt_weights {
+    const float *gaussian; /* (2, P / 2) */
+    const float *point[4]; /* background, foreground, top-left corner, bottom-right corner */
+    const float *not_a_point, *no_mask;
+    msa_linear conv1, conv2, conv3;
+    msa_norm norm1, norm2;
+} msa_prompt_weights;
+
+typedef struct msa_decoder_attention {
+    msa_linear q, k, v, out;
+} msa_decoder_attention;
+
+typedef struct msa_two_way_weights {
+    msa_decoder_attention self_attn, token_to_image, image_to_token;
+    msa_norm norm1, norm2, norm3, norm4;
+    msa_linear lin1, lin2;
+} msa_two_way_weights;
+
+typedef struct msa_mlp3_weights {
+    msa_linear layer[3];
+} msa_mlp3_weights;
+
+typedef struct msa_decoder_weights {
+    const float *iou_token, *mask_tokens;
+    msa_two_way_weights layers[MSA_DECODER_DEPTH_MAX];
+    msa_decoder_attention final_attn;
+    msa_norm norm_final;
+    const float *up1_weight, *up1_bias, *up2_weight, *up2_bias; /* (P, P/4, 2, 2), (P/4, P/8, 2, 2) */
+    msa_norm up_norm;
+    msa_mlp3_weights hyper[MSA_MASK_TOKENS_MAX], iou;
+} msa_decoder_weights;
+
+typedef struct msa_weights {
+    msa_encoder_weights encoder;
+    msa_prompt_weights prompt;
+    msa_decoder_weights decoder;
+} msa_weights;
+
+/* One tensor of the list. shape holds the size for a new model; axes with a bit in free_axes may differ in a
+ * file. */
+typedef struct msa_weight_spec {
+    char name[192];
+    const char *alias[2]; /* {part of the name, what eras B to D call it}; NULL when there is one name */
+    int32_t rank;
+    int64_t shape[4];
+    unsigned free_axes;
+    bool optional;    /* may be missing as a whole with the rest of its layer */
+    const float **to; /* where the data pointer goes */
+    int32_t *size[2]; /* where the sizes of the free axes go, in order; NULL when not wanted */
+} msa_weight_spec;
+
+/* Sets *spec->to and *spec->size[]; spec->to is NULL where nothing is to be kept. */
+typedef msa_status msa_weight_visit(void *ctx, const msa_weight_spec *spec, msa_error *err);
+
+/**
+ * Visits every tensor of the configuration in a fixed order and fills in the sizes that `w` holds. Stops at
+ * the first failure. depth_adapters: also visit the adapters of the 3D branch, which a 2D model may carry
+ * unused.
+ */
+MSA_NODISCARD msa_status msa_weights_walk(const msa_config *c, msa_weights *w, bool depth_adapters,
+                                          msa_weight_visit *visit, void *ctx, msa_error *err);
+
+/* Block i attends to the whole grid. */
+bool msa_block_is_global(const msa_config *c, int32_t i);
+
+#endif
