@@ -65,9 +65,43 @@ def run_tool(arguments, wanted=0, **options):
     return done
 
 
-def make_series(out, *options):
-    """The synthetic series (tests/tools/make_series.cc); see its --help for the options."""
-    return run_tool([os.path.join(BUILD, 'tests/tools/make_series'), *options, '--out', out]).stdout
+class Box:
+    """A box on one slice, as make_series prints it and `msa segment --box` takes it."""
+
+    def __init__(self, x0, y0, x1, y1, number, label):
+        self.x0, self.y0, self.x1, self.y1, self.slice, self.label = x0, y0, x1, y1, number, label
+
+    @staticmethod
+    def read(text):
+        place, label = text.split('=')
+        corners, number = place.split('@')
+        return Box(*map(float, corners.split(',')), int(number), label)
+
+    def option(self):
+        return '%g,%g,%g,%g@%d=%s' % (self.x0, self.y0, self.x1, self.y1, self.slice, self.label)
+
+
+def boxes_by_slice(series_uid, boxes):
+    """The body of POST /v1/annotations that names the series and counts slices."""
+    return {'series_instance_uid': series_uid,
+            'prompts': [{'kind': 'box', 'slice': b.slice, 'x0': b.x0, 'y0': b.y0, 'x1': b.x1, 'y1': b.y1, 'label': b.label}
+                        for b in boxes]}
+
+
+class Phantom:
+    """A synthetic series (tests/tools/make_series.cc): its files, headers along the normal, boxes and report."""
+
+    def __init__(self, folder, *options, report=None):
+        self.folder, self.report = folder, report
+        said = run_tool([os.path.join(BUILD, 'tests/tools/make_series'), *options, '--out', folder,
+                         *(['--sr', report] if report else [])]).stdout
+        self.boxes = [Box.read(line) for line in said.split('\n') if '=' in line][:2]  # the two that the report holds
+        self.labels = [b.label for b in self.boxes]
+        self.headers = sorted_slices(read_headers(folder))
+        self.series_uid = str(self.headers[0].SeriesInstanceUID)
+
+    def boxes_by_slice(self):
+        return boxes_by_slice(self.series_uid, self.boxes)
 
 
 def dataset_bytes(path_or_bytes):
@@ -83,6 +117,14 @@ def dataset_bytes(path_or_bytes):
 def dicom_files(folder):
     found = sorted(p for p in glob.glob(os.path.join(str(folder), '**', '*'), recursive=True) if os.path.isfile(p))
     return [p for p in found if not p.endswith(('.txt', '.json'))]
+
+
+def read_uid(path):
+    return str(pydicom.dcmread(path, stop_before_pixels=True, force=True).SOPInstanceUID)
+
+
+def bundled_model():
+    return os.path.join(BUILD, 'models', 'default.safetensors')
 
 
 def read_headers(folder):
@@ -195,6 +237,18 @@ class Msad:
         except OSError:
             return False
 
+    def model_workers(self):
+        """Work roles that have loaded the model; the one that only reads headers has none."""
+        found = []
+        for pid in self.roles('work'):
+            try:
+                with open('/proc/%d/maps' % pid, encoding='utf-8') as maps:
+                    if '.safetensors' in maps.read():
+                        found.append(pid)
+            except OSError:
+                continue
+        return found
+
     def roles(self, name=None):
         """Process ids of the roles that live, of one kind or all."""
         found = []
@@ -268,6 +322,28 @@ class Msad:
     def post(self, path, body, **options):
         return self.request('POST', path, body, **options)
 
+    def metric(self, name):
+        """The value of one sample at /metrics."""
+        for line in self.get('/metrics').body.decode().split('\n'):
+            if line.startswith('msad_%s ' % name):
+                return float(line.split()[1])
+        raise AssertionError('no metric msad_' + name)
+
+    def rejected(self):
+        return self.json('/v1/instances?state=rejected&limit=1000')['instances']
+
+    def wait_quiet(self, quiet_s=2.5):
+        """Until nothing has changed in the catalogue for longer than every settling time that the tests set."""
+        last, since = None, time.monotonic()
+        end = since + DEADLINE_S
+        while time.monotonic() - since < quiet_s:
+            now = [self.metric(n) for n in ('catalogue_instances', 'catalogue_instances_rejected', 'catalogue_prompts')]
+            now += [(j['id'], j['state']) for j in self.jobs()]
+            if now != last:
+                last, since = now, time.monotonic()
+            assert time.monotonic() < end, 'the catalogue does not come to rest'
+            time.sleep(0.1)
+
     def jobs(self):
         return self.json('/v1/jobs')['jobs']
 
@@ -280,7 +356,7 @@ class Msad:
 
         def probe():
             for job in self.jobs():
-                if (series_uid is None or job['series_uid'] == series_uid) and job['id'] not in skip:
+                if (series_uid is None or job['series_instance_uid'] == series_uid) and job['id'] not in skip:
                     if job['state'] in states:
                         return self.job(job['id'])
                     if job['state'] in FINAL:
@@ -340,11 +416,14 @@ class Case(unittest.TestCase):
         self.services.append(made)
         return made.start()
 
-    def series(self, name, *options):
-        """Makes a synthetic series in its own folder; returns the folder and its headers along the normal."""
-        folder = self.path(name)
-        make_series(folder, *options)
-        return folder, sorted_slices(read_headers(folder))
+    def ct_with_report(self, name='ct'):
+        return Phantom(self.path(name), '--modality', 'CT', '--rows', '96', '--cols', '112', '--slices', '12',
+                       '--seed', str(1 + sum(map(ord, name))), report=self.path(name + '-report.dcm'))
+
+    def mr_with_boxes(self, name='mr'):
+        """Odd sizes: the bits of a frame do not fill whole bytes."""
+        return Phantom(self.path(name), '--modality', 'MR', '--rows', '83', '--cols', '101', '--slices', '10',
+                       '--orientation', 'sagittal')
 
     def tearDown(self):
         try:

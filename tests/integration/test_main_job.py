@@ -14,7 +14,7 @@ class MainJob(harness.Case):
             seg = self.assert_valid_seg(path)
             self.assert_geometry(seg, headers)
             self.assertIn('untrained', seg.SeriesDescription)
-            self.assertEqual(seg.SeriesInstanceUID, result['series_uid'])
+            self.assertEqual(seg.SeriesInstanceUID, result['series_instance_uid'])
             self.assertEqual([m.any() for s in self.masks(seg).values() for m in s.values()].count(False), 0,
                              'a frame without a single pixel')
             found |= {s.SegmentLabel for s in seg.SegmentSequence}
@@ -28,7 +28,7 @@ class MainJob(harness.Case):
         self.assertIs(job['model']['untrained'], True)
         self.assertEqual(len(job['model']['hash']), 64)
         self.assertEqual(job['attempt'], 1)
-        self.assertEqual(job['study_uid'], headers[0].StudyInstanceUID)
+        self.assertEqual(job['study_instance_uid'], headers[0].StudyInstanceUID)
         self.assertEqual({s['label'] for s in job['segments']}, set(labels))
         for segment in job['segments']:
             self.assertGreater(segment['voxels'], 0)
@@ -103,7 +103,7 @@ class MainJob(harness.Case):
         service.send(ct.folder, ct.report, tool='storescu')
         job = self.finish(service, receiver, ct.headers, ct.labels)
         service.send(ct.folder, ct.report, tool='storescu')
-        self.wait_quiet(service)
+        service.wait_quiet()
         self.assertEqual([j['id'] for j in service.jobs()], [job['id']])
         self.assertEqual(receiver.stores(), len(job['results']))
 
