@@ -1,0 +1,497 @@
+/* Invariants 4, 6 and 10: one content, the source's geometry, the same bits. */
+#include "tests/unit/seg/synthetic.h"
+
+#include "engine/base/hash.h"
+
+#include <csetjmp>
+#include <cstdarg>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+extern "C" {
+#include <cmocka.h>
+}
+
+namespace
+{
+
+const char *const key = "study/series/prompts/model";
+
+struct temp_dir {
+    std::string path;
+    temp_dir()
+    {
+        char name[] = "/tmp/msad-seg-XXXXXX";
+        if (!mkdtemp(name)) std::abort();
+        path = name;
+    }
+    ~temp_dir()
+    {
+        for (const std::string &name : names())
+            (void)unlink((path + "/" + name).c_str());
+        (void)rmdir(path.c_str());
+    }
+    std::vector<std::string> names() const
+    {
+        std::vector<std::string> out;
+        DIR *dir = opendir(path.c_str());
+        while (const dirent *e = dir ? readdir(dir) : nullptr)
+            if (std::strcmp(e->d_name, ".") != 0 && std::strcmp(e->d_name, "..") != 0)
+                out.push_back(e->d_name);
+        if (dir) closedir(dir);
+        return out;
+    }
+};
+
+dicom_seg_options options_for(const char *series_key)
+{
+    dicom_seg_options o = {};
+    o.key = series_key;
+    o.series_description = "msad result";
+    o.content_description = "one box, propagated";
+    o.model_name = "test model";
+    o.model_version = "1.2";
+    o.model_hash = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    o.software_version = "msad 0.1.0";
+    o.series_number = 900;
+    return o;
+}
+
+struct result {
+    msa_status status = MSA_E_INTERNAL;
+    msa_error err = MSA_ERROR_INIT;
+    dicom_seg_file files[DICOM_SEG_FILES_MAX] = {};
+    size_t n = 99;
+};
+
+result write(const synthetic &s, const temp_dir &dir, const char *series_key = key)
+{
+    result r;
+    const dicom_seg_options o = options_for(series_key);
+    r.status = dicom_seg_write(&s.series, s.segments.data(), s.segments.size(), &o, dir.path.c_str(), r.files,
+                               &r.n, &r.err);
+    return r;
+}
+
+void expect_written(const result &r, size_t files)
+{
+    if (r.status != MSA_OK) fail_msg("%s", r.err.what);
+    assert_int_equal(r.n, files);
+}
+
+std::string sha256(const std::string &path)
+{
+    char hex[MSA_SHA256_HEX];
+    assert_int_equal(msa_sha256_file(path.c_str(), hex, nullptr), MSA_OK);
+    return hex;
+}
+
+/* A blob whose edges lie on every bit position; the last pixel is set so that a lost tail shows. */
+void draw(synthetic &s, size_t segment, unsigned seed)
+{
+    const int32_t rows = s.series.info.rows, cols = s.series.info.cols;
+    for (int32_t k = 0; k < s.series.info.slices; k++)
+        for (int32_t r = 0; r < rows; r++)
+            for (int32_t c = 0; c < cols; c++)
+                s.at(segment, k, r, c) = (rand_r(&seed) >> 6 & 3) == 0 || (r == rows - 1 && c == cols - 1);
+}
+
+void any_matrix_is_written_and_read_back(void **)
+{
+    const int32_t sizes[][2] = {{3, 5}, {7, 9}, {8, 8}, {1, 1}, {23, 38}, {100, 101}, {511, 511}};
+    for (const auto &size : sizes) {
+        temp_dir dir;
+        synthetic s(size[0], size[1], 5);
+        draw(s, s.add_segment("liver"), 7);
+        const result r = write(s, dir);
+        expect_written(r, 1);
+        assert_int_equal(r.files[0].frames, 5);
+        assert_int_equal(r.files[0].segments, 1);
+        assert_int_equal(dir.names().size(), 1);
+        /* a third reading of the bits, by neither of the two sides under test */
+        DcmFileFormat file;
+        assert_true(file.loadFile((dir.path + "/seg.dcm").c_str()).good());
+        const Uint8 *bits = nullptr;
+        unsigned long bytes = 0;
+        assert_true(file.getDataset()->findAndGetUint8Array(DCM_PixelData, bits, &bytes).good());
+        assert_int_equal(bytes, (s.masks[0].size() + 15) / 16 * 2);
+        for (size_t i = 0; i < bytes * 8; i++)
+            assert_int_equal(bits[i >> 3] >> (i & 7) & 1, i < s.masks[0].size() ? s.masks[0][i] : 0);
+    }
+}
+
+void same_input_same_bytes(void **)
+{
+    temp_dir a, b, c;
+    synthetic s(31, 33, 6);
+    draw(s, s.add_segment("left kidney"), 1);
+    draw(s, s.add_segment("mass"), 2);
+    const result r = write(s, a);
+    expect_written(r, 2);
+    expect_written(write(s, b), 2);
+    const result other = write(s, c, "another key");
+    for (const char *name : {"/seg.dcm", "/seg-2.dcm"}) {
+        assert_string_equal(sha256(a.path + name).c_str(), sha256(b.path + name).c_str());
+        assert_string_not_equal(sha256(a.path + name).c_str(), sha256(c.path + name).c_str());
+    }
+    assert_string_equal(r.files[0].series_uid, r.files[1].series_uid);
+    assert_string_not_equal(r.files[0].sop_instance_uid, r.files[1].sop_instance_uid);
+    assert_string_not_equal(r.files[0].sop_instance_uid, other.files[0].sop_instance_uid);
+    assert_string_not_equal(r.files[0].series_uid, other.files[0].series_uid);
+    /* writing over an earlier attempt changes nothing */
+    expect_written(write(s, a), 2);
+    assert_string_equal(sha256(a.path + "/seg.dcm").c_str(), sha256(b.path + "/seg.dcm").c_str());
+}
+
+void overlap_goes_into_the_next_instance(void **)
+{
+    temp_dir dir;
+    synthetic s(9, 11, 4);
+    for (const char *label : {"a", "b over a", "empty", "c beside a", "d over a and b"})
+        (void)s.add_segment(label);
+    s.at(0, 1, 2, 2) = s.at(0, 2, 2, 2) = 1;
+    s.at(1, 2, 2, 2) = s.at(1, 3, 0, 0) = 1;
+    s.at(3, 2, 8, 10) = 1;
+    s.at(4, 1, 2, 2) = s.at(4, 3, 0, 0) = 1;
+    const result r = write(s, dir);
+    expect_written(r, 3);
+    assert_int_equal(r.files[0].segments, 2);
+    assert_int_equal(r.files[0].frames, 3);
+    assert_int_equal(r.files[1].segments, 1);
+    assert_int_equal(r.files[2].segments, 1);
+    DcmFileFormat file;
+    assert_true(file.loadFile((dir.path + "/seg-2.dcm").c_str()).good());
+    DcmItem *segment = nullptr, *frame = nullptr, *content = nullptr;
+    Uint16 number = 0;
+    const Uint32 *index = nullptr;
+    unsigned long n = 0;
+    assert_true(file.getDataset()->findAndGetSequenceItem(DCM_SegmentSequence, segment, 0).good());
+    assert_true(segment->findAndGetUint16(DCM_SegmentNumber, number).good());
+    assert_int_equal(number, 1); /* numbering starts again */
+    assert_string_equal(dicom::seg::text_of(*segment, DCM_SegmentLabel).c_str(), "b over a");
+    assert_true(
+        file.getDataset()->findAndGetSequenceItem(DCM_PerFrameFunctionalGroupsSequence, frame, 1).good());
+    assert_true(frame->findAndGetSequenceItem(DCM_FrameContentSequence, content, 0).good());
+    assert_true(content->findAndGetUint32Array(DCM_DimensionIndexValues, index, &n).good());
+    assert_int_equal(n, 2);
+    assert_int_equal(index[0], 1);
+    assert_int_equal(index[1], 2); /* the second position of this object */
+}
+
+void nothing_is_no_object(void **)
+{
+    temp_dir dir;
+    synthetic s(5, 5, 2);
+    (void)s.add_segment("empty");
+    result r = write(s, dir);
+    assert_int_equal(r.status, MSA_E_NOT_FOUND);
+    assert_int_equal(r.n, 0);
+    assert_int_equal(dir.names().size(), 0);
+    s.segments.clear();
+    r = write(s, dir);
+    assert_int_equal(r.status, MSA_E_NOT_FOUND);
+}
+
+void refusals_say_why_and_leave_nothing(void **)
+{
+    temp_dir dir;
+    synthetic s(5, 5, 2);
+    s.at(s.add_segment("x"), 0, 1, 1) = 1;
+    result r = write(s, dir, "");
+    assert_int_equal(r.status, MSA_E_INVALID);
+    s.segments[0].mask = nullptr;
+    r = write(s, dir);
+    assert_int_equal(r.status, MSA_E_INVALID);
+    s.segments[0].mask = s.masks[0].data();
+    const dicom_seg_options o = options_for(key);
+    msa_error err = MSA_ERROR_INIT;
+    assert_int_equal(
+        dicom_seg_write(&s.series, s.segments.data(), 1, &o, "/nonexistent/folder", r.files, &r.n, &err),
+        MSA_E_IO);
+    assert_int_equal(r.n, 0);
+    set(s.head(0), DCM_FrameOfReferenceUID, "");
+    r = write(s, dir);
+    assert_int_equal(r.status, MSA_E_UNSUPPORTED);
+    assert_non_null(std::strstr(r.err.what, "Frame of Reference"));
+    assert_int_equal(dir.names().size(), 0);
+}
+
+void too_many_layers_are_refused(void **)
+{
+    temp_dir dir;
+    synthetic s(3, 3, 1);
+    for (int k = 0; k < DICOM_SEG_FILES_MAX + 1; k++)
+        s.at(s.add_segment("x"), 0, 1, 1) = 1;
+    const result r = write(s, dir);
+    assert_int_equal(r.status, MSA_E_UNSUPPORTED);
+    assert_int_equal(dir.names().size(), 0);
+}
+
+/* Spoils a written object and expects the read-back to find it. */
+void expect_noticed(const char *words, const std::function<void(DcmDataset &)> &spoil)
+{
+    temp_dir dir;
+    synthetic s(13, 17, 6);
+    for (const char *label : {"liver", "spleen"})
+        (void)s.add_segment(label);
+    for (int32_t k = 1; k < 5; k++) {
+        s.at(0, k, 2, 3) = s.at(0, k, 3, 3) = s.at(0, k, 3, 4) = 1;
+        s.at(1, k, 10, 11) = s.at(1, k, 12, 16) = 1;
+    }
+    expect_written(write(s, dir), 1);
+    const std::string path = dir.path + "/seg.dcm";
+    const dicom_segment *segments[] = {&s.segments[0], &s.segments[1]};
+    msa_error err = MSA_ERROR_INIT;
+    assert_int_equal(dicom_seg_verify(&s.series, segments, 2, path.c_str(), &err), MSA_OK);
+    DcmFileFormat file;
+    assert_true(file.loadFile(path.c_str()).good());
+    assert_true(file.loadAllDataIntoMemory().good());
+    spoil(*file.getDataset());
+    assert_true(file.saveFile(path.c_str(), EXS_LittleEndianExplicit).good());
+    assert_int_equal(dicom_seg_verify(&s.series, segments, 2, path.c_str(), &err), MSA_E_INTERNAL);
+    if (!std::strstr(err.what, words)) fail_msg("'%s' does not say '%s'", err.what, words);
+}
+
+DcmItem &in_frame(DcmDataset &d, long frame, const DcmTagKey &sequence)
+{
+    DcmItem *groups = nullptr, *item = nullptr;
+    if (d.findAndGetSequenceItem(DCM_PerFrameFunctionalGroupsSequence, groups, frame).bad() ||
+        groups->findAndGetSequenceItem(sequence, item, 0).bad())
+        std::abort();
+    return *item;
+}
+
+DcmItem &in_shared(DcmDataset &d, const DcmTagKey &sequence)
+{
+    DcmItem *groups = nullptr, *item = nullptr;
+    if (d.findAndGetSequenceItem(DCM_SharedFunctionalGroupsSequence, groups, 0).bad() ||
+        groups->findAndGetSequenceItem(sequence, item, 0).bad())
+        std::abort();
+    return *item;
+}
+
+void flip_bit(DcmDataset &d, size_t bit)
+{
+    DcmElement *element = nullptr;
+    Uint8 *bytes = nullptr;
+    if (d.findAndGetElement(DCM_PixelData, element).bad() || element->getUint8Array(bytes).bad())
+        std::abort();
+    bytes[bit / 8] = static_cast<Uint8>(bytes[bit / 8] ^ 1u << (bit % 8));
+}
+
+void reading_back_finds_a_flipped_bit(void **)
+{
+    const size_t pixels = 13 * 17;
+    expect_noticed("segment 1, slice 3: pixel (row 5, column 9) was read back as 1",
+                   [&](DcmDataset &d) { flip_bit(d, 2 * pixels + 5 * 17 + 9); });
+    expect_noticed("segment 2, slice 4: pixel (row 12, column 16) was read back as 0",
+                   [&](DcmDataset &d) { flip_bit(d, 8 * pixels - 1); });
+}
+
+void reading_back_finds_a_wrong_plane(void **)
+{
+    expect_noticed("segment 1, slice 2: the frame's plane position", [](DcmDataset &d) {
+        set(in_frame(d, 1, DCM_PlanePositionSequence), DCM_ImagePositionPatient, "-12.50\\3.250\\15.000001");
+    });
+    expect_noticed("segment 2, slice 1: the frame's plane position",
+                   [](DcmDataset &d) { /* other words for the same number */
+                                       set(in_frame(d, 4, DCM_PlanePositionSequence),
+                                           DCM_ImagePositionPatient, "-12.5\\3.25\\12.5");
+                   });
+    expect_noticed("orientation", [](DcmDataset &d) {
+        set(in_shared(d, DCM_PlaneOrientationSequence), DCM_ImageOrientationPatient, "0\\1\\0\\1\\0\\0");
+    });
+    expect_noticed("pixel spacing", [](DcmDataset &d) { /* rows and columns swapped */
+                                                        set(in_shared(d, DCM_PixelMeasuresSequence),
+                                                            DCM_PixelSpacing, ".9\\0.70");
+    });
+}
+
+void reading_back_finds_wrong_references(void **)
+{
+    expect_noticed("frame of reference", [](DcmDataset &d) { set(d, DCM_FrameOfReferenceUID, "1.2.3"); });
+    expect_noticed("another study", [](DcmDataset &d) { set(d, DCM_StudyInstanceUID, "1.2.3"); });
+    expect_noticed("frame 3 belongs to no segment", [](DcmDataset &d) {
+        if (in_frame(d, 2, DCM_SegmentIdentificationSequence)
+                .putAndInsertUint16(DCM_ReferencedSegmentNumber, 3)
+                .bad())
+            std::abort();
+    });
+    const auto rename_source = [](DcmDataset &d, const char *uid) {
+        DcmItem *image = nullptr;
+        if (in_frame(d, 0, DCM_DerivationImageSequence)
+                .findAndGetSequenceItem(DCM_SourceImageSequence, image, 0)
+                .bad())
+            std::abort();
+        set(*image, DCM_ReferencedSOPInstanceUID, uid);
+    };
+    expect_noticed("frame 1 names no image", [&](DcmDataset &d) { rename_source(d, "1.2.3"); });
+    expect_noticed("segment 1, slice 0: the frame's plane position",
+                   [&](DcmDataset &d) { rename_source(d, "1.2.826.1.1"); });
+    expect_noticed("number of frames", [](DcmDataset &d) { set(d, DCM_NumberOfFrames, "7"); });
+}
+
+/* What the engine took for the geometry differs from what the headers say. */
+void reading_back_finds_a_moved_centroid(void **)
+{
+    temp_dir dir;
+    synthetic s(64, 64, 3);
+    s.at(s.add_segment("x"), 1, 40, 50) = 1;
+    std::swap(s.series.info.spacing_mm[0], s.series.info.spacing_mm[1]);
+    const result r = write(s, dir);
+    assert_int_equal(r.status, MSA_E_INTERNAL);
+    assert_non_null(std::strstr(r.err.what, "segment 1: its centroid"));
+    assert_int_equal(dir.names().size(), 0); /* what failed is not left behind */
+}
+
+/* Loads what `change` made of a small series. */
+void with_object(const std::function<void(synthetic &)> &change,
+                 const std::function<void(DcmDataset &)> &look)
+{
+    temp_dir dir;
+    synthetic s(8, 9, 4);
+    const size_t segment = s.add_segment("L\xc3\xa4sion");
+    for (int32_t k = 0; k < 4; k++)
+        s.at(segment, k, 1, k) = 1;
+    change(s);
+    expect_written(write(s, dir), 1);
+    DcmFileFormat file;
+    assert_true(file.loadFile((dir.path + "/seg.dcm").c_str()).good());
+    look(*file.getDataset());
+}
+
+std::string shared_measure(DcmDataset &d, const DcmTagKey &tag)
+{
+    return dicom::seg::text_of(in_shared(d, DCM_PixelMeasuresSequence), tag);
+}
+
+void words_are_the_sources(void **)
+{
+    with_object(
+        [](synthetic &) {},
+        [](DcmDataset &d) {
+            const char *name = nullptr;
+            assert_true(d.findAndGetString(DCM_PatientName, name).good());
+            assert_string_equal(name, "M\xfcller^Test");
+            assert_string_equal(dicom::seg::text_of(d, DCM_SpecificCharacterSet).c_str(), "ISO_IR 100");
+            assert_string_equal(dicom::seg::text_of(d, DCM_ContentDate).c_str(), "20200103");
+            assert_string_equal(dicom::seg::text_of(d, DCM_ContentTime).c_str(), "111213.5");
+            assert_true(d.tagExists(DCM_AccessionNumber)); /* type 2, the source has none */
+            assert_string_equal(shared_measure(d, DCM_PixelSpacing).c_str(), "0.70\\.9");
+            assert_string_equal(shared_measure(d, DCM_SliceThickness).c_str(), "2.50");
+            assert_string_equal(shared_measure(d, DCM_SpacingBetweenSlices).c_str(), "2.5");
+            DcmItem *segment = nullptr;
+            assert_true(d.findAndGetSequenceItem(DCM_SegmentSequence, segment, 0).good());
+            assert_string_equal(dicom::seg::text_of(*segment, DCM_SegmentLabel).c_str(), "L\xe4sion");
+            assert_string_equal(dicom::seg::text_of(*segment, DCM_TrackingID).c_str(), "L\xe4sion");
+            assert_true(dicom::seg::uid_valid(dicom::seg::text_of(*segment, DCM_TrackingUID).c_str()));
+            assert_string_equal(dicom::seg::text_of(d, DCM_LossyImageCompression).c_str(), "00");
+        });
+}
+
+void gaps_have_no_spacing(void **)
+{
+    with_object(
+        [](synthetic &s) { s.series.info.issues = DICOM_ISSUE_GAP; },
+        [](DcmDataset &d) { assert_string_equal(shared_measure(d, DCM_SpacingBetweenSlices).c_str(), ""); });
+    with_object(
+        [](synthetic &s) {
+            set(s.head(0), DCM_SpacingBetweenSlices, "2.50000");
+            (void)s.head(0).findAndDeleteElement(DCM_SliceThickness);
+        },
+        [](DcmDataset &d) {
+            assert_string_equal(shared_measure(d, DCM_SpacingBetweenSlices).c_str(), "2.50000");
+            assert_string_equal(shared_measure(d, DCM_SliceThickness).c_str(), "2.5");
+        });
+}
+
+void lossy_sources_stay_lossy(void **)
+{
+    with_object(
+        [](synthetic &s) {
+            set(s.head(2), DCM_LossyImageCompression, "01");
+            set(s.head(2), DCM_LossyImageCompressionRatio, "12.5");
+            set(s.head(2), DCM_LossyImageCompressionMethod, "ISO_10918_1");
+        },
+        [](DcmDataset &d) {
+            assert_string_equal(dicom::seg::text_of(d, DCM_LossyImageCompression).c_str(), "01");
+            assert_string_equal(dicom::seg::text_of(d, DCM_LossyImageCompressionRatio).c_str(), "12.5");
+            assert_string_equal(dicom::seg::text_of(d, DCM_LossyImageCompressionMethod).c_str(),
+                                "ISO_10918_1");
+        });
+}
+
+void slices_that_differ_keep_their_own_orientation(void **)
+{
+    with_object(
+        [](synthetic &s) {
+            set(s.head(3), DCM_ImageOrientationPatient,
+                "0.99999994\\0.0003464\\0\\-0.0003464\\0.99999994\\0");
+        },
+        [](DcmDataset &d) {
+            assert_string_equal(
+                dicom::seg::text_of(in_frame(d, 3, DCM_PlaneOrientationSequence), DCM_ImageOrientationPatient)
+                    .c_str(),
+                "0.99999994\\0.0003464\\0\\-0.0003464\\0.99999994\\0");
+            DcmItem *shared = nullptr;
+            assert_true(d.findAndGetSequenceItem(DCM_SharedFunctionalGroupsSequence, shared, 0).good());
+            assert_false(shared->tagExists(DCM_PlaneOrientationSequence));
+        });
+    with_object([](synthetic &s) { set(s.head(3), DCM_ImageOrientationPatient, "1\\0\\0\\0\\1\\0"); },
+                [](DcmDataset &d) {
+                    assert_string_equal(dicom::seg::text_of(in_shared(d, DCM_PlaneOrientationSequence),
+                                                            DCM_ImageOrientationPatient)
+                                            .c_str(),
+                                        "1.000000\\0\\0\\0\\1.000000\\0");
+                });
+}
+
+void dates_fall_back(void **)
+{
+    with_object(
+        [](synthetic &s) {
+            set(s.head(0), DCM_AcquisitionDate, "");
+            set(s.head(0), DCM_StudyDate, "2020.01.02");
+        },
+        [](DcmDataset &d) {
+            assert_string_equal(dicom::seg::text_of(d, DCM_ContentDate).c_str(), "19700101");
+            assert_string_equal(dicom::seg::text_of(d, DCM_ContentTime).c_str(), "000000");
+        });
+}
+
+int init(void **)
+{
+    msa_error err = MSA_ERROR_INIT;
+    if (dicom_init(&err) == MSA_OK) return 0;
+    (void)std::fprintf(stderr, "%s\n", err.what);
+    return 1;
+}
+
+} // namespace
+
+int main()
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_matrix_is_written_and_read_back),
+        cmocka_unit_test(same_input_same_bytes),
+        cmocka_unit_test(overlap_goes_into_the_next_instance),
+        cmocka_unit_test(nothing_is_no_object),
+        cmocka_unit_test(refusals_say_why_and_leave_nothing),
+        cmocka_unit_test(too_many_layers_are_refused),
+        cmocka_unit_test(reading_back_finds_a_flipped_bit),
+        cmocka_unit_test(reading_back_finds_a_wrong_plane),
+        cmocka_unit_test(reading_back_finds_wrong_references),
+        cmocka_unit_test(reading_back_finds_a_moved_centroid),
+        cmocka_unit_test(words_are_the_sources),
+        cmocka_unit_test(gaps_have_no_spacing),
+        cmocka_unit_test(lossy_sources_stay_lossy),
+        cmocka_unit_test(slices_that_differ_keep_their_own_orientation),
+        cmocka_unit_test(dates_fall_back),
+    };
+    return cmocka_run_group_tests(tests, init, nullptr);
+}
