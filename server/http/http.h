@@ -14,8 +14,10 @@ typedef struct srv_http srv_http;
 typedef struct srv_http_live {
     bool ready;
     char not_ready_reason[MSA_ERROR_WHAT_MAX];
-    int64_t associations_open, associations_total, instances_stored_total, instances_failed_total, bytes_stored_total;
-    int64_t workers, workers_busy, worker_crashes_total, jobs_done_total, deliveries_total, delivery_failures_total;
+    int64_t associations_open, associations_total, instances_stored_total, instances_failed_total,
+        bytes_stored_total;
+    int64_t workers, workers_busy, worker_crashes_total, jobs_done_total, deliveries_total,
+        delivery_failures_total;
     double engine_seconds_total;
     int64_t engine_slices_total;
 } srv_http_live;
@@ -32,8 +34,10 @@ typedef struct srv_http_env {
     void *ctx;
 } srv_http_env;
 
-/* Binds and serves. *port: the one bound (http.port 0 picks one). Errors: MSA_E_IO when the address is taken. */
-MSA_NODISCARD msa_status srv_http_start(srv_http **out, const srv_http_env *env, int32_t *port, msa_error *err);
+/* Binds and serves. *port: the one bound (http.port 0 picks one). Errors: MSA_E_IO when the address is taken.
+ */
+MSA_NODISCARD msa_status srv_http_start(srv_http **out, const srv_http_env *env, int32_t *port,
+                                        msa_error *err);
 /* Something about a job changed: wakes those who wait for it with ?wait=. Loop thread. */
 void srv_http_job_changed(srv_http *h, const char *public_id);
 /* Resumes all who wait, stops the daemon and closes its handles. */

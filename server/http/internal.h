@@ -1,0 +1,245 @@
+/* Private to server/http: a request, its reply, its route, and who waits. */
+#ifndef SRV_HTTP_INTERNAL_H
+#define SRV_HTTP_INTERNAL_H
+
+#include <jansson.h>
+#include <microhttpd.h>
+
+#include "server/http/http.h"
+
+#define SRV_HTTP_BODY_MAX (1 << 20) /* of a request we read */
+#define SRV_HTTP_DRAIN_MAX                                                                                   \
+    (16 << 20) /* of a request we refuse: read and dropped, so that the client sees why */
+#define SRV_HTTP_CONNECTIONS_MAX 320
+#define SRV_HTTP_WAITERS_MAX     256 /* fewer than connections: health and metrics are always served */
+#define SRV_HTTP_TICK_MS         250
+#define SRV_HTTP_IDLE_S          30    /* a connection on which nothing moves */
+#define SRV_HTTP_RECEIVE_MS      60000 /* a request must have come in this time, however slowly it moves */
+#define SRV_HTTP_STORE_MS        30000 /* the catalogue must have answered */
+#define SRV_HTTP_WAIT_MAX_S      60
+#define SRV_PARAMS_MAX           4
+#define SRV_PARAM_TEXT_MAX       72
+#define SRV_MEDIA_JSON           "application/json"
+
+typedef struct srv_request srv_request;
+typedef struct srv_watch srv_watch;
+
+/* What is answered. Plain data plus what it owns (body, fd); `status` 0: nothing yet. */
+typedef struct srv_reply {
+    int status;
+    char *body; /* malloc'ed */
+    size_t size;
+    int fd; /* -1: none; else the body is this file of `size` bytes */
+    const char *media;
+    const char *allow; /* the Allow header of 405 and OPTIONS; borrowed from the request */
+    char etag[MSA_SHA256_HEX];
+    char location[96], disposition[96];
+    char detail[MSA_ERROR_WHAT_MAX]; /* of a problem, for the log */
+} srv_reply;
+
+void srv_reply_init(srv_reply *r);
+void srv_reply_free(srv_reply *r); /* drops what it holds and initialises it again */
+/* Takes `json` (NULL: out of memory becomes a 500). */
+void srv_reply_json(srv_reply *r, int status, json_t *json);
+/* Takes `body`, malloc'ed. */
+void srv_reply_body(srv_reply *r, int status, const char *media, char *body, size_t size);
+/* RFC 9457. `detail` is one sentence. */
+void srv_reply_problem(srv_reply *r, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* status.c: the one table that turns an msa_status into an HTTP status. */
+int srv_http_status(msa_status status);
+void srv_reply_error(srv_reply *r, const msa_error *err);
+/* problem.c: title ("Not Found") and last part of the type ("not-found") of an HTTP status. */
+const char *srv_problem_title(int status);
+const char *srv_problem_slug(int status);
+
+/* ---- routes ---- */
+
+typedef enum srv_param_kind {
+    SRV_PARAM_INT,
+    SRV_PARAM_BOOL,
+    SRV_PARAM_UID,
+    SRV_PARAM_OPAQUE, /* an id of ours: 1 to 64 letters, digits, '-' or '_' */
+    SRV_PARAM_CURSOR, /* `number` is the id behind it */
+    SRV_PARAM_JOB_STATE,
+    SRV_PARAM_REJECTED, /* the one word "rejected" */
+} srv_param_kind;
+
+typedef struct srv_param {
+    const char *name;
+    srv_param_kind kind;
+    bool in_path;
+    int64_t min, max, fallback; /* INT; fallback: of all kinds, when it is not given */
+    const char *help;
+} srv_param;
+
+typedef struct srv_param_value {
+    bool given;
+    int64_t number;
+    char text[SRV_PARAM_TEXT_MAX];
+} srv_param_value;
+
+/**
+ * on_loop answers at once, or checks and prepares what in_store needs, or parks the request in a watch.
+ * in_store runs on the store thread and fills `out` (a failure returned becomes a problem). after: on the
+ * loop, once that has been committed, also when the client has gone.
+ */
+typedef struct srv_route {
+    const char *method, *pattern, *operation_id, *summary, *tag;
+    srv_param params[SRV_PARAMS_MAX];
+    const char *body_schema; /* NULL: takes none */
+    int success;
+    const char *media, *schema; /* of the success; schema NULL: not JSON */
+    const char *errors;         /* "400 404": besides those that any route may give */
+    void (*on_loop)(srv_request *req);
+    msa_status (*in_store)(srv_request *req, srv_reply *out, srv_store *store, msa_error *err);
+    void (*after)(srv_request *req);
+} srv_route;
+
+extern const srv_route srv_routes[];
+extern const size_t srv_n_routes;
+#define SRV_ALLOW_MAX 64
+/* Finds the route of a request; else fills the reply (404, 405, or 204 for OPTIONS). */
+const srv_route *srv_route_find(srv_request *req, const char *method, const char *path);
+/* Reads path and query parameters by the route's table; false: the reply says what is wrong. */
+bool srv_route_params(srv_request *req);
+/* Value of a parameter that the route declares. */
+const srv_param_value *srv_param_of(const srv_request *req, const char *name);
+/* The whole document, made of the table. NULL: out of memory. */
+json_t *srv_openapi(void);
+json_t *srv_openapi_schemas(void); /* openapi_schemas.c */
+
+/* ---- requests ---- */
+
+/**
+ * Owned together by the connection (until MHD says it has completed) and by the store task while that is
+ * under way: a client that leaves takes nothing away from under the store thread. While `in_flight`, only the
+ * store thread touches `made` and `prompts`; everything else belongs to the loop.
+ */
+struct srv_request {
+    srv_task task;  /* first: srv_task is cast back */
+    srv_http *http; /* NULL once the server has stopped; not for the store thread */
+    const srv_blobs *blobs;
+    srv_request *prev, *next;
+    struct MHD_Connection *connection; /* NULL once it is gone */
+    int refs;
+    bool dispatched, suspended, in_flight;
+    const srv_route *route;
+    char allow[SRV_ALLOW_MAX];
+    char path_values[SRV_PARAMS_MAX][SRV_PARAM_TEXT_MAX]; /* in the order of the braces of the pattern */
+    srv_param_value params[SRV_PARAMS_MAX];
+    char if_none_match[128];
+    uint64_t started_ms, deadline_ms; /* uv_now() */
+    char *body;
+    size_t body_size, body_room, received;
+    srv_reply reply; /* the loop's: what is sent */
+    srv_reply made;  /* the store thread's */
+    /* long-poll: watch.c */
+    srv_watch *watch;
+    srv_request *next_waiter;
+    uint64_t wait_until_ms;
+    /* annotations.c */
+    srv_prompt *prompts;
+    size_t n_prompts;
+    bool has_key, changed;
+    char group_id[40];
+};
+
+/* Hands the request to the store thread; when that cannot be, the reply says so. Loop thread. */
+void srv_request_submit(srv_request *req);
+/* The reply is there: wakes the connection, if it slept and is still there. */
+void srv_request_resume(srv_request *req);
+
+/* A connection, for its deadlines: MHD's own timeout only sees silence, not slowness. */
+typedef struct srv_conn {
+    struct srv_conn *prev, *next;
+    uint64_t deadline_ms; /* uv_now(); UINT64_MAX while a request is being worked on */
+    int fd;
+} srv_conn;
+
+struct srv_http {
+    srv_http_env env;
+    struct MHD_Daemon *daemon;
+    uv_poll_t poll;
+    uv_timer_t run_timer, tick_timer;
+    int handles; /* not closed yet */
+    int32_t port;
+    bool stopping;
+    srv_conn *conns;
+    srv_request *requests;
+    srv_watch *watches;
+    int32_t waiters;
+    int64_t replies[6]; /* by class: 2 is 2xx */
+    int64_t started_ms; /* wall clock */
+    json_t *openapi;
+};
+
+/* Lets MHD run soon. Loop thread, from anywhere. */
+void srv_http_kick(srv_http *h);
+
+/* request.c: MHD's callbacks */
+enum MHD_Result srv_request_access(void *cls, struct MHD_Connection *connection, const char *url,
+                                   const char *method, const char *version, const char *upload,
+                                   size_t *upload_size, void **con_cls);
+void srv_request_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
+                           enum MHD_RequestTerminationCode code);
+/* Answers those whose time is over. */
+void srv_requests_tick(srv_http *h, uint64_t now);
+/* Answers all that sleep with 503. */
+void srv_requests_release(srv_http *h);
+
+/* watch.c: GET /v1/jobs/{id}?wait= */
+void srv_watch_add(srv_request *req, const char *public_id, uint64_t until_ms);
+void srv_watch_remove(srv_request *req);
+void srv_watch_tick(srv_http *h, uint64_t now);
+void srv_watch_abandon(srv_http *h); /* the server stops */
+
+/* ---- JSON ---- */
+
+/* RFC 3339, UTC, milliseconds; null for 0. */
+json_t *srv_json_time(int64_t ms);
+/* A string, or null when empty; bytes that are no UTF-8 become '?'. */
+json_t *srv_json_text(const char *text);
+/* Like srv_json_text, but an empty text stays "". */
+json_t *srv_json_string(const char *text);
+/* json_dumps with our flags; NULL: out of memory. */
+char *srv_json_dump(const json_t *json, size_t *size);
+/* Milliseconds since 1970. */
+int64_t srv_now_ms(void);
+/* Opaque page cursor of a row id, and back (false: not one of ours). */
+void srv_cursor_make(int64_t id, char out[32]);
+bool srv_cursor_read(const char *text, int64_t *id);
+
+/* One job in full. *final: its state is. */
+MSA_NODISCARD msa_status srv_job_view(srv_store *store, const srv_job *job, json_t **out, msa_error *err);
+
+/* ---- handlers: on_loop_x, in_store_x ---- */
+#define SRV_IN_STORE(name) msa_status name(srv_request *req, srv_reply *out, srv_store *store, msa_error *err)
+void srv_get_healthz(srv_request *req);
+void srv_get_readyz(srv_request *req);
+void srv_get_openapi(srv_request *req);
+void srv_get_destinations(srv_request *req);
+void srv_get_models(srv_request *req);
+SRV_IN_STORE(srv_get_associations);
+SRV_IN_STORE(srv_get_instances);
+void srv_get_metrics_live(srv_request *req);
+SRV_IN_STORE(srv_get_metrics);
+SRV_IN_STORE(srv_get_jobs);
+void srv_get_job_wait(srv_request *req);
+SRV_IN_STORE(srv_get_job);
+SRV_IN_STORE(srv_get_job_result);
+SRV_IN_STORE(srv_get_job_preview);
+SRV_IN_STORE(srv_get_series_list);
+SRV_IN_STORE(srv_get_series);
+SRV_IN_STORE(srv_get_annotations);
+SRV_IN_STORE(srv_get_annotation);
+void srv_post_annotations_check(srv_request *req);
+SRV_IN_STORE(srv_post_annotations);
+SRV_IN_STORE(srv_delete_annotation);
+void srv_annotations_changed(srv_request *req);
+
+/* annotation_body.c: the JSON of POST /v1/annotations. *prompts: malloc'ed array. Errors: MSA_E_PARSE,
+ * MSA_E_NOMEM. */
+MSA_NODISCARD msa_status srv_annotation_parse(const json_t *body, srv_prompt **prompts, size_t *n,
+                                              msa_error *err);
+
+#endif

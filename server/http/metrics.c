@@ -1,0 +1,131 @@
+/* Prometheus text format 0.0.4. Nothing that names a patient, a study or a peer is a label (invariant 8). */
+#include "server/http/internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void family(FILE *f, const char *name, const char *type, const char *help)
+{
+    (void)fprintf(f, "# HELP msad_%s %s\n# TYPE msad_%s %s\n", name, help, name, type);
+}
+
+static void whole(FILE *f, const char *name, const char *type, const char *help, int64_t value)
+{
+    family(f, name, type, help);
+    (void)fprintf(f, "msad_%s %" PRId64 "\n", name, value);
+}
+
+static void fraction(FILE *f, const char *name, const char *type, const char *help, double value)
+{
+    family(f, name, type, help);
+    (void)fprintf(f, "msad_%s %.15g\n", name, value);
+}
+
+/* Label values escape backslash, quote and line end. */
+static void label(FILE *f, const char *name, const char *value, const char *before)
+{
+    (void)fprintf(f, "%s%s=\"", before, name);
+    for (const char *c = value == NULL ? "" : value; *c != '\0'; c++) {
+        if (*c == '\\' || *c == '"') (void)fputc('\\', f);
+        if (*c == '\n')
+            (void)fputs("\\n", f);
+        else
+            (void)fputc(*c, f);
+    }
+    (void)fputc('"', f);
+}
+
+static void about(FILE *f, const srv_http *h, const srv_http_live *live)
+{
+    family(f, "info", "gauge", "Version and model in use; always 1.");
+    (void)fputs("msad_info{", f);
+    label(f, "version", MSAD_VERSION, "");
+    label(f, "model", h->env.model_name, ",");
+    label(f, "model_version", h->env.model_version, ",");
+    label(f, "model_hash", h->env.model_hash, ",");
+    label(f, "untrained", h->env.model_untrained ? "true" : "false", ",");
+    (void)fputs("} 1\n", f);
+    whole(f, "ready", "gauge", "1 when instances are taken.", live->ready);
+    fraction(f, "start_time_seconds", "gauge", "When the service started, in seconds since 1970.",
+             (double)h->started_ms / 1e3);
+    family(f, "http_requests_total", "counter", "REST answers by class of their status.");
+    for (int class = 2; class <= 5; class ++)
+        (void)fprintf(f, "msad_http_requests_total{code=\"%dxx\"} %" PRId64 "\n", class, h->replies[class]);
+    whole(f, "http_waiting", "gauge", "Requests that wait for a job to end.", h->waiters);
+}
+
+static void live_figures(FILE *f, const srv_http_live *l)
+{
+    whole(f, "associations_open", "gauge", "DICOM associations now.", l->associations_open);
+    whole(f, "associations_total", "counter", "DICOM associations since the start.", l->associations_total);
+    whole(f, "instances_stored_total", "counter", "Instances acknowledged with Success.",
+          l->instances_stored_total);
+    whole(f, "instances_failed_total", "counter", "Instances answered with a failure.",
+          l->instances_failed_total);
+    whole(f, "received_bytes_total", "counter", "Bytes of stored instances.", l->bytes_stored_total);
+    whole(f, "workers", "gauge", "Worker processes.", l->workers);
+    whole(f, "workers_busy", "gauge", "Worker processes that run a job.", l->workers_busy);
+    whole(f, "worker_crashes_total", "counter", "Worker processes that ended unasked.",
+          l->worker_crashes_total);
+    whole(f, "jobs_done_total", "counter", "Jobs whose work was done.", l->jobs_done_total);
+    whole(f, "deliveries_total", "counter", "Results delivered.", l->deliveries_total);
+    whole(f, "delivery_failures_total", "counter", "Tries to deliver that failed.",
+          l->delivery_failures_total);
+    fraction(f, "engine_seconds_total", "counter", "Seconds spent in the engine.", l->engine_seconds_total);
+    whole(f, "engine_slices_total", "counter", "Slices the engine has seen.", l->engine_slices_total);
+}
+
+static void catalogue(FILE *f, const srv_store_counts *c)
+{
+    const int64_t now = srv_now_ms();
+    whole(f, "catalogue_instances", "gauge", "Instances in the catalogue.", c->instances);
+    whole(f, "catalogue_instances_rejected", "gauge", "Stored instances that cannot be used.", c->rejected);
+    whole(f, "catalogue_series", "gauge", "Series in the catalogue.", c->series);
+    whole(f, "catalogue_prompts", "gauge", "Prompts in the catalogue.", c->prompts);
+    family(f, "jobs", "gauge", "Jobs by state.");
+    for (int s = SRV_JOB_RECEIVING; s <= SRV_JOB_CANCELLED; s++)
+        (void)fprintf(f, "msad_jobs{state=\"%s\"} %" PRId64 "\n", srv_job_state_name((srv_job_state)s),
+                      c->jobs[s]);
+    whole(f, "deliveries_pending", "gauge", "Results that wait to be sent.", c->deliveries_pending);
+    whole(f, "deliveries_dead", "gauge", "Results that were given up.", c->deliveries_dead);
+    fraction(f, "queue_oldest_age_seconds", "gauge", "Age of the oldest queued job; 0 when none is queued.",
+             c->oldest_queued_ms > 0 && now > c->oldest_queued_ms ? (double)(now - c->oldest_queued_ms) / 1e3
+                                                                  : 0.0);
+}
+
+/* The loop's figures are taken on the loop, before the store thread writes the page. */
+void srv_get_metrics_live(srv_request *req)
+{
+    srv_http *h = req->http;
+    srv_http_live live = {0};
+    FILE *f = open_memstream(&req->body, &req->body_size);
+    if (f == NULL) {
+        srv_reply_problem(&req->reply, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
+        return;
+    }
+    h->env.live(h->env.ctx, &live);
+    about(f, h, &live);
+    live_figures(f, &live);
+    if (fclose(f) != 0) srv_reply_problem(&req->reply, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
+}
+
+SRV_IN_STORE(srv_get_metrics)
+{
+    srv_store_counts counts;
+    char *text = NULL;
+    size_t size = 0;
+    memset(&counts, 0, sizeof counts);
+    MSA_TRY(srv_store_count(store, &counts, err));
+    FILE *f = open_memstream(&text, &size);
+    if (f == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    (void)fwrite(req->body, 1, req->body_size, f);
+    catalogue(f, &counts);
+    if (fclose(f) != 0) {
+        free(text);
+        return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    }
+    srv_reply_body(out, MHD_HTTP_OK, req->route->media, text, size);
+    return MSA_OK;
+}

@@ -1,0 +1,244 @@
+/* The shapes of what we answer, one line a member. Tests compare real answers with them. */
+#include "server/http/internal.h"
+
+#include <ctype.h>
+#include <string.h>
+
+/**
+ * type: "string", "integer", "number", "boolean", "date-time", "object", or the name of a schema (capital
+ * first), each with "[]" for a list (of `length` when not 0) and "?" when it may be null. A "-" in front: the
+ * member may be absent.
+ */
+typedef struct member {
+    const char *schema, *name, *type;
+    int length;
+    const char *help;
+} member;
+
+/* clang-format off */
+static const member members[] = {
+    {"Problem", "type", "string", 0, "urn:msad:problem:..."},
+    {"Problem", "title", "string", 0, "the HTTP status in words"},
+    {"Problem", "status", "integer", 0, "the HTTP status"},
+    {"Problem", "detail", "string", 0, "what was wrong"},
+
+    {"Health", "status", "string", 0, "ok, or ready"},
+    {"Health", "version", "string", 0, "of msad"},
+
+    {"JobList", "jobs", "Job[]", 0, "newest first"},
+    {"JobList", "next_cursor", "string?", 0, "for the next page; null on the last"},
+    {"Job", "id", "string", 0, "opaque"},
+    {"Job", "state", "string", 0, "receiving, waiting_prompt, queued, running, delivering; final: succeeded, succeeded_empty, failed, cancelled"},
+    {"Job", "series_instance_uid", "string", 0, "of the images"},
+    {"Job", "study_instance_uid", "string?", 0, ""},
+    {"Job", "modality", "string?", 0, ""},
+    {"Job", "attempt", "integer", 0, "how often it has been started"},
+    {"Job", "max_attempts", "integer", 0, ""},
+    {"Job", "created_at", "date-time?", 0, ""},
+    {"Job", "queued_at", "date-time?", 0, ""},
+    {"Job", "started_at", "date-time?", 0, ""},
+    {"Job", "finished_at", "date-time?", 0, ""},
+    {"Job", "progress", "Progress", 0, ""},
+    {"Job", "model", "Model?", 0, "null until the job is bound to one"},
+    {"Job", "prompts", "integer", 0, "boxes and points that the job works with"},
+    {"Job", "warnings", "string[]", 0, "what was noticed and did not stop the job"},
+    {"Job", "reason", "string?", 0, "why it failed"},
+    {"Job", "preview_href", "string?", 0, "a picture of the result"},
+    {"Job", "segments", "Segment[]", 0, "what was found"},
+    {"Job", "results", "Result[]", 0, "the DICOM objects made"},
+    {"Job", "deliveries", "Delivery[]", 0, "where they were sent"},
+    {"Job", "supersedes", "string?", 0, "id of the job whose result this one replaces"},
+    {"Progress", "done", "integer", 0, "steps"},
+    {"Progress", "total", "integer", 0, "steps; 0 until known"},
+    {"Model", "name", "string", 0, ""},
+    {"Model", "version", "string?", 0, ""},
+    {"Model", "hash", "string?", 0, "SHA-256 of the weights"},
+    {"Model", "untrained", "boolean", 0, "true: random weights; results mean nothing"},
+    {"Segment", "number", "integer", 0, "Segment Number (0062,0004)"},
+    {"Segment", "label", "string", 0, ""},
+    {"Segment", "voxels", "integer", 0, ""},
+    {"Segment", "volume_ml", "number?", 0, ""},
+    {"Segment", "first_slice", "integer", 0, "from 0 along the slice normal"},
+    {"Segment", "last_slice", "integer", 0, ""},
+    {"Segment", "mean_predicted_iou", "number?", 0, "the model's own estimate"},
+    {"Segment", "note", "string?", 0, "why propagation stopped"},
+    {"Result", "number", "integer", 0, ""},
+    {"Result", "sop_class_uid", "string", 0, ""},
+    {"Result", "sop_instance_uid", "string", 0, ""},
+    {"Result", "series_instance_uid", "string", 0, ""},
+    {"Result", "size_bytes", "integer", 0, ""},
+    {"Result", "sha256", "string", 0, ""},
+    {"Result", "href", "string", 0, "where to fetch it"},
+    {"Delivery", "destination", "string", 0, "name in the configuration"},
+    {"Delivery", "result", "integer", 0, "number of the result"},
+    {"Delivery", "state", "string", 0, "pending, sending, delivered, dead or cancelled"},
+    {"Delivery", "attempt", "integer", 0, ""},
+    {"Delivery", "dimse_status", "string?", 0, "of the last answer, four hexadecimal digits"},
+    {"Delivery", "comment", "string?", 0, "what the last try ended with"},
+    {"Delivery", "delivered_at", "date-time?", 0, ""},
+    {"Delivery", "next_try_at", "date-time?", 0, ""},
+
+    {"SeriesList", "series", "Series[]", 0, "newest first"},
+    {"SeriesList", "next_cursor", "string?", 0, "for the next page; null on the last"},
+    {"Series", "series_instance_uid", "string", 0, ""},
+    {"Series", "study_instance_uid", "string?", 0, ""},
+    {"Series", "modality", "string?", 0, ""},
+    {"Series", "body_part", "string?", 0, ""},
+    {"Series", "state", "string", 0, "open (more is expected) or closed"},
+    {"Series", "closed_by", "string?", 0, "the rule that closed it: expected_count, association_end or quiet"},
+    {"Series", "instances", "integer", 0, "images in use"},
+    {"Series", "expected_instances", "integer?", 0, ""},
+    {"Series", "prompts", "integer", 0, ""},
+    {"Series", "first_received_at", "date-time?", 0, ""},
+    {"Series", "last_received_at", "date-time?", 0, ""},
+    {"Series", "closed_at", "date-time?", 0, ""},
+    {"Series", "rejected", "-integer", 0, "instances that could not be used (one series only)"},
+    {"Series", "jobs", "-JobLink[]", 0, "newest first, at most 100 (one series only)"},
+    {"JobLink", "id", "string", 0, ""},
+    {"JobLink", "state", "string", 0, ""},
+    {"JobLink", "created_at", "date-time?", 0, ""},
+    {"JobLink", "href", "string", 0, ""},
+
+    {"NewAnnotation", "series_instance_uid", "-string", 0, "needed by items that name a slice"},
+    {"NewAnnotation", "boxes", "-NewBox[]", 0, "at least one box or point; at most 4096 together"},
+    {"NewAnnotation", "points", "-NewPoint[]", 0, ""},
+    {"NewBox", "box", "number[]", 4, "x0, y0, x1, y1 in pixels; 0,0 is the outer corner of the first pixel"},
+    {"NewPoint", "point", "number[]", 2, "x, y in pixels; 0,0 is the outer corner of the first pixel"},
+    {"NewPoint", "positive", "-boolean", 0, "false: not part of the object; default true"},
+    {"Code", "value", "string", 0, "at most 16 characters"},
+    {"Code", "scheme", "string", 0, "SCT, DCM, ..."},
+    {"Code", "meaning", "string", 0, "at most 64 characters"},
+    {"CreatedAnnotation", "id", "string", 0, ""},
+    {"CreatedAnnotation", "prompts", "integer", 0, "boxes and points taken"},
+    {"CreatedAnnotation", "href", "string", 0, ""},
+
+    {"AnnotationList", "annotations", "Annotation[]", 0, "one entry a box or point"},
+    {"Annotation", "annotation_id", "string?", 0, "of the POST; null for a stored object"},
+    {"Annotation", "source", "string", 0, "rest or dicom"},
+    {"Annotation", "source_sop_class_uid", "string?", 0, ""},
+    {"Annotation", "source_sop_instance_uid", "string?", 0, ""},
+    {"Annotation", "created_at", "date-time?", 0, ""},
+    {"Annotation", "label", "string", 0, ""},
+    {"Annotation", "kind", "string", 0, "box or point"},
+    {"Annotation", "box", "number[]?", 4, ""},
+    {"Annotation", "point", "number[]?", 2, ""},
+    {"Annotation", "positive", "boolean?", 0, "of points"},
+    {"Annotation", "waiting", "boolean", 0, "its images have not come"},
+    {"Annotation", "series_instance_uid", "string?", 0, "when the annotation named the series"},
+    {"Annotation", "sop_instance_uid", "string?", 0, "when the annotation named the image"},
+    {"Annotation", "frame", "integer?", 0, "from 1"},
+    {"Annotation", "slice", "integer?", 0, "from 0 along the slice normal"},
+    {"Annotation", "tracking_id", "string?", 0, ""},
+    {"Annotation", "tracking_uid", "string?", 0, ""},
+    {"Annotation", "category", "Code?", 0, ""},
+    {"Annotation", "type", "Code?", 0, ""},
+    {"Annotation", "site", "Code?", 0, ""},
+
+    {"AssociationList", "associations", "Association[]", 0, "newest first"},
+    {"AssociationList", "refusals", "Refusal[]", 0, "newest first"},
+    {"Association", "calling_ae", "string?", 0, ""},
+    {"Association", "called_ae", "string?", 0, ""},
+    {"Association", "peer", "string?", 0, ""},
+    {"Association", "opened_at", "date-time?", 0, ""},
+    {"Association", "closed_at", "date-time?", 0, "null: still open"},
+    {"Association", "ended", "string?", 0, "how"},
+    {"Association", "instances", "integer", 0, "stored in it"},
+    {"Refusal", "at", "date-time?", 0, "the last time"},
+    {"Refusal", "count", "integer", 0, "how often"},
+    {"Refusal", "calling_ae", "string?", 0, ""},
+    {"Refusal", "peer", "string?", 0, ""},
+    {"Refusal", "what", "string?", 0, "what was refused"},
+    {"Refusal", "reason", "string?", 0, "in one sentence"},
+    {"InstanceList", "instances", "Instance[]", 0, "newest first"},
+    {"Instance", "sop_instance_uid", "string?", 0, ""},
+    {"Instance", "sop_class_uid", "string?", 0, ""},
+    {"Instance", "transfer_syntax_uid", "string?", 0, ""},
+    {"Instance", "state", "string", 0, ""},
+    {"Instance", "size_bytes", "integer", 0, ""},
+    {"Instance", "received_at", "date-time?", 0, ""},
+    {"Instance", "reason", "string?", 0, "why it could not be used"},
+
+    {"DestinationList", "destinations", "Destination[]", 0, ""},
+    {"Destination", "name", "string", 0, ""},
+    {"Destination", "ae_title", "string", 0, ""},
+    {"Destination", "host", "string", 0, ""},
+    {"Destination", "port", "integer", 0, ""},
+    {"ModelList", "models", "Model[]", 0, ""},
+};
+
+/* Members that an annotation and each of its items may carry. */
+static const member described[] = {
+    {NULL, "label", "-string", 0, "what is segmented, at most 64 characters; needed here or in the whole annotation"},
+    {NULL, "tracking_id", "-string", 0, "at most 64 characters"},
+    {NULL, "tracking_uid", "-string", 0, ""},
+    {NULL, "category", "-Code", 0, ""},
+    {NULL, "type", "-Code", 0, ""},
+    {NULL, "site", "-Code", 0, ""},
+};
+static const member placed[] = {
+    {NULL, "slice", "-integer", 0, "from 0 along the slice normal; or:"},
+    {NULL, "sop_instance_uid", "-string", 0, "the image it lies on"},
+    {NULL, "frame", "-integer", 0, "from 1, with sop_instance_uid"},
+};
+/* clang-format on */
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+static json_t *one_of_null(json_t *schema)
+{
+    return json_pack("{s:[o, {s:s}]}", "anyOf", schema, "type", "null");
+}
+
+static json_t *type_of(const char *type, int length)
+{
+    char base[40];
+    const size_t n = strcspn(type, "[?");
+    const bool list = type[n] == '[', null = strchr(type, '?') != NULL;
+    json_t *schema = NULL;
+    (void)snprintf(base, sizeof base, "%.*s", (int)n, type);
+    if (isupper((unsigned char)base[0])) {
+        char ref[80];
+        (void)snprintf(ref, sizeof ref, "#/components/schemas/%s", base);
+        schema = json_pack("{s:s}", "$ref", ref);
+    } else if (strcmp(base, "date-time") == 0) {
+        schema = json_pack("{s:s, s:s}", "type", "string", "format", "date-time");
+    } else {
+        schema = json_pack("{s:s}", "type", base);
+    }
+    if (list) schema = json_pack("{s:s, s:o}", "type", "array", "items", schema);
+    if (list && length > 0) {
+        (void)json_object_set_new(schema, "minItems", json_integer(length));
+        (void)json_object_set_new(schema, "maxItems", json_integer(length));
+    }
+    return null ? one_of_null(schema) : schema;
+}
+
+static void add_member(json_t *schemas, const char *name, const member *m)
+{
+    json_t *schema = json_object_get(schemas, name);
+    if (schema == NULL) {
+        schema = json_pack("{s:s, s:{}, s:[], s:b}", "type", "object", "properties", "required",
+                           "additionalProperties", false);
+        (void)json_object_set_new(schemas, name, schema);
+    }
+    const bool optional = m->type[0] == '-';
+    json_t *type = type_of(m->type + optional, m->length);
+    if (m->help[0] != '\0') (void)json_object_set_new(type, "description", json_string(m->help));
+    (void)json_object_set_new(json_object_get(schema, "properties"), m->name, type);
+    if (!optional) (void)json_array_append_new(json_object_get(schema, "required"), json_string(m->name));
+}
+
+json_t *srv_openapi_schemas(void)
+{
+    static const char *const with_label[] = {"NewAnnotation", "NewBox", "NewPoint"};
+    json_t *schemas = json_object();
+    for (size_t i = 0; i < COUNT(members); i++)
+        add_member(schemas, members[i].schema, &members[i]);
+    for (size_t s = 0; s < COUNT(with_label); s++) {
+        for (size_t i = 0; i < COUNT(described); i++)
+            add_member(schemas, with_label[s], &described[i]);
+        for (size_t i = 0; s > 0 && i < COUNT(placed); i++)
+            add_member(schemas, with_label[s], &placed[i]);
+    }
+    (void)json_object_set_new(schemas, "OpenApi", json_pack("{s:s}", "type", "object"));
+    return schemas;
+}

@@ -1,0 +1,135 @@
+#include "server/http/internal.h"
+
+#include <stdlib.h>
+
+#include "engine/base/cleanup.h"
+
+static json_t *series_json(const srv_series *s)
+{
+    return json_pack(
+        "{s:s, s:o, s:o, s:o, s:s, s:o, s:I, s:o, s:I, s:o, s:o, s:o}", "series_instance_uid", s->series_uid,
+        "study_instance_uid", srv_json_text(s->study_uid), "modality", srv_json_text(s->modality),
+        "body_part", srv_json_text(s->body_part), "state", s->open ? "open" : "closed", "closed_by",
+        srv_json_text(s->open ? "" : s->closed_by), "instances", (json_int_t)s->instances,
+        "expected_instances", s->expected > 0 ? json_integer(s->expected) : json_null(), "prompts",
+        (json_int_t)s->prompts, "first_received_at", srv_json_time(s->first_ms), "last_received_at",
+        srv_json_time(s->last_ms), "closed_at", srv_json_time(s->open ? 0 : s->closed_ms));
+}
+
+typedef struct page {
+    json_t *list;
+    int32_t n, limit;
+    int64_t last_id;
+} page;
+
+static void add_row(void *ctx, const srv_series *s)
+{
+    page *p = ctx;
+    if (p->n++ >= p->limit) return;
+    p->last_id = s->id;
+    (void)json_array_append_new(p->list, series_json(s));
+}
+
+SRV_IN_STORE(srv_get_series_list)
+{
+    page p = {json_array(), 0, (int32_t)srv_param_of(req, "limit")->number, 0};
+    char cursor[32] = "";
+    const msa_status status =
+        srv_store_series_list(store, srv_param_of(req, "cursor")->number, p.limit + 1, add_row, &p, err);
+    if (status != MSA_OK) {
+        json_decref(p.list);
+        return status;
+    }
+    if (p.n > p.limit) srv_cursor_make(p.last_id, cursor);
+    srv_reply_json(out, MHD_HTTP_OK,
+                   json_pack("{s:o, s:o}", "series", p.list, "next_cursor", srv_json_text(cursor)));
+    return MSA_OK;
+}
+
+static void count_rejected(void *ctx, const srv_instance *instance)
+{
+    *(int64_t *)ctx += instance->state == SRV_INSTANCE_REJECTED;
+}
+
+static void add_job(void *ctx, const srv_job *job)
+{
+    char href[64];
+    (void)snprintf(href, sizeof href, "/v1/jobs/%s", job->public_id);
+    (void)json_array_append_new(ctx, json_pack("{s:s, s:s, s:o, s:s}", "id", job->public_id, "state",
+                                               srv_job_state_name(job->state), "created_at",
+                                               srv_json_time(job->created_ms), "href", href));
+}
+
+SRV_IN_STORE(srv_get_series)
+{
+    srv_series s;
+    int64_t rejected = 0;
+    MSA_TRY(srv_store_series_get(store, srv_param_of(req, "uid")->text, &s, err));
+    MSA_TRY(srv_store_series_instances(store, s.id, count_rejected, &rejected, err));
+    json_t *json = series_json(&s), *jobs = json_array();
+    (void)json_object_set_new(json, "rejected", json_integer(rejected));
+    (void)json_object_set(json, "jobs", jobs);
+    const msa_status status = srv_store_jobs(store, -1, s.series_uid, 0, 100, add_job, jobs, err);
+    json_decref(jobs);
+    if (status == MSA_OK)
+        srv_reply_json(out, MHD_HTTP_OK, json);
+    else
+        json_decref(json);
+    return status;
+}
+
+/* ---- what arrived, and what was refused ---- */
+
+static void add_association(void *ctx, const srv_association *a)
+{
+    (void)json_array_append_new(
+        ctx, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "calling_ae", srv_json_text(a->calling_ae),
+                       "called_ae", srv_json_text(a->called_ae), "peer", srv_json_text(a->peer), "opened_at",
+                       srv_json_time(a->opened_ms), "closed_at", srv_json_time(a->closed_ms), "ended",
+                       srv_json_text(a->ended), "instances", (json_int_t)a->instances));
+}
+
+static void add_refusal(void *ctx, const srv_refusal *r)
+{
+    (void)json_array_append_new(ctx, json_pack("{s:o, s:I, s:o, s:o, s:o, s:o}", "at",
+                                               srv_json_time(r->at_ms), "count", (json_int_t)r->count,
+                                               "calling_ae", srv_json_text(r->calling_ae), "peer",
+                                               srv_json_text(r->peer), "what", srv_json_text(r->what),
+                                               "reason", srv_json_text(r->reason)));
+}
+
+SRV_IN_STORE(srv_get_associations)
+{
+    const int32_t limit = (int32_t)srv_param_of(req, "limit")->number;
+    json_t *associations = json_array(), *refusals = json_array();
+    json_t *json = json_pack("{s:o, s:o}", "associations", associations, "refusals", refusals);
+    msa_status status = srv_store_associations(store, limit, add_association, associations, err);
+    if (status == MSA_OK) status = srv_store_refusals(store, limit, add_refusal, refusals, err);
+    if (status == MSA_OK)
+        srv_reply_json(out, MHD_HTTP_OK, json);
+    else
+        json_decref(json);
+    return status;
+}
+
+static void add_instance(void *ctx, const srv_instance *i)
+{
+    (void)json_array_append_new(
+        ctx, json_pack("{s:o, s:o, s:o, s:s, s:I, s:o, s:o}", "sop_instance_uid",
+                       srv_json_text(i->sop_instance_uid), "sop_class_uid", srv_json_text(i->sop_class_uid),
+                       "transfer_syntax_uid", srv_json_text(i->transfer_syntax_uid), "state",
+                       srv_instance_state_name(i->state), "size_bytes", (json_int_t)i->size_bytes,
+                       "received_at", srv_json_time(i->received_ms), "reason", srv_json_text(i->reason)));
+}
+
+SRV_IN_STORE(srv_get_instances)
+{
+    json_t *list = json_array();
+    const msa_status status = srv_store_instances_rejected(store, (int32_t)srv_param_of(req, "limit")->number,
+                                                           add_instance, list, err);
+    if (status == MSA_OK)
+        srv_reply_json(out, MHD_HTTP_OK, json_pack("{s:o}", "instances", list));
+    else
+        json_decref(list);
+    return status;
+}

@@ -1,0 +1,61 @@
+/* What needs no catalogue: health, readiness, the description, destinations, the model. */
+#include "server/http/internal.h"
+
+static json_t *health(const char *status)
+{
+    return json_pack("{s:s, s:s}", "status", status, "version", MSAD_VERSION);
+}
+
+void srv_get_healthz(srv_request *req)
+{
+    srv_reply_json(&req->reply, MHD_HTTP_OK, health("ok"));
+}
+
+void srv_get_readyz(srv_request *req)
+{
+    const srv_http_env *env = &req->http->env;
+    srv_http_live live = {0};
+    env->live(env->ctx, &live);
+    if (srv_store_thread_bad(env->store))
+        srv_reply_problem(&req->reply, MHD_HTTP_SERVICE_UNAVAILABLE,
+                          "not ready: the catalogue's disk has failed");
+    else if (srv_blobs_bad(env->blobs))
+        srv_reply_problem(&req->reply, MHD_HTTP_SERVICE_UNAVAILABLE,
+                          "not ready: the storage disk has failed");
+    else if (!live.ready)
+        srv_reply_problem(&req->reply, MHD_HTTP_SERVICE_UNAVAILABLE, "not ready: %.180s",
+                          live.not_ready_reason[0] != '\0' ? live.not_ready_reason
+                                                           : "the service is starting");
+    else
+        srv_reply_json(&req->reply, MHD_HTTP_OK, health("ready"));
+}
+
+void srv_get_openapi(srv_request *req)
+{
+    srv_reply_json(&req->reply, MHD_HTTP_OK, json_incref(req->http->openapi));
+}
+
+void srv_get_destinations(srv_request *req)
+{
+    const srv_config *config = req->http->env.config;
+    json_t *list = json_array();
+    for (int32_t i = 0; i < config->n_destinations; i++) {
+        const dicom_destination *to = &config->destinations[i];
+        (void)json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:i}", "name", srv_json_string(to->name),
+                                                    "ae_title", srv_json_string(to->ae_title), "host",
+                                                    srv_json_string(to->host), "port", to->port));
+    }
+    srv_reply_json(&req->reply, MHD_HTTP_OK, json_pack("{s:o}", "destinations", list));
+}
+
+void srv_get_models(srv_request *req)
+{
+    const srv_http_env *env = &req->http->env;
+    json_t *list = json_array();
+    if (env->model_name != NULL && env->model_name[0] != '\0')
+        (void)json_array_append_new(
+            list, json_pack("{s:o, s:o, s:o, s:b}", "name", srv_json_string(env->model_name), "version",
+                            srv_json_text(env->model_version), "hash", srv_json_text(env->model_hash),
+                            "untrained", env->model_untrained));
+    srv_reply_json(&req->reply, MHD_HTTP_OK, json_pack("{s:o}", "models", list));
+}
