@@ -28,8 +28,6 @@ const DcmTagKey optional[] = {
     DCM_TypeOfPatientID,
     DCM_PatientBirthTime,
     DCM_QualityControlSubject,
-    DCM_ReferencedPatientSequence,
-    DCM_RETIRED_OtherPatientIDs,
     DCM_OtherPatientIDsSequence,
     DCM_OtherPatientNames,
     DCM_EthnicGroup,
@@ -68,7 +66,6 @@ const DcmTagKey optional[] = {
     DCM_StudyDescription,
     DCM_PhysiciansOfRecord,
     DCM_NameOfPhysiciansReadingStudy,
-    DCM_ReferencedStudySequence,
     DCM_ProcedureCodeSequence,
     /* patient study */
     DCM_AdmittingDiagnosesDescription,
@@ -94,8 +91,38 @@ const DcmTagKey optional[] = {
     DCM_SeriesTime,
     DCM_BodyPartExamined,
     DCM_Laterality,
-    DCM_ReferencedPerformedProcedureStepSequence,
 };
+
+/* De-identified and converted series often hold these with empty items; only whole references are handed on.
+ */
+const DcmTagKey references[] = {DCM_ReferencedPatientSequence, DCM_ReferencedStudySequence,
+                                DCM_ReferencedPerformedProcedureStepSequence};
+
+/* A module that the source has in part needs its type 2 attributes as well: PS3.3 C.7.1.3, C.7.2.3, C.7.3.2.
+ */
+const struct {
+    DcmTagKey sign, needs;
+} trial[] = {
+    {DCM_ClinicalTrialProtocolID, DCM_ClinicalTrialProtocolName},
+    {DCM_ClinicalTrialProtocolID, DCM_ClinicalTrialSiteID},
+    {DCM_ClinicalTrialProtocolID, DCM_ClinicalTrialSiteName},
+    {DCM_ClinicalTrialTimePointDescription, DCM_ClinicalTrialTimePointID},
+    {DCM_ClinicalTrialSeriesID, DCM_ClinicalTrialCoordinatingCenterName},
+    {DCM_ClinicalTrialSeriesDescription, DCM_ClinicalTrialCoordinatingCenterName},
+};
+
+bool whole_references(DcmItem &from, const DcmTagKey &tag)
+{
+    DcmSequenceOfItems *sequence = nullptr;
+    if (from.findAndGetSequence(tag, sequence).bad() || !sequence || sequence->card() == 0) return false;
+    for (unsigned long k = 0; k < sequence->card(); k++) {
+        DcmItem &item = *sequence->getItem(k);
+        if (!dicom::seg::uid_valid(dicom::seg::text_of(item, DCM_ReferencedSOPClassUID).c_str()) ||
+            !dicom::seg::uid_valid(dicom::seg::text_of(item, DCM_ReferencedSOPInstanceUID).c_str()))
+            return false;
+    }
+    return true;
+}
 
 const char *or_else(const char *text, const char *fallback)
 {
@@ -137,6 +164,10 @@ OFCondition dicom::seg::put_patient_study(DcmItem &out, const source &from)
         to.copy2(tag, head);
     for (const DcmTagKey &tag : optional)
         to.copy(tag, head);
+    for (const DcmTagKey &tag : references)
+        if (whole_references(head, tag)) to.copy(tag, head);
+    for (const auto &t : trial)
+        if (head.tagExistsWithValue(t.sign)) to.copy2(t.needs, head);
     to.copy(DCM_StudyInstanceUID, head)
         .copy(DCM_FrameOfReferenceUID, head)
         .copy2(DCM_PositionReferenceIndicator, head);
@@ -175,7 +206,7 @@ OFCondition dicom::seg::put_image(DcmItem &out, const source &from)
     to.text(DCM_SOPInstanceUID, from.uid("instance " + std::to_string(from.number)));
     to.text(DCM_InstanceNumber, std::to_string(from.number));
     to.text(DCM_ImageType, "DERIVED\\PRIMARY").text(DCM_ContentDate, date).text(DCM_ContentTime, time);
-    to.text(DCM_ContentLabel, "SEGMENTATION").text(DCM_ContentCreatorName, "msad");
+    to.text(DCM_ContentLabel, "SEGMENTATION").text(DCM_ContentCreatorName, "msad^");
     to.text(DCM_ContentDescription,
             from.text.encode(or_else(from.options.content_description, "Segmentation"), 64));
     to.us(DCM_SamplesPerPixel, 1).text(DCM_PhotometricInterpretation, "MONOCHROME2");

@@ -394,6 +394,101 @@ void words_are_the_sources(void **)
         });
 }
 
+/* Escape sequences and code extensions pass untouched, and our own texts keep to the first set. */
+void names_in_any_set_pass_untouched(void **)
+{
+    static const char name[] =
+        "Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B";
+    with_object(
+        [](synthetic &s) {
+            set(s.head(0), DCM_SpecificCharacterSet, "\\ISO 2022 IR 87");
+            set(s.head(0), DCM_PatientName, name);
+        },
+        [](DcmDataset &d) {
+            const char *got = nullptr;
+            assert_true(d.findAndGetString(DCM_PatientName, got).good());
+            assert_string_equal(got, name);
+            OFString sets;
+            assert_true(d.findAndGetOFStringArray(DCM_SpecificCharacterSet, sets).good());
+            assert_string_equal(sets.c_str(), "\\ISO 2022 IR 87");
+            DcmItem *segment = nullptr;
+            assert_true(d.findAndGetSequenceItem(DCM_SegmentSequence, segment, 0).good());
+            assert_string_equal(dicom::seg::text_of(*segment, DCM_SegmentLabel).c_str(), "Lasion");
+        });
+}
+
+void half_modules_are_made_whole(void **)
+{
+    with_object(
+        [](synthetic &s) {
+            DcmItem *item = nullptr;
+            set(s.head(0), DCM_ClinicalTrialSponsorName, "Sponsor");
+            set(s.head(0), DCM_ClinicalTrialProtocolID, "P1");
+            set(s.head(0), DCM_ClinicalTrialSubjectID, "7");
+            (void)s.head(0).findOrCreateSequenceItem(DCM_ReferencedStudySequence, item, -2);
+            set(*item, DCM_ReferencedSOPClassUID, "1.2.840.10008.3.1.2.3.1");
+            set(*item, DCM_ReferencedSOPInstanceUID, "");
+            (void)s.head(0).findOrCreateSequenceItem(DCM_ReferencedPerformedProcedureStepSequence, item, -2);
+            set(*item, DCM_ReferencedSOPClassUID, "1.2.840.10008.3.1.2.3.3");
+            set(*item, DCM_ReferencedSOPInstanceUID, "1.2.3");
+        },
+        [](DcmDataset &d) {
+            assert_string_equal(dicom::seg::text_of(d, DCM_ClinicalTrialSubjectID).c_str(), "7");
+            assert_true(d.tagExists(DCM_ClinicalTrialSiteID));
+            assert_true(d.tagExists(DCM_ClinicalTrialSiteName));
+            assert_false(d.tagExists(DCM_ReferencedStudySequence)); /* a reference to nothing */
+            assert_true(d.tagExistsWithValue(DCM_ReferencedPerformedProcedureStepSequence));
+        });
+    with_object([](synthetic &) {},
+                [](DcmDataset &d) { assert_false(d.tagExists(DCM_ClinicalTrialSiteID)); });
+}
+
+/* Annotation and result stay tied: tracking, site, and the object that the prompt came from. */
+void prompts_are_named(void **)
+{
+    temp_dir dir;
+    synthetic s(8, 9, 2);
+    s.at(s.add_segment("roi 1"), 0, 1, 1) = 1;
+    dicom_segment &segment = s.segments[0];
+    std::snprintf(segment.tracking_id, sizeof segment.tracking_id, "Lesion 1");
+    std::snprintf(segment.tracking_uid, sizeof segment.tracking_uid, "1.2.3.4");
+    segment.site = {"39607008", "SCT", "Lung"};
+    segment.type = {"X1", "99LOCAL", "Opacity"};
+    segment.automatic = true;
+    dicom_prompt prompts[4] = {};
+    for (int k = 0; k < 3; k++) {
+        std::snprintf(prompts[k].source_class_uid, sizeof prompts[k].source_class_uid,
+                      "1.2.840.10008.5.1.4.1.1.88.33");
+        std::snprintf(prompts[k].source_instance_uid, sizeof prompts[k].source_instance_uid, "1.2.9.%d",
+                      k / 2);
+    } /* the fourth came over REST and names no object */
+    dicom_seg_options o = options_for(key);
+    o.prompts = prompts;
+    o.n_prompts = 4;
+    dicom_seg_file files[DICOM_SEG_FILES_MAX];
+    size_t n = 0;
+    assert_int_equal(
+        dicom_seg_write(&s.series, s.segments.data(), 1, &o, dir.path.c_str(), files, &n, nullptr), MSA_OK);
+    DcmFileFormat file;
+    assert_true(file.loadFile((dir.path + "/seg.dcm").c_str()).good());
+    DcmItem *item = nullptr, *code = nullptr;
+    DcmSequenceOfItems *sources = nullptr;
+    assert_true(file.getDataset()->findAndGetSequenceItem(DCM_SegmentSequence, item, 0).good());
+    assert_string_equal(dicom::seg::text_of(*item, DCM_TrackingID).c_str(), "Lesion 1");
+    assert_string_equal(dicom::seg::text_of(*item, DCM_TrackingUID).c_str(), "1.2.3.4");
+    assert_string_equal(dicom::seg::text_of(*item, DCM_SegmentAlgorithmType).c_str(), "AUTOMATIC");
+    assert_non_null(
+        std::strstr(dicom::seg::text_of(*item, DCM_SegmentDescription).c_str(), "Opacity (X1, 99LOCAL)"));
+    assert_true(item->findAndGetSequenceItem(DCM_AnatomicRegionSequence, code, 0).good());
+    assert_string_equal(dicom::seg::text_of(*code, DCM_CodeValue).c_str(), "39607008");
+    assert_true(item->findAndGetSequenceItem(DCM_SegmentedPropertyTypeCodeSequence, code, 0).good());
+    assert_string_equal(dicom::seg::text_of(*code, DCM_CodeValue).c_str(), "85756007");
+    assert_true(file.getDataset()->findAndGetSequence(DCM_SourceInstanceSequence, sources).good());
+    assert_int_equal(sources->card(), 2);
+    assert_string_equal(dicom::seg::text_of(*sources->getItem(1), DCM_ReferencedSOPInstanceUID).c_str(),
+                        "1.2.9.1");
+}
+
 void gaps_have_no_spacing(void **)
 {
     with_object(
@@ -488,6 +583,9 @@ int main()
         cmocka_unit_test(reading_back_finds_wrong_references),
         cmocka_unit_test(reading_back_finds_a_moved_centroid),
         cmocka_unit_test(words_are_the_sources),
+        cmocka_unit_test(names_in_any_set_pass_untouched),
+        cmocka_unit_test(half_modules_are_made_whole),
+        cmocka_unit_test(prompts_are_named),
         cmocka_unit_test(gaps_have_no_spacing),
         cmocka_unit_test(lossy_sources_stay_lossy),
         cmocka_unit_test(slices_that_differ_keep_their_own_orientation),

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""SEG objects under foreign eyes: dciodvfy, dcmdump, pydicom and, when it is there, check_seg.py.
+
+usage: check_objects.py WRITE_SEG MAKE_SERIES [SHARED]
+
+Makes synthetic series, writes a SEG over each and looks at it; does the same with the real series below SHARED/data. Says which
+tools are absent; exit 77 when none of them is there.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SR_CLASS, SR_UID = '1.2.840.10008.5.1.4.1.1.88.34', '1.2.826.0.1.3680043.1.2.3'
+PYTHON = next((p for p in ('/usr/bin/python3', sys.executable)
+               if subprocess.run([p, '-c', 'import pydicom, numpy'], capture_output=True).returncode == 0), None)
+
+SYNTHETIC = {
+    'ct-axial': ['--modality', 'CT', '--rows', '64', '--cols', '72', '--slices', '9'],
+    'ct-odd': ['--modality', 'CT', '--rows', '23', '--cols', '37', '--slices', '5'],
+    'mr-sagittal': ['--modality', 'MR', '--rows', '61', '--cols', '48', '--slices', '7', '--orientation', 'sagittal'],
+    'mr-oblique': ['--modality', 'MR', '--rows', '40', '--cols', '40', '--slices', '6', '--orientation', 'oblique', '--spacing', '1.5,2.25'],
+    'single': ['--modality', 'CT', '--rows', '33', '--cols', '31', '--slices', '1'],
+    'gap': ['--modality', 'CT', '--rows', '32', '--cols', '32', '--slices', '8', '--gap', '3'],
+}
+REAL = ['ct-nlst-sr-boxes/ct', 'mr-brain1/mr', 'ct-4dlung-rtstruct/ct', 'tiny-23x38x3', 'mr-sagittal-hfs', 'ct-tilt-jpeglossless']
+
+# Runs under the interpreter that has pydicom: every mask as it went in, every word of the geometry as the source has it.
+READ = r'''
+import glob, json, os, sys
+import numpy as np, pydicom
+out, source = sys.argv[1:3]
+lines = open(os.path.join(out, 'masks.txt'), encoding='utf-8').read().splitlines()
+n, slices, rows, cols = map(int, lines[0].split())
+labels, uids = lines[1:1 + n], lines[1 + n:]
+want = np.fromfile(os.path.join(out, 'masks.raw'), np.uint8).reshape(n, slices, rows, cols)
+images = {}
+for folder, _, names in os.walk(source):
+    for name in names:
+        try:
+            d = pydicom.dcmread(os.path.join(folder, name), stop_before_pixels=True)
+            images[str(d.SOPInstanceUID)] = d
+        except Exception:
+            pass
+got, series = np.zeros_like(want), set()
+files = sorted(glob.glob(os.path.join(out, 'seg*.dcm')))
+for path in files:
+    d = pydicom.dcmread(path)
+    assert d.file_meta.TransferSyntaxUID == '1.2.840.10008.1.2.1' and d.preamble == bytes(128)
+    assert d.file_meta.ImplementationVersionName.startswith('MSAD')
+    series.add(d.SeriesInstanceUID)
+    pixels = d.pixel_array.reshape(int(d.NumberOfFrames), rows, cols)
+    assert len(d.PerFrameFunctionalGroupsSequence) == d.NumberOfFrames
+    names = {s.SegmentNumber: s.SegmentLabel for s in d.SegmentSequence}
+    for frame, groups in zip(pixels, d.PerFrameFunctionalGroupsSequence):
+        label = names[groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber]
+        uid = groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        image, shared = images[uid], d.SharedFunctionalGroupsSequence[0]
+        assert [str(v) for v in groups.PlanePositionSequence[0].ImagePositionPatient] == [str(v) for v in image.ImagePositionPatient]
+        assert [float(v) for v in shared.PlaneOrientationSequence[0].ImageOrientationPatient] == [float(v) for v in image.ImageOrientationPatient]
+        assert [str(v) for v in shared.PixelMeasuresSequence[0].PixelSpacing] == [str(v) for v in image.PixelSpacing]
+        at = got[labels.index(label), uids.index(uid)]
+        assert not at.any(), 'two frames for %s' % label
+        at[:] = frame
+    assert d.SourceInstanceSequence[0].ReferencedSOPInstanceUID == sys.argv[3]
+    listed = {i.ReferencedSOPInstanceUID for i in d.ReferencedSeriesSequence[0].ReferencedInstanceSequence}
+    assert listed == {g.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID for g in d.PerFrameFunctionalGroupsSequence}
+assert len(series) == 1
+wrong = np.argwhere(got != want)
+assert len(wrong) == 0, 'first wrong voxel (segment, slice, row, column) %s of %d' % (wrong[0], len(wrong))
+print('%d files, %d set voxels' % (len(files), int(want.sum())))
+'''
+
+failures = []
+
+
+def run(*argv):
+    p = subprocess.run(list(argv), capture_output=True, text=True, errors='replace')
+    return p.returncode, p.stdout + p.stderr
+
+
+def expect(name, what, good, text=''):
+    if not good:
+        failures.append(name)
+        print('FAIL %s: %s\n%s' % (name, what, text))
+
+
+def check(name, source, tools, shared):
+    out = tempfile.mkdtemp(prefix='msad-seg-')
+    try:
+        code, text = run(tools['write_seg'], source, out, SR_CLASS, SR_UID)
+        expect(name, 'write_seg', code == 0, text)
+        if code != 0:
+            return
+        files = sorted(f for f in os.listdir(out) if f.endswith('.dcm'))
+        expect(name, 'the overlapping segment has an object of its own', files == ['seg-2.dcm', 'seg.dcm'], str(files))
+        for path in (os.path.join(out, f) for f in files):
+            if tools['dciodvfy']:
+                code, text = run(tools['dciodvfy'], '-new', path)
+                lines = text.splitlines()
+                expect(name, 'dciodvfy', 'Segmentation' in lines and not any(x.startswith('Error') for x in lines), text)
+                notes = [x for x in lines if x.startswith('Warning') and 'DICOMDIR' not in x and 'Retired Person Name' not in x]
+                expect(name, 'dciodvfy warns', not notes, '\n'.join(notes))
+            if tools['dcmdump']:
+                code, text = run(tools['dcmdump'], path)
+                expect(name, 'dcmdump', code == 0 and '\nW:' not in text and '\nE:' not in text, text[-2000:])
+            script = os.path.join(shared, 'tools', 'check_seg.py')
+            if os.path.exists(script) and PYTHON:
+                code, text = run(PYTHON, script, path, '--source', source, '--service', '-q')
+                allowed = name == 'gap'  # steps differ, so no spacing between slices may be claimed
+                warned = [x for x in text.splitlines() if x.startswith('WARN') and not (allowed and 'SpacingBetweenSlices' in x)]
+                expect(name, 'check_seg', code == 0 and not warned, text)
+        if PYTHON:
+            code, text = run(PYTHON, '-c', READ, out, source, SR_UID)
+            expect(name, 'pydicom', code == 0, text)
+        print('ok   %s' % name if name not in failures else 'FAIL %s' % name)
+    finally:
+        shutil.rmtree(out)
+
+
+def main():
+    if len(sys.argv) not in (3, 4):
+        raise SystemExit(__doc__)
+    shared = sys.argv[3] if len(sys.argv) == 4 else ''
+    tools = {'write_seg': sys.argv[1], 'dciodvfy': shutil.which('dciodvfy'), 'dcmdump': shutil.which('dcmdump')}
+    for name, there in (('dciodvfy', tools['dciodvfy']), ('dcmdump', tools['dcmdump']), ('pydicom', PYTHON)):
+        if not there:
+            print('skipped: %s is not installed' % name)
+    if not (tools['dciodvfy'] or tools['dcmdump'] or PYTHON):
+        sys.exit(77)
+    for name, options in SYNTHETIC.items():
+        source = tempfile.mkdtemp(prefix='msad-series-')
+        try:
+            code, text = run(sys.argv[2], '--out', source, *options)
+            expect(name, 'make_series', code == 0, text)
+            if code == 0:
+                check(name, source, tools, shared)
+        finally:
+            shutil.rmtree(source)
+    for part in REAL:
+        source = os.path.join(shared, 'data', part)
+        if shared and os.path.isdir(source):
+            check(part, source, tools, shared)
+        else:
+            print('skipped: no real series %s here' % part)
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == '__main__':
+    main()
