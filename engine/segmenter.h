@@ -12,8 +12,8 @@
 typedef struct msa_volume {
     const float *voxels; /* (D, H, W) modality units: HU for CT, after rescale and MONOCHROME1 inversion */
     int32_t D, H, W;
-    float spacing_mm[2];       /* between rows, between columns */
-    const float *position_mm;  /* (D) along the normal, ascending */
+    float spacing_mm[2];               /* between rows, between columns */
+    const float *position_mm;          /* (D) along the normal, ascending */
     float window_center, window_width; /* width <= 0: 0.5 to 99.5 percentile of the positive voxels (MR) */
 } msa_volume;
 
@@ -22,7 +22,7 @@ typedef enum msa_prompt_kind { MSA_PROMPT_BOX, MSA_PROMPT_POINT } msa_prompt_kin
 /* Coordinates are DICOM's: (0,0) is the outer corner of the first pixel, (W,H) the far corner. */
 typedef struct msa_prompt {
     msa_prompt_kind kind;
-    int32_t slice; /* 0 .. D-1 along the normal */
+    int32_t slice;        /* 0 .. D-1 along the normal */
     float x0, y0, x1, y1; /* a point uses x0, y0 */
     bool positive;        /* points only */
 } msa_prompt;
@@ -34,28 +34,33 @@ typedef struct msa_object {
 } msa_object;
 
 typedef struct msa_object_result {
-    uint8_t *mask;      /* (D, H, W) 0 or 1; caller's memory, zeroed by the call */
+    uint8_t *mask; /* (D, H, W) 0 or 1; caller's memory, zeroed by the call */
     int64_t voxels;
-    int32_t first_slice, last_slice; /* of the mask; -1 when empty */
-    float mean_iou;     /* predicted, over the decoded slices */
+    int32_t first_slice, last_slice;  /* of the mask; -1 when empty */
+    float mean_iou;                   /* predicted, over the decoded slices */
     int32_t n_prompted, n_propagated; /* slices decoded from a given prompt, and by propagation */
-    const char *stop_reason; /* why propagation ended, static text; "" when there was none */
+    const char *stop_reason;          /* why propagation ended, static text; "" when there was none */
 } msa_object_result;
 
 /* Called from the thread that called msa_segment(). done and total count slices to encode or decode. */
 typedef void msa_progress_fn(void *ctx, int32_t done, int32_t total);
 
+/* The grey window that msa_segment() uses: lo maps to black, hi to white, lo < hi. Errors: as there. */
+MSA_NODISCARD msa_status msa_volume_window(const msa_volume *volume, float *lo, float *hi, msa_error *err);
+
 /**
- * Boxes on several slices are honoured as given (slices between two of them get an interpolated box); a box or
- * point on a single slice is carried to its neighbours, each way, by the box of the mask just found, until the object ends,
- * its area or position breaks, or a hard limit is met. Masks never leave the prompt box by more than the
- * margin of the profile. Each slice is encoded once however many objects it holds.
+ * Boxes on several slices are honoured as given (slices between two of them get an interpolated box); a box
+ * or point on a single slice is carried to its neighbours, each way, by the box of the mask just found, until
+ * the object ends, its area or position breaks, or a hard limit is met. A mask stays in the box it was
+ * decoded from plus a margin, and carried masks in the prompted box plus a reach (engine/volume/propagate.h);
+ * several prompts on one slice: plan.h there. Each slice is encoded once however many objects it holds, as
+ * long as the embeddings fit into 512 MiB. A box that reaches over the image's edge is clipped.
  *
  * Errors: MSA_E_INVALID (a slice or coordinate outside the volume, an empty or non-finite box),
  * MSA_E_CANCELED, MSA_E_NOMEM, MSA_E_INTERNAL (a non-finite value). `cancel` and `progress` may be NULL.
  */
 MSA_NODISCARD msa_status msa_segment(const msa_model *model, const msa_volume *volume,
-                                     const msa_object *objects, int32_t n_objects,
-                                     msa_object_result *results, const atomic_bool *cancel,
-                                     msa_progress_fn *progress, void *progress_ctx, msa_error *err);
+                                     const msa_object *objects, int32_t n_objects, msa_object_result *results,
+                                     const atomic_bool *cancel, msa_progress_fn *progress, void *progress_ctx,
+                                     msa_error *err);
 #endif

@@ -78,6 +78,16 @@ static msa_status window_of(const msa_volume *v, msa_window *w, msa_error *err)
     return MSA_OK;
 }
 
+msa_status msa_volume_window(const msa_volume *volume, float *lo, float *hi, msa_error *err)
+{
+    msa_window w;
+    MSA_TRY(check_volume(volume, NULL, 0, err));
+    MSA_TRY(window_of(volume, &w, err));
+    *lo = w.lo;
+    *hi = w.hi;
+    return MSA_OK;
+}
+
 static msa_status job_memory(job *j, msa_error *err)
 {
     const msa_config *c = msa_model_config(j->model);

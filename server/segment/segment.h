@@ -1,4 +1,5 @@
-/* Files and prompts in, SEG and preview out: what a work role does for a job, and `msa segment` without a network. */
+/* Files and prompts in, SEG and preview out: what a work role does for a job, and `msa segment` without a
+ * network. */
 #ifndef SRV_SEGMENT_SEGMENT_H
 #define SRV_SEGMENT_SEGMENT_H
 
@@ -13,14 +14,16 @@
 
 typedef struct srv_segment_request {
     const dicom_series *series; /* borrowed */
-    const dicom_prompt *prompts; /* on this series; prompts of one label are one object, in order of first appearance */
+    /* On this series; prompts of one label are one object, in order of first appearance. */
+    const dicom_prompt *prompts;
     size_t n_prompts;
     const msa_model *model;
-    const char *key;     /* UIDs derive from it */
-    const char *out_dir; /* exists; gets seg.dcm, seg-2.dcm, ..., preview.png, and overlay-NNN.png when overlays is set */
+    const char *key; /* UIDs derive from it */
+    /* Exists; gets seg.dcm, seg-2.dcm, ..., preview.png, and overlay-NNN.png when overlays is set. */
+    const char *out_dir;
     int32_t series_number;
     const char *series_description; /* " (untrained model)" is appended when the model is untrained */
-    bool overlays; /* one PNG per slice that holds a mask or a prompt */
+    bool overlays;                  /* one PNG per slice that holds a mask or a prompt */
     const atomic_bool *cancel;
     msa_progress_fn *progress;
     void *progress_ctx;
@@ -44,10 +47,13 @@ typedef struct srv_segment_outcome {
     char warnings[512]; /* geometry that was noticed, prompts that could not be used; "; "-joined sentences */
 } srv_segment_outcome;
 
-/* Errors: as msa_segment() and dicom_seg_write(); MSA_E_NOT_FOUND never (nothing found is n_files 0). MSA_E_INVALID: no usable prompt. */
-MSA_NODISCARD msa_status srv_segment_run(const srv_segment_request *request, srv_segment_outcome *outcome, msa_error *err);
+/* Errors: as msa_segment() and dicom_seg_write(); MSA_E_NOT_FOUND never (nothing found is n_files 0).
+ * MSA_E_INVALID: no usable prompt. */
+MSA_NODISCARD msa_status srv_segment_run(const srv_segment_request *request, srv_segment_outcome *outcome,
+                                         msa_error *err);
 
-/* Path of the model that `path` names: a file, or "" or "default" for the bundled one beside the running program
- * (models/default.safetensors, then ../share/msad/models/). Errors: MSA_E_NOT_FOUND with both places named. */
+/* Path of the model that `path` names: a file, or "" or "default" for the bundled one beside the running
+ * program (models/default.safetensors, then ../share/msad/models/). Errors: MSA_E_NOT_FOUND with both places
+ * named. */
 MSA_NODISCARD msa_status srv_model_path(const char *path, char *out, size_t out_size, msa_error *err);
 #endif

@@ -1,0 +1,178 @@
+#include "server/segment/objects.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An object without a usable positive prompt cannot be segmented; the engine would refuse all for it. */
+typedef struct draft {
+    const dicom_prompt *from;
+    msa_prompt prompt;
+    size_t object;
+    bool usable;
+} draft;
+
+static const char *label_of(const dicom_prompt *p)
+{
+    return p->label[0] ? p->label : "Object";
+}
+
+static const char *check_coordinates(const dicom_prompt *p, const dicom_volume_info *info)
+{
+    if (p->kind == DICOM_PROMPT_POINT) {
+        if (!isfinite(p->x0) || !isfinite(p->y0)) return "a point has a coordinate that is not a number";
+        if (p->x0 < 0 || p->y0 < 0 || p->x0 > info->cols || p->y0 > info->rows)
+            return "a point lies outside the image";
+        return NULL;
+    }
+    if (p->kind != DICOM_PROMPT_BOX) return "a prompt is neither a box nor a point";
+    if (!isfinite(p->x0) || !isfinite(p->y0) || !isfinite(p->x1) || !isfinite(p->y1))
+        return "a box has a coordinate that is not a number";
+    if (!(p->x0 < p->x1 && p->y0 < p->y1)) return "a box is empty: it needs x0 < x1 and y0 < y1";
+    if (p->x1 <= 0 || p->y1 <= 0 || p->x0 >= info->cols || p->y0 >= info->rows)
+        return "a box lies outside the image";
+    return NULL;
+}
+
+/* The slice, or -1 and why. */
+static int32_t slice_of(const dicom_prompt *p, const dicom_series *series, const char **why)
+{
+    const int32_t slices = dicom_series_info(series)->slices;
+    if (p->sop_instance_uid[0]) {
+        const int32_t found = dicom_series_find(series, p->sop_instance_uid);
+        if (found < 0)
+            *why = "a prompt refers to an image that is not in the volume";
+        else if (p->frame > 1)
+            *why = "a prompt refers to a further frame of a single-frame image";
+        return *why ? -1 : found;
+    }
+    if (p->slice < 0 || p->slice >= slices) *why = "a prompt lies on a slice that the series does not have";
+    return *why ? -1 : p->slice;
+}
+
+static void fill_draft(draft *d, const dicom_prompt *p, const dicom_series *series, srv_objects *o)
+{
+    const char *why = check_coordinates(p, dicom_series_info(series));
+    const int32_t slice = why ? -1 : slice_of(p, series, &why);
+    d->from = p;
+    d->usable = why == NULL;
+    d->prompt = (msa_prompt){.kind = p->kind == DICOM_PROMPT_BOX ? MSA_PROMPT_BOX : MSA_PROMPT_POINT,
+                             .slice = slice,
+                             .positive = p->positive != 0};
+    if (!why) { /* a double may be too big for a float only where the box has been refused already */
+        d->prompt.x0 = (float)p->x0;
+        d->prompt.y0 = (float)p->y0;
+        d->prompt.x1 = (float)fmin(p->x1, 1e6);
+        d->prompt.y1 = (float)fmin(p->y1, 1e6);
+        return;
+    }
+    if (o->n_left_out++ == 0) (void)snprintf(o->why, sizeof o->why, "%s", why);
+}
+
+static bool prompts_something(const draft *d)
+{
+    return d->usable && (d->prompt.kind == MSA_PROMPT_BOX || d->prompt.positive);
+}
+
+static void take_name(dicom_segment *s, const dicom_prompt *p)
+{
+    if (!s->category.value[0] && !s->type.value[0]) {
+        s->category = p->category;
+        s->type = p->type;
+    }
+    if (!s->site.value[0]) s->site = p->site;
+}
+
+static msa_status find_object(srv_objects *o, const char *label, size_t *index, msa_error *err)
+{
+    for (*index = 0; *index < o->n; (*index)++)
+        if (strcmp(o->names[*index].label, label) == 0) return MSA_OK;
+    if (o->n == SRV_SEGMENTS_MAX)
+        return msa_fail(err, MSA_E_INVALID, "the prompts have more than %d different labels",
+                        SRV_SEGMENTS_MAX);
+    (void)snprintf(o->names[o->n].label, sizeof o->names[o->n].label, "%s", label);
+    o->n++;
+    return MSA_OK;
+}
+
+static void take_tracking(dicom_segment *s, const draft *drafts, size_t n, size_t object)
+{
+    const dicom_prompt *first = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (!drafts[i].usable || drafts[i].object != object) continue;
+        if (!first) first = drafts[i].from;
+        if (strcmp(first->tracking_uid, drafts[i].from->tracking_uid) != 0) return;
+    }
+    if (!first || !first->tracking_uid[0]) return;
+    memcpy(s->tracking_id, first->tracking_id, sizeof s->tracking_id);
+    memcpy(s->tracking_uid, first->tracking_uid, sizeof s->tracking_uid);
+}
+
+/* Prompts of one object lie together in o->prompts, in their own order. */
+static void gather(srv_objects *o, const draft *drafts, size_t n)
+{
+    size_t at = 0;
+    for (size_t k = 0; k < o->n; k++) {
+        o->objects[k].prompts = o->prompts + at;
+        for (size_t i = 0; i < n; i++) {
+            if (!drafts[i].usable || drafts[i].object != k) continue;
+            o->prompts[at++] = drafts[i].prompt;
+            o->objects[k].n_prompts++;
+            take_name(&o->names[k], drafts[i].from);
+        }
+        take_tracking(&o->names[k], drafts, n, k);
+    }
+}
+
+/* First the labels that have something to start from, in order; then everything usable joins its label. */
+static msa_status group(srv_objects *o, draft *drafts, size_t n, msa_error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (prompts_something(&drafts[i]))
+            MSA_TRY(find_object(o, label_of(drafts[i].from), &drafts[i].object, err));
+    for (size_t i = 0; i < n; i++) {
+        if (!drafts[i].usable || prompts_something(&drafts[i])) continue;
+        size_t k = 0;
+        while (k < o->n && strcmp(o->names[k].label, label_of(drafts[i].from)) != 0)
+            k++;
+        drafts[i].object = k;
+        drafts[i].usable = k < o->n;
+        if (k < o->n) continue;
+        if (o->n_left_out++ == 0) (void)snprintf(o->why, sizeof o->why, "a label has only background points");
+    }
+    return MSA_OK;
+}
+
+msa_status srv_objects_new(srv_objects **out, const dicom_series *series, const dicom_prompt *prompts,
+                           size_t n, msa_error *err)
+{
+    MSA_AUTO(srv_objects) o = calloc(1, sizeof *o);
+    MSA_AUTO_FREE draft *drafts = calloc(n + 1, sizeof *drafts);
+    *out = NULL;
+    if (!o || !drafts) return msa_fail(err, MSA_E_NOMEM, "out of memory for the prompts");
+    const size_t most = n < SRV_SEGMENTS_MAX ? n + 1 : SRV_SEGMENTS_MAX;
+    o->objects = calloc(most, sizeof *o->objects);
+    o->names = calloc(most, sizeof *o->names);
+    o->prompts = calloc(n + 1, sizeof *o->prompts);
+    if (!o->objects || !o->names || !o->prompts)
+        return msa_fail(err, MSA_E_NOMEM, "out of memory for the prompts");
+    for (size_t i = 0; i < n; i++)
+        fill_draft(&drafts[i], &prompts[i], series, o);
+    MSA_TRY(group(o, drafts, n, err));
+    if (o->n == 0)
+        return msa_fail(err, MSA_E_INVALID, "there is no usable prompt: %s",
+                        o->why[0] ? o->why : "no box and no point was given");
+    gather(o, drafts, n);
+    *out = MSA_STEAL(o);
+    return MSA_OK;
+}
+
+void srv_objects_free(srv_objects *o)
+{
+    if (!o) return;
+    free(o->objects);
+    free(o->names);
+    free(o->prompts);
+    free(o);
+}

@@ -1,0 +1,29 @@
+/* DICOM prompts on a series to labelled objects of the engine. */
+#ifndef SRV_SEGMENT_OBJECTS_H
+#define SRV_SEGMENT_OBJECTS_H
+
+#include "server/segment/segment.h"
+
+typedef struct srv_objects {
+    size_t n;
+    msa_object *objects;  /* (n) */
+    dicom_segment *names; /* (n): label, tracking and codes filled in, no mask */
+    msa_prompt *prompts;  /* all of them; objects point into it */
+    size_t n_left_out;    /* prompts that could not be used */
+    char why[160];        /* the first reason, a sentence without a full stop; "" when all were usable */
+} srv_objects;
+
+/**
+ * Prompts of one label are one object, in order of first appearance; label "" is "Object". A prompt on an
+ * instance that is not in the volume, outside the image, empty or not finite is left out and counted: one bad
+ * box among many must not cost the radiologist the others. Codes, tracking and site come from the first
+ * prompt that has them; tracking only when all prompts of the label agree, since it would otherwise claim to
+ * be another's lesion. Errors: MSA_E_INVALID (no usable prompt: the sentence says why; more than
+ * SRV_SEGMENTS_MAX labels), MSA_E_NOMEM.
+ */
+MSA_NODISCARD msa_status srv_objects_new(srv_objects **out, const dicom_series *series,
+                                         const dicom_prompt *prompts, size_t n, msa_error *err);
+void srv_objects_free(srv_objects *o);
+MSA_DEFINE_AUTO(srv_objects, srv_objects_free);
+
+#endif

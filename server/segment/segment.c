@@ -1,0 +1,198 @@
+#include "server/segment/segment.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/segment/objects.h"
+#include "server/segment/preview.h"
+#include "server/segment/text.h"
+
+enum { DESCRIPTION_MAX = 64 }; /* characters of a Long String (LO) */
+
+typedef struct run {
+    const srv_segment_request *request;
+    const dicom_volume_info *info;
+    srv_objects *objects;
+    msa_object_result *results;
+    float *position_mm;
+    msa_volume volume;
+} run;
+
+static void run_clear(run *r)
+{
+    for (size_t i = 0; r->objects && r->results && i < r->objects->n; i++)
+        free(r->results[i].mask);
+    free(r->results);
+    free(r->position_mm);
+    srv_objects_free(r->objects);
+}
+
+/**
+ * CT: the window that the scanner's operator chose, since it suits what the image was made for; abdomen when
+ * the header has none or nonsense. Everything else has no fixed scale: width 0 asks the engine for
+ * percentiles.
+ */
+static void choose_window(const dicom_volume_info *info, msa_volume *v)
+{
+    const bool ct = strcmp(info->modality, "CT") == 0;
+    const bool sane = isfinite(info->window_center) && isfinite(info->window_width) &&
+                      info->window_width >= 10 && info->window_width <= 5000 &&
+                      fabs(info->window_center) <= 3000;
+    v->window_center = ct ? (float)(sane ? info->window_center : 40) : 0;
+    v->window_width = ct ? (float)(sane ? info->window_width : 400) : 0;
+}
+
+static msa_status prepare_volume(run *r, msa_error *err)
+{
+    const dicom_volume_info *info = r->info;
+    r->position_mm = calloc((size_t)info->slices, sizeof *r->position_mm);
+    if (!r->position_mm) return msa_fail(err, MSA_E_NOMEM, "out of memory for the volume");
+    /* Relative to the first slice: scanner coordinates can be large, and a float keeps seven digits. */
+    for (int32_t i = 0; i < info->slices; i++)
+        r->position_mm[i] = (float)(info->slice[i].position_mm - info->slice[0].position_mm);
+    r->volume = (msa_volume){.voxels = dicom_series_voxels(r->request->series),
+                             .D = info->slices,
+                             .H = info->rows,
+                             .W = info->cols,
+                             .spacing_mm = {(float)info->spacing_mm[0], (float)info->spacing_mm[1]},
+                             .position_mm = r->position_mm};
+    choose_window(info, &r->volume);
+    return MSA_OK;
+}
+
+static msa_status prepare_results(run *r, msa_error *err)
+{
+    const size_t voxels = (size_t)r->info->slices * (size_t)r->info->rows * (size_t)r->info->cols;
+    r->results = calloc(r->objects->n, sizeof *r->results);
+    if (!r->results) return msa_fail(err, MSA_E_NOMEM, "out of memory for the masks");
+    for (size_t i = 0; i < r->objects->n; i++) {
+        r->results[i].mask = malloc(voxels);
+        if (!r->results[i].mask)
+            return msa_fail(err, MSA_E_NOMEM, "out of memory for the masks of %zu objects", r->objects->n);
+        r->objects->names[i].mask = r->results[i].mask;
+    }
+    return MSA_OK;
+}
+
+static void fill_note(const msa_object_result *result, char *note, size_t size)
+{
+    if (result->voxels == 0)
+        (void)snprintf(note, size, "nothing found: %s",
+                       result->stop_reason[0] ? result->stop_reason : "the model found nothing in a prompt");
+    else if (result->n_propagated > 0)
+        (void)snprintf(note, size, "%d prompted, %d carried; %s", result->n_prompted, result->n_propagated,
+                       result->stop_reason);
+    else
+        (void)snprintf(note, size, "%d prompted", result->n_prompted);
+}
+
+static void fill_stats(const run *r, srv_segment_outcome *outcome)
+{
+    const double voxel_ml = r->info->spacing_mm[0] * r->info->spacing_mm[1] * r->info->step_mm / 1000;
+    outcome->n_stats = r->objects->n;
+    for (size_t i = 0; i < r->objects->n; i++) {
+        const msa_object_result *result = &r->results[i];
+        srv_segment_stat *stat = &outcome->stats[i];
+        memcpy(stat->label, r->objects->names[i].label, sizeof stat->label);
+        stat->voxels = result->voxels;
+        stat->volume_ml = (double)result->voxels * voxel_ml;
+        stat->mean_iou = (double)result->mean_iou;
+        stat->first_slice = result->first_slice;
+        stat->last_slice = result->last_slice;
+        fill_note(result, stat->note, sizeof stat->note);
+    }
+}
+
+static void fill_warnings(const run *r, srv_segment_outcome *outcome)
+{
+    char text[256];
+    srv_text_join(outcome->warnings, sizeof outcome->warnings, r->info->issue_text);
+    if (r->objects->n_left_out > 0) {
+        (void)snprintf(text, sizeof text, "%zu prompt%s could not be used: %s", r->objects->n_left_out,
+                       r->objects->n_left_out == 1 ? "" : "s", r->objects->why);
+        srv_text_join(outcome->warnings, sizeof outcome->warnings, text);
+    }
+    for (size_t i = 0; i < r->objects->n; i++) {
+        if (r->results[i].voxels > 0) continue;
+        (void)snprintf(text, sizeof text, "nothing was found for object %zu", i + 1);
+        srv_text_join(outcome->warnings, sizeof outcome->warnings, text);
+    }
+}
+
+/* How the masks came about, for Content Description: at most 64 characters. */
+static const char *content_description(const run *r)
+{
+    bool carried = false;
+    bool several = false;
+    for (size_t i = 0; i < r->objects->n; i++) {
+        carried = carried || r->results[i].n_propagated > 0;
+        several = several || r->results[i].n_prompted > 1;
+    }
+    if (carried && several) return "Prompts interpolated, masks carried to neighbouring slices";
+    if (carried) return "Mask carried from the prompted slice to its neighbours";
+    return several ? "Prompted slices, boxes between them interpolated" : "Prompted slice only";
+}
+
+static msa_status write_seg(const run *r, srv_segment_outcome *outcome, msa_error *err)
+{
+    const srv_segment_request *q = r->request;
+    const msa_config *config = msa_model_config(q->model);
+    char description[4 * DESCRIPTION_MAX + 1];
+    const char *wanted =
+        q->series_description && q->series_description[0] ? q->series_description : "Segmentation";
+    int64_t voxels = 0;
+    for (size_t i = 0; i < r->objects->n; i++)
+        voxels += r->results[i].voxels;
+    if (voxels == 0) return MSA_OK;
+    srv_text_suffix(description, sizeof description, wanted, config->untrained ? " (untrained model)" : "",
+                    DESCRIPTION_MAX);
+    const dicom_seg_options options = {.key = q->key,
+                                       .series_description = description,
+                                       .content_description = content_description(r),
+                                       .model_name = config->name,
+                                       .model_version = config->version,
+                                       .model_hash = msa_model_hash(q->model),
+                                       .software_version = "msad " MSAD_VERSION,
+                                       .series_number = q->series_number,
+                                       .prompts = q->prompts,
+                                       .n_prompts = q->n_prompts};
+    return dicom_seg_write(q->series, r->objects->names, r->objects->n, &options, q->out_dir, outcome->files,
+                           &outcome->n_files, err);
+}
+
+static msa_status write_pictures(const run *r, const srv_segment_outcome *outcome, msa_error *err)
+{
+    const msa_config *config = msa_model_config(r->request->model);
+    srv_picture picture = {.info = r->info,
+                           .voxels = r->volume.voxels,
+                           .objects = r->objects,
+                           .results = r->results,
+                           .stats = outcome->stats,
+                           .model_name = config->name,
+                           .untrained = config->untrained};
+    char path[4096];
+    const int n = snprintf(path, sizeof path, "%s/preview.png", r->request->out_dir);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return msa_fail(err, MSA_E_INVALID, "the path of the output folder is too long");
+    MSA_TRY(msa_volume_window(&r->volume, &picture.lo, &picture.hi, err));
+    MSA_TRY(srv_preview_write(&picture, path, err));
+    return r->request->overlays ? srv_overlays_write(&picture, r->request->out_dir, err) : MSA_OK;
+}
+
+msa_status srv_segment_run(const srv_segment_request *request, srv_segment_outcome *outcome, msa_error *err)
+{
+    __attribute__((cleanup(run_clear)))
+    run r = {.request = request, .info = dicom_series_info(request->series)};
+    memset(outcome, 0, sizeof *outcome);
+    MSA_TRY(srv_objects_new(&r.objects, request->series, request->prompts, request->n_prompts, err));
+    MSA_TRY(prepare_volume(&r, err));
+    MSA_TRY(prepare_results(&r, err));
+    MSA_TRY(msa_segment(request->model, &r.volume, r.objects->objects, (int32_t)r.objects->n, r.results,
+                        request->cancel, request->progress, request->progress_ctx, err));
+    fill_stats(&r, outcome);
+    fill_warnings(&r, outcome);
+    MSA_TRY(write_seg(&r, outcome, err));
+    return write_pictures(&r, outcome, err);
+}

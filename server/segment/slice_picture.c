@@ -1,0 +1,190 @@
+#include "server/segment/preview.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* Told apart on grey, also by eyes that confuse red and green. */
+static const srv_rgb palette[] = {{255, 159, 28},  {46, 196, 255}, {255, 84, 112}, {120, 224, 92},
+                                  {199, 125, 255}, {255, 230, 80}, {64, 224, 192}, {255, 140, 220}};
+static const srv_rgb prompt_colour = {255, 255, 255};
+static const srv_rgb shadow = {0, 0, 0};
+
+enum { DASH = 5, CROSS = 6 };
+
+srv_rgb srv_object_colour(size_t object)
+{
+    return palette[object % (sizeof palette / sizeof *palette)];
+}
+
+bool srv_slice_prompted(const srv_picture *p, int32_t slice)
+{
+    for (size_t o = 0; o < p->objects->n; o++)
+        for (int32_t i = 0; i < p->objects->objects[o].n_prompts; i++)
+            if (p->objects->objects[o].prompts[i].slice == slice) return true;
+    return false;
+}
+
+static const uint8_t *mask_of(const srv_picture *p, size_t object, int32_t slice)
+{
+    return p->results[object].mask + (size_t)slice * (size_t)p->info->rows * (size_t)p->info->cols;
+}
+
+static int64_t object_area(const srv_picture *p, size_t object, int32_t slice)
+{
+    const uint8_t *mask = mask_of(p, object, slice);
+    const size_t n = (size_t)p->info->rows * (size_t)p->info->cols;
+    int64_t area = 0;
+    for (size_t i = 0; i < n; i++)
+        area += mask[i];
+    return area;
+}
+
+int64_t srv_slice_area(const srv_picture *p, int32_t slice)
+{
+    int64_t area = 0;
+    for (size_t o = 0; o < p->objects->n; o++)
+        if (slice >= p->results[o].first_slice && slice <= p->results[o].last_slice)
+            area += object_area(p, o, slice);
+    return area;
+}
+
+/* Four pixels around a place, edges clamped; false outside the image. */
+typedef struct bilinear {
+    size_t at[4];
+    float weight[4];
+} bilinear;
+
+static bool bilinear_at(const dicom_volume_info *info, double x, double y, bilinear *b)
+{
+    if (x < 0 || y < 0 || x >= info->cols || y >= info->rows) return false;
+    const double px = fmin(fmax(x - 0.5, 0), info->cols - 1);
+    const double py = fmin(fmax(y - 0.5, 0), info->rows - 1);
+    const int32_t x0 = (int32_t)px;
+    const int32_t y0 = (int32_t)py;
+    const int32_t x1 = x0 + 1 < info->cols ? x0 + 1 : x0;
+    const int32_t y1 = y0 + 1 < info->rows ? y0 + 1 : y0;
+    const float fx = (float)(px - x0);
+    const float fy = (float)(py - y0);
+    const size_t cols = (size_t)info->cols;
+    b->at[0] = (size_t)y0 * cols + (size_t)x0;
+    b->at[1] = (size_t)y0 * cols + (size_t)x1;
+    b->at[2] = (size_t)y1 * cols + (size_t)x0;
+    b->at[3] = (size_t)y1 * cols + (size_t)x1;
+    b->weight[0] = (1 - fx) * (1 - fy);
+    b->weight[1] = fx * (1 - fy);
+    b->weight[2] = (1 - fx) * fy;
+    b->weight[3] = fx * fy;
+    return true;
+}
+
+typedef struct frame {
+    const srv_picture *p;
+    int32_t slice;
+    srv_view view;
+    srv_rect at;
+    srv_canvas *c;
+} frame;
+
+static bool sample_at(const frame *f, int32_t x, int32_t y, bilinear *b)
+{
+    const srv_view *v = &f->view;
+    return bilinear_at(f->p->info, v->x0 + (x + 0.5) / f->at.width * (v->x1 - v->x0),
+                       v->y0 + (y + 0.5) / f->at.height * (v->y1 - v->y0), b);
+}
+
+static void draw_grey(const frame *f)
+{
+    const size_t pixels = (size_t)f->p->info->rows * (size_t)f->p->info->cols;
+    const float *slice = f->p->voxels + (size_t)f->slice * pixels;
+    const float scale = 255 / (f->p->hi - f->p->lo);
+    for (int32_t y = 0; y < f->at.height; y++)
+        for (int32_t x = 0; x < f->at.width; x++) {
+            bilinear b;
+            float v = 0;
+            if (!sample_at(f, x, y, &b)) continue;
+            for (int k = 0; k < 4; k++)
+                v += b.weight[k] * slice[b.at[k]];
+            const uint8_t grey = (uint8_t)fminf(fmaxf((v - f->p->lo) * scale, 0), 255);
+            srv_canvas_blend(f->c, f->at.x + x, f->at.y + y, (srv_rgb){grey, grey, grey}, 1);
+        }
+}
+
+/* Inside where the interpolated mask is over one half: a contour without stairs. */
+static void sample_mask(const frame *f, const uint8_t *mask, uint8_t *inside)
+{
+    for (int32_t y = 0; y < f->at.height; y++)
+        for (int32_t x = 0; x < f->at.width; x++) {
+            bilinear b;
+            float v = 0;
+            if (sample_at(f, x, y, &b))
+                for (int k = 0; k < 4; k++)
+                    v += b.weight[k] * (float)mask[b.at[k]];
+            inside[(size_t)y * (size_t)f->at.width + (size_t)x] = v >= 0.5F;
+        }
+}
+
+/* Does the 3 x 3 (reach 1) neighbourhood leave the mask? */
+static bool on_contour(const frame *f, const uint8_t *inside, int32_t x, int32_t y)
+{
+    for (int32_t dy = -1; dy <= 1; dy++)
+        for (int32_t dx = -1; dx <= 1; dx++) {
+            const int32_t nx = x + dx;
+            const int32_t ny = y + dy;
+            if (nx < 0 || ny < 0 || nx >= f->at.width || ny >= f->at.height) continue;
+            if (!inside[(size_t)ny * (size_t)f->at.width + (size_t)nx]) return true;
+        }
+    return false;
+}
+
+static void draw_mask(const frame *f, size_t object, uint8_t *inside)
+{
+    const srv_rgb colour = srv_object_colour(object);
+    sample_mask(f, mask_of(f->p, object, f->slice), inside);
+    for (int32_t y = 0; y < f->at.height; y++)
+        for (int32_t x = 0; x < f->at.width; x++) {
+            if (!inside[(size_t)y * (size_t)f->at.width + (size_t)x]) continue;
+            srv_canvas_blend(f->c, f->at.x + x, f->at.y + y, colour,
+                             on_contour(f, inside, x, y) ? 0.95F : 0.25F);
+        }
+}
+
+static int32_t to_canvas(double v, double from, double to, int32_t start, int32_t length)
+{
+    const double at = (v - from) / (to - from) * length;
+    return start + (int32_t)lrint(fmin(fmax(at, 0), length));
+}
+
+static void draw_prompt(const frame *f, const msa_prompt *prompt)
+{
+    const srv_view *v = &f->view;
+    const int32_t x = to_canvas((double)prompt->x0, v->x0, v->x1, f->at.x, f->at.width);
+    const int32_t y = to_canvas((double)prompt->y0, v->y0, v->y1, f->at.y, f->at.height);
+    if (prompt->kind == MSA_PROMPT_BOX) {
+        const int32_t x1 = to_canvas((double)prompt->x1, v->x0, v->x1, f->at.x, f->at.width);
+        const int32_t y1 = to_canvas((double)prompt->y1, v->y0, v->y1, f->at.y, f->at.height);
+        srv_canvas_frame(f->c, x, y, x1 - x, y1 - y, shadow, 0);
+        srv_canvas_frame(f->c, x, y, x1 - x, y1 - y, prompt_colour, DASH);
+        return;
+    }
+    /* A plus for "this", a minus for "not this". */
+    srv_canvas_fill(f->c, x - CROSS - 1, y - 2, 2 * CROSS + 3, 5, shadow);
+    if (prompt->positive) srv_canvas_fill(f->c, x - 2, y - CROSS - 1, 5, 2 * CROSS + 3, shadow);
+    srv_canvas_fill(f->c, x - CROSS, y - 1, 2 * CROSS + 1, 3, prompt_colour);
+    if (prompt->positive) srv_canvas_fill(f->c, x - 1, y - CROSS, 3, 2 * CROSS + 1, prompt_colour);
+}
+
+msa_status srv_slice_draw(const srv_picture *p, int32_t slice, srv_view view, srv_canvas *c, srv_rect at,
+                          msa_error *err)
+{
+    const frame f = {.p = p, .slice = slice, .view = view, .at = at, .c = c};
+    MSA_AUTO_FREE uint8_t *inside = malloc((size_t)at.width * (size_t)at.height);
+    if (!inside) return msa_fail(err, MSA_E_NOMEM, "out of memory for a picture");
+    draw_grey(&f);
+    for (size_t o = 0; o < p->objects->n; o++)
+        if (object_area(p, o, slice) > 0) draw_mask(&f, o, inside);
+    for (size_t o = 0; o < p->objects->n; o++)
+        for (int32_t i = 0; i < p->objects->objects[o].n_prompts; i++)
+            if (p->objects->objects[o].prompts[i].slice == slice)
+                draw_prompt(&f, &p->objects->objects[o].prompts[i]);
+    return MSA_OK;
+}

@@ -1,0 +1,124 @@
+#include "server/tool/arguments.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/tool/tool.h"
+
+const char srv_segment_usage[] =
+    "usage: msa segment SERIES_DIR [--annot FILE]... [--box BOX]... [--model FILE] [--threads N] --out DIR\n"
+    "\n"
+    "Segments the CT or MR series below SERIES_DIR. Prompts come from annotations, boxes, or both.\n"
+    "\n"
+    "  --annot FILE   a structured report (SR) with boxes or points on the series' images\n"
+    "  --box BOX      x0,y0,x1,y1@SLICE or x0,y0,x1,y1@SLICE=LABEL: columns and rows, (0,0) is the outer "
+    "corner\n"
+    "                 of the first pixel; SLICE counts from 0 along the slice normal\n"
+    "  --model FILE   a model; default: the bundled one\n"
+    "  --threads N    engine threads, 1 to 64; default: one a core\n"
+    "  --out DIR      made if needed; gets seg.dcm (seg-2.dcm, ... when segments overlap), preview.png and\n"
+    "                 overlay-NNN.png for each slice that holds a mask or a prompt\n"
+    "\n"
+    "Boxes of one label are one object. One box is carried through neighbouring slices until the object "
+    "ends.\n"
+    "The same input gives the same files, byte for byte.\n"
+    "\n"
+    "Exit codes: 0 done, 3 nothing found, 64 wrong arguments, 65 unusable input, 66 a file is missing or "
+    "cannot be\n"
+    "written, 70 internal error, 130 cancelled.\n";
+
+enum { OPT_ANNOT = 1, OPT_BOX, OPT_MODEL, OPT_THREADS, OPT_OUT, OPT_HELP };
+
+static const struct option options[] = {{"annot", required_argument, NULL, OPT_ANNOT},
+                                        {"box", required_argument, NULL, OPT_BOX},
+                                        {"model", required_argument, NULL, OPT_MODEL},
+                                        {"threads", required_argument, NULL, OPT_THREADS},
+                                        {"out", required_argument, NULL, OPT_OUT},
+                                        {"help", no_argument, NULL, OPT_HELP},
+                                        {NULL, 0, NULL, 0}};
+
+static int add_box(srv_segment_arguments *a, const char *text)
+{
+    msa_error err = MSA_ERROR_INIT;
+    if (srv_box_parse(&a->boxes[a->n_boxes], text, &err) != MSA_OK)
+        return srv_tool_usage("segment", "%s", err.what);
+    a->n_boxes++;
+    return 0;
+}
+
+static int set_threads(srv_segment_arguments *a, const char *text)
+{
+    char *end = NULL;
+    const long n = strtol(text, &end, 10);
+    if (!*text || *end || n < 1 || n > 64)
+        return srv_tool_usage("segment", "--threads takes a number from 1 to 64, not \"%.30s\"", text);
+    a->threads = (int)n;
+    return 0;
+}
+
+static int take(srv_segment_arguments *a, int option, char **argv)
+{
+    switch (option) {
+    case OPT_ANNOT:
+        a->annotations[a->n_annotations++] = optarg;
+        return 0;
+    case OPT_BOX:
+        return add_box(a, optarg);
+    case OPT_MODEL:
+        a->model = optarg;
+        return 0;
+    case OPT_THREADS:
+        return set_threads(a, optarg);
+    case OPT_OUT:
+        a->out_dir = optarg;
+        return 0;
+    case OPT_HELP:
+        a->help = true;
+        return 0;
+    case ':':
+        return srv_tool_usage("segment", "%.60s needs a value", argv[optind - 1]);
+    default:
+        return srv_tool_usage("segment", "there is no option %.60s", argv[optind - 1]);
+    }
+}
+
+static int check(const srv_segment_arguments *a, int argc, char **argv)
+{
+    if (optind >= argc) return srv_tool_usage("segment", "SERIES_DIR is missing: the folder of the series");
+    if (optind + 1 < argc)
+        return srv_tool_usage("segment", "\"%.60s\" is one SERIES_DIR too many", argv[optind + 1]);
+    if (!a->out_dir || !*a->out_dir) return srv_tool_usage("segment", "--out DIR is missing");
+    if (a->n_boxes == 0 && a->n_annotations == 0)
+        return srv_tool_usage("segment", "there is no prompt: give --annot FILE, --box BOX, or both");
+    return 0;
+}
+
+int srv_segment_arguments_read(srv_segment_arguments *a, int argc, char **argv)
+{
+    int option = 0;
+    *a = (srv_segment_arguments){.model = ""};
+    a->annotations = calloc((size_t)argc, sizeof *a->annotations);
+    a->boxes = calloc((size_t)argc, sizeof *a->boxes);
+    if (!a->annotations || !a->boxes) {
+        (void)fputs("msa: out of memory\n", stderr);
+        return SRV_EXIT_INTERNAL;
+    }
+    opterr = 0;
+    optind = 1;
+    while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+        const int code = take(a, option, argv);
+        if (code != 0) return code;
+        if (a->help) return 0;
+    }
+    const int code = check(a, argc, argv);
+    if (code == 0) a->series_dir = argv[optind];
+    return code;
+}
+
+void srv_segment_arguments_clear(srv_segment_arguments *a)
+{
+    free(a->annotations);
+    free(a->boxes);
+}

@@ -1,0 +1,33 @@
+/* Arguments of `msa segment`. */
+#ifndef SRV_TOOL_ARGUMENTS_H
+#define SRV_TOOL_ARGUMENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "dicom/annotation.h"
+
+typedef struct srv_segment_arguments {
+    const char *series_dir, *out_dir;
+    const char *model;        /* "" for the bundled one */
+    const char **annotations; /* (n_annotations) */
+    size_t n_annotations;
+    dicom_prompt *boxes; /* (n_boxes), from --box, in order */
+    size_t n_boxes;
+    int threads; /* 0: one a core */
+    bool help;
+} srv_segment_arguments;
+
+extern const char srv_segment_usage[];
+
+/* Returns 0, or the exit code after the sentence has been printed. `a` is to be cleared in either case. */
+int srv_segment_arguments_read(srv_segment_arguments *a, int argc, char **argv);
+void srv_segment_arguments_clear(srv_segment_arguments *a);
+
+/**
+ * "x0,y0,x1,y1@SLICE" or "...@SLICE=LABEL". Errors: MSA_E_INVALID with one sentence.
+ * Coordinates are DICOM's, (0,0) the outer corner of the first pixel; SLICE counts from 0 along the normal.
+ */
+MSA_NODISCARD msa_status srv_box_parse(dicom_prompt *out, const char *text, msa_error *err);
+
+#endif

@@ -1,0 +1,72 @@
+/* msa: the model tool. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/log.h"
+#include "server/tool/tool.h"
+
+static const char usage[] = "msa " MSAD_VERSION " - segment CT and MR series from the command line\n"
+                            "\n"
+                            "usage: msa COMMAND [ARGUMENTS]\n"
+                            "\n"
+                            "  segment SERIES_DIR   boxes and a series in, DICOM-SEG and pictures out\n"
+                            "  inspect MODEL        configuration, profile and hash of a model\n"
+                            "  help                 this text\n"
+                            "  --version            the version\n"
+                            "\n"
+                            "\"msa COMMAND --help\" tells what a command takes.\n";
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} commands[] = {{"segment", srv_tool_segment}, {"inspect", srv_tool_inspect}};
+
+int srv_tool_fail(const msa_error *err)
+{
+    (void)fprintf(stderr, "msa: %s\n", err->what);
+    switch (err->status) {
+    case MSA_E_NOT_FOUND:
+    case MSA_E_IO:
+        return SRV_EXIT_NO_INPUT;
+    case MSA_E_INVALID:
+    case MSA_E_PARSE:
+    case MSA_E_UNSUPPORTED:
+        return SRV_EXIT_DATA;
+    case MSA_E_CANCELED:
+        return SRV_EXIT_CANCELED;
+    default:
+        return SRV_EXIT_INTERNAL;
+    }
+}
+
+int srv_tool_usage(const char *command, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    (void)fputs("msa: ", stderr);
+    (void)vfprintf(stderr, fmt, args);
+    (void)fprintf(stderr, " (see \"msa%s%s --help\")\n", *command ? " " : "", command);
+    va_end(args);
+    return SRV_EXIT_USAGE;
+}
+
+static int is_any(const char *s, const char *a, const char *b, const char *c)
+{
+    return strcmp(s, a) == 0 || strcmp(s, b) == 0 || strcmp(s, c) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    msa_log_set_level(MSA_LOG_WARN);
+    if (argc < 2) {
+        (void)fputs(usage, stderr);
+        return SRV_EXIT_USAGE;
+    }
+    if (is_any(argv[1], "help", "--help", "-h")) return fputs(usage, stdout) < 0 ? SRV_EXIT_NO_INPUT : 0;
+    if (is_any(argv[1], "version", "--version", "-V"))
+        return puts("msa " MSAD_VERSION) < 0 ? SRV_EXIT_NO_INPUT : 0;
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+    return srv_tool_usage("", "there is no command \"%.60s\"", argv[1]);
+}

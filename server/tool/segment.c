@@ -1,0 +1,210 @@
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/pool.h"
+#include "server/segment/segment.h"
+#include "server/tool/arguments.h"
+#include "server/tool/input_key.h"
+#include "server/tool/tool.h"
+
+enum { SERIES_NUMBER = 1000 };
+
+static atomic_bool interrupted;
+
+static void on_interrupt(int signal)
+{
+    (void)signal;
+    atomic_store(&interrupted, true);
+}
+
+static void catch_interrupt(void)
+{
+    struct sigaction action = {.sa_handler = on_interrupt,
+                               .sa_flags = SA_RESETHAND}; /* the second one kills */
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+}
+
+static void set_threads(int wanted)
+{
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    msa_threads_set(wanted > 0 ? wanted : cores > 0 ? (int)cores : 1);
+}
+
+static msa_status make_folder(const char *dir, char real[PATH_MAX], msa_error *err)
+{
+    struct stat st;
+    if (mkdir(dir, 0777) != 0 && errno != EEXIST)
+        return msa_fail(err, MSA_E_IO, "cannot make the output folder %.120s: %s", dir, strerror(errno));
+    if (!realpath(dir, real) || stat(real, &st) != 0 || !S_ISDIR(st.st_mode) || access(real, W_OK) != 0)
+        return msa_fail(err, MSA_E_IO, "the output folder %.120s is not a folder that can be written", dir);
+    return MSA_OK;
+}
+
+static msa_status check_folder(const char *dir, msa_error *err)
+{
+    struct stat st;
+    if (stat(dir, &st) != 0) return msa_fail(err, MSA_E_NOT_FOUND, "there is no folder %.150s", dir);
+    if (!S_ISDIR(st.st_mode))
+        return msa_fail(err, MSA_E_NOT_FOUND, "%.150s is a file, not the folder of a series", dir);
+    return MSA_OK;
+}
+
+/* A box on the command line was typed for this series: a slip is an error, not something to be left out. */
+static msa_status check_boxes(const srv_segment_arguments *a, const dicom_volume_info *info, msa_error *err)
+{
+    for (size_t i = 0; i < a->n_boxes; i++) {
+        const dicom_prompt *b = &a->boxes[i];
+        if (b->slice >= info->slices)
+            return msa_fail(err, MSA_E_INVALID,
+                            "--box %zu lies on slice %d, but the series has slices 0 to %d", i + 1, b->slice,
+                            info->slices - 1);
+        if (b->x1 <= 0 || b->y1 <= 0 || b->x0 >= info->cols || b->y0 >= info->rows)
+            return msa_fail(err, MSA_E_INVALID, "--box %zu lies outside the image of %d columns and %d rows",
+                            i + 1, info->cols, info->rows);
+    }
+    return MSA_OK;
+}
+
+typedef struct prompt_list {
+    dicom_prompt *prompts;
+    size_t n;
+} prompt_list;
+
+static void prompt_list_clear(prompt_list *l)
+{
+    free(l->prompts);
+}
+
+static msa_status append(prompt_list *l, const dicom_prompt *more, size_t n, msa_error *err)
+{
+    if (n == 0) return MSA_OK;
+    dicom_prompt *grown = realloc(l->prompts, (l->n + n) * sizeof *grown);
+    if (!grown) return msa_fail(err, MSA_E_NOMEM, "out of memory for the prompts");
+    memcpy(grown + l->n, more, n * sizeof *grown);
+    l->prompts = grown;
+    l->n += n;
+    return MSA_OK;
+}
+
+static msa_status read_prompts(const srv_segment_arguments *a, prompt_list *l, msa_error *err)
+{
+    for (size_t i = 0; i < a->n_annotations; i++) {
+        MSA_AUTO_FREE dicom_prompt *found = NULL;
+        size_t n = 0;
+        const char *note = NULL;
+        MSA_TRY(dicom_annotation_read(&found, &n, &note, a->annotations[i], err));
+        if (n == 0)
+            (void)fprintf(stderr, "msa: no prompt in %s: %s\n", a->annotations[i],
+                          note ? note : "it is empty");
+        MSA_TRY(append(l, found, n, err));
+    }
+    return append(l, a->boxes, a->n_boxes, err);
+}
+
+static void remove_old_results(const char *dir)
+{
+    static const char *const names[] = {"seg.dcm", "preview.png"};
+    char path[PATH_MAX + 32];
+    for (size_t i = 0; i < sizeof names / sizeof *names;
+         i++) { /* a stale result must not look like this run's */
+        (void)snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        (void)unlink(path);
+    }
+    for (int i = 2; i <= DICOM_SEG_FILES_MAX; i++) {
+        (void)snprintf(path, sizeof path, "%s/seg-%d.dcm", dir, i);
+        (void)unlink(path);
+    }
+}
+
+static void print_outcome(const srv_segment_outcome *o, const msa_model *model, const char *out_dir)
+{
+    const msa_config *config = msa_model_config(model);
+    printf("model %s %s%s\n", config->name, config->version,
+           config->untrained ? " (untrained: the masks mean nothing)" : "");
+    for (size_t i = 0; i < o->n_stats; i++) {
+        const srv_segment_stat *s = &o->stats[i];
+        if (s->voxels > 0)
+            printf("segment \"%s\": %.2f ml, %lld voxels, slices %d to %d; %s\n", s->label, s->volume_ml,
+                   (long long)s->voxels, s->first_slice, s->last_slice, s->note);
+        else
+            printf("segment \"%s\": %s\n", s->label, s->note);
+    }
+    if (o->warnings[0]) printf("note: %s\n", o->warnings);
+    for (size_t i = 0; i < o->n_files; i++) {
+        if (i == 0)
+            printf("SEG %s/seg.dcm", out_dir);
+        else
+            printf("SEG %s/seg-%zu.dcm", out_dir, i + 1);
+        printf("  %d frames, %d segments\n", o->files[i].frames, o->files[i].segments);
+    }
+    printf("PREVIEW %s/preview.png\n", out_dir);
+}
+
+static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outcome, msa_model **model,
+                      msa_error *err)
+{
+    MSA_AUTO(dicom_series) series = NULL;
+    __attribute__((cleanup(prompt_list_clear))) prompt_list prompts = {0};
+    char model_path[PATH_MAX];
+    char out_dir[PATH_MAX];
+    char key[MSA_SHA256_HEX];
+    srv_progress progress;
+    MSA_TRY(check_folder(a->series_dir, err));
+    MSA_TRY(srv_model_path(a->model, model_path, sizeof model_path, err));
+    MSA_TRY(msa_model_load(model, model_path, err));
+    MSA_TRY(dicom_init(err));
+    MSA_TRY(read_prompts(a, &prompts, err));
+    MSA_TRY(dicom_series_load_dir(&series, a->series_dir, NULL, err));
+    MSA_TRY(check_boxes(a, dicom_series_info(series), err));
+    MSA_TRY(make_folder(a->out_dir, out_dir, err));
+    MSA_TRY(srv_input_key(a, out_dir, msa_model_hash(*model), key, err));
+    remove_old_results(out_dir);
+    srv_progress_begin(&progress, "segmenting");
+    const srv_segment_request request = {.series = series,
+                                         .prompts = prompts.prompts,
+                                         .n_prompts = prompts.n,
+                                         .model = *model,
+                                         .key = key,
+                                         .out_dir = out_dir,
+                                         .series_number = SERIES_NUMBER,
+                                         .series_description = "msad segmentation",
+                                         .overlays = true,
+                                         .cancel = &interrupted,
+                                         .progress = srv_progress_show,
+                                         .progress_ctx = &progress};
+    const msa_status status = srv_segment_run(&request, outcome, err);
+    if (status == MSA_OK)
+        srv_progress_end(&progress, dicom_series_info(series)->slices);
+    else
+        srv_progress_drop(&progress);
+    return status;
+}
+
+int srv_tool_segment(int argc, char **argv)
+{
+    __attribute__((cleanup(srv_segment_arguments_clear))) srv_segment_arguments a = {0};
+    MSA_AUTO(msa_model) model = NULL;
+    MSA_AUTO_FREE srv_segment_outcome *outcome = calloc(1, sizeof *outcome);
+    msa_error err = MSA_ERROR_INIT;
+    const int code = srv_segment_arguments_read(&a, argc, argv);
+    if (code != 0) return code;
+    if (a.help) return fputs(srv_segment_usage, stdout) < 0 ? SRV_EXIT_NO_INPUT : SRV_EXIT_OK;
+    if (!outcome) {
+        (void)msa_fail(&err, MSA_E_NOMEM, "out of memory");
+        return srv_tool_fail(&err);
+    }
+    catch_interrupt();
+    set_threads(a.threads);
+    if (run(&a, outcome, &model, &err) != MSA_OK) return srv_tool_fail(&err);
+    print_outcome(outcome, model, a.out_dir);
+    if (outcome->n_files > 0) return SRV_EXIT_OK;
+    (void)fprintf(stderr, "msa: the model found nothing in the prompts, so there is no SEG\n");
+    return SRV_EXIT_NOTHING;
+}

@@ -1,0 +1,45 @@
+/* What the subcommands of msa share. */
+#ifndef SRV_TOOL_TOOL_H
+#define SRV_TOOL_TOOL_H
+
+#include <stdint.h>
+
+#include "engine/base/error.h"
+
+/* Exit codes: those of sysexits(3), and 3 for a result that is no failure. */
+enum {
+    SRV_EXIT_OK = 0,
+    SRV_EXIT_NOTHING = 3,    /* it ran, and found nothing */
+    SRV_EXIT_USAGE = 64,     /* wrong arguments */
+    SRV_EXIT_DATA = 65,      /* input that cannot be used */
+    SRV_EXIT_NO_INPUT = 66,  /* a file or folder is not there or cannot be read or written */
+    SRV_EXIT_INTERNAL = 70,  /* a bug of ours, or no memory */
+    SRV_EXIT_CANCELED = 130, /* Ctrl-C */
+};
+
+/* Prints "msa: <sentence>" to standard error and returns the exit code for it. */
+int srv_tool_fail(const msa_error *err);
+/* The same for wrong arguments: "msa: <sentence>" and where to find help. */
+int srv_tool_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Subcommands; argv[0] is the subcommand's name. They return the exit code. */
+int srv_tool_segment(int argc, char **argv);
+int srv_tool_inspect(int argc, char **argv);
+
+/* A line that is updated in place on a terminal, and now and then a plain line elsewhere. */
+typedef struct srv_progress {
+    const char *what;
+    int64_t began_ms, shown_ms;
+    int shown_percent; /* -1: nothing yet */
+    int terminal;
+} srv_progress;
+
+void srv_progress_begin(srv_progress *p, const char *what);
+/* An msa_progress_fn; ctx is the srv_progress. */
+void srv_progress_show(void *ctx, int32_t done, int32_t total);
+/* Ends the line with the time taken. */
+void srv_progress_end(srv_progress *p, int32_t slices);
+/* Clears what stands on the terminal, before an error is printed. */
+void srv_progress_drop(srv_progress *p);
+
+#endif
