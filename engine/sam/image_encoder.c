@@ -97,8 +97,8 @@ msa_status msa_image_encode(const msa_config *c, const msa_encoder_weights *w, c
     if (!msa_all_finite(3 * tokens * c->patch * c->patch, image))
         return msa_fail(err, MSA_E_INTERNAL, "image encoder: the input image holds a non-finite value");
     embed_patches(c, w, t, k, image);
-    msa_add(tokens * c->dim, k->x, t->pos_embed, k->x);
     MSA_TAP(tap, k->x, tokens, c->dim, "patch_embed");
+    msa_add(tokens * c->dim, k->x, t->pos_embed, k->x);
     for (int32_t i = 0; i < c->depth; i++) {
         msa_block_forward(c, w, t, k, i, tap);
         if (!msa_all_finite(tokens * c->dim, k->x))

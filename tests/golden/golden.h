@@ -29,9 +29,9 @@ MSA_NODISCARD msa_status golden_report_new(golden_report **out, const golden_fil
 void golden_report_free(golden_report *r);
 
 /**
- * Compares `got` (n values) with the reference tensor `name`, under the tolerance that the format's README gives
- * for this class of tensor; prints the first index, wanted, got, tolerance when it fails. A wrong n, an unknown
- * name and a non-finite value fail. True when it passed.
+ * Compares `got` (n values) with the reference tensor `name`, under the tolerance that the format's README
+ * gives for this class of tensor; prints the first index, wanted, got, tolerance when it fails. A wrong n, an
+ * unknown name and a non-finite value fail. True when it passed.
  */
 bool golden_compare(golden_report *r, const char *name, const float *got, int64_t n);
 /* The same where the reference is stored in another order or is a part; `got` is in the reference's order. */

@@ -1,0 +1,48 @@
+/* make_untrained FILE...: writes the seeded random model that stands in until one has been trained. */
+#include <stdio.h>
+
+#include "engine/model.h"
+
+/* Small enough that a slice costs tens of milliseconds on one core; a window of 8 divides the 16 x 16 grid.
+ */
+static const msa_config config = {.image_size = 256,
+                                  .patch = 16,
+                                  .dim = 192,
+                                  .depth = 6,
+                                  .heads = 3,
+                                  .mlp_dim = 768,
+                                  .window = 8,
+                                  .n_global = 2,
+                                  .global_blocks = {2, 5},
+                                  .prompt_dim = 128,
+                                  .decoder_depth = 2,
+                                  .decoder_heads = 8,
+                                  .decoder_mlp_dim = 512,
+                                  .iou_hidden = 128,
+                                  .mask_tokens = 4,
+                                  .adapters = true,
+                                  .adapter_act = MSA_ACT_GELU,
+                                  .adapter_mlp_scale = 0.5f,
+                                  .decoder_wiring = MSA_WIRING_SAM,
+                                  .pad_order = MSA_PAD_THEN_NORM,
+                                  .mask_select = MSA_SELECT_SAM,
+                                  .input_norm = MSA_NORM_SAM,
+                                  .geometry = MSA_GEOMETRY_LONGEST_SIDE,
+                                  .untrained = true,
+                                  .name = "msad-untrained-tiny",
+                                  .version = "0"};
+
+int main(int argc, char **argv)
+{
+    msa_error err = MSA_ERROR_INIT;
+    if (argc < 2) {
+        fprintf(stderr, "usage: make_untrained FILE...\n");
+        return 2;
+    }
+    for (int i = 1; i < argc; i++)
+        if (msa_model_write_random(argv[i], &config, 2304, &err) != MSA_OK) {
+            fprintf(stderr, "make_untrained: %s\n", err.what);
+            return 1;
+        }
+    return 0;
+}
