@@ -52,6 +52,25 @@ bool is_taken(const char *uid)
            dicom_is_annotation_class(uid);
 }
 
+/* What the service does take, read off the same predicates that decide. */
+std::string taken_in_words()
+{
+    static const struct {
+        const char *uid, *words;
+    } images[] = {{UID_CTImageStorage, "CT"},
+                  {UID_MRImageStorage, "MR"},
+                  {UID_EnhancedCTImageStorage, "Enhanced CT"},
+                  {UID_EnhancedMRImageStorage, "Enhanced MR"},
+                  {UID_PositronEmissionTomographyImageStorage, "PET"}};
+    std::string text;
+    for (const auto &image : images)
+        if (dicom_is_image_class(image.uid))
+            text += (text.empty() ? "msad takes " : ", ") + std::string(image.words);
+    return text + " images and SR, presentation state, RT structure set and segmentation objects; take this "
+                  "class off "
+                  "the sender's list";
+}
+
 } // namespace
 
 const char *choose_transfer_syntax(const char *const *proposed, int n)
@@ -89,11 +108,9 @@ int negotiate(T_ASC_Parameters *params, const std::function<void(const refusal &
                                                   : ASC_P_ABSTRACTSYNTAXNOTSUPPORTED);
         refusal r;
         r.what = name_of(pc.abstractSyntax);
-        r.reason = taken
-                       ? list(syntaxes, n_syntaxes) +
-                             " is not decoded yet; let the sender use Explicit VR Little Endian"
-                       : "msad takes CT, MR and PET images and SR, presentation state, RT structure set and "
-                         "segmentation objects; take this class off the sender's list";
+        r.reason = taken ? list(syntaxes, n_syntaxes) +
+                               " is not decoded yet; let the sender use Explicit VR Little Endian"
+                         : taken_in_words();
         if (told.insert(r.what + r.reason).second) on_refusal(r);
     }
     return accepted;

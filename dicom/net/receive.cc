@@ -93,7 +93,7 @@ msa_status session::give_up(const char *doing, msa_error *err)
     const link_end why = link.end();
     const bool slow = why == link_end::timed_out || why == link_end::too_slow;
     ended(slow ? "timeout" : why == link_end::closed ? "lost" : "aborted");
-    link.wind_up(2000);
+    link.wind_up(1000);
     if (as.assoc != nullptr && why != link_end::closed) (void)ASC_abortAssociation(as.assoc);
     return msa_fail(err, why == link_end::open || why == link_end::too_much ? MSA_E_PARSE : MSA_E_IO,
                     "%s while %s", describe(why), doing);
@@ -240,10 +240,6 @@ msa_status session::store(T_ASC_PresentationContextID id, const T_DIMSE_C_StoreR
     T_ASC_PresentationContext pc;
     if (ASC_findAcceptedPresentationContext(as.assoc->params, id, &pc).bad())
         return give_up("an object came on a presentation context that was not accepted", err);
-    if (rq.DataSetType == DIMSE_DATASET_NULL) {
-        result.failed++;
-        return respond(id, rq, STATUS_CANNOT_UNDERSTAND, "the C-STORE has no dataset", err);
-    }
 
     const char *what = "";
     uint16_t status = judge_command(rq, pc, &what);
@@ -290,7 +286,7 @@ msa_status session::one_command(bool &open, msa_error *err)
     if (cond == DUL_PEERREQUESTEDRELEASE) {
         open = false;
         ended("released");
-        link.wind_up(2000);
+        link.wind_up(1000);
         (void)ASC_acknowledgeRelease(as.assoc);
         return MSA_OK;
     }

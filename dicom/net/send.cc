@@ -21,6 +21,7 @@ namespace
 {
 
 constexpr int64_t SLOWEST_BYTES_PER_S = 32000;
+constexpr unsigned short MESSAGE_ID = 1; /* one request an association */
 
 int32_t timeout_of(const dicom_destination &to)
 {
@@ -57,6 +58,89 @@ T_ASC_PresentationContextID best_context(T_ASC_Association *assoc, const proposa
     return 0;
 }
 
+void put(std::string &to, unsigned element, const void *value, size_t size)
+{
+    const unsigned char head[8] = {0,
+                                   0,
+                                   static_cast<unsigned char>(element),
+                                   static_cast<unsigned char>(element >> 8),
+                                   static_cast<unsigned char>(size),
+                                   static_cast<unsigned char>(size >> 8),
+                                   0,
+                                   0};
+    to.append(reinterpret_cast<const char *>(head), sizeof head);
+    to.append(static_cast<const char *>(value), size);
+}
+
+void put_us(std::string &to, unsigned element, unsigned value)
+{
+    const unsigned char bytes[2] = {static_cast<unsigned char>(value),
+                                    static_cast<unsigned char>(value >> 8)};
+    put(to, element, bytes, sizeof bytes);
+}
+
+void put_uid(std::string &to, unsigned element, const char *uid)
+{
+    std::string padded = uid;
+    if (padded.size() % 2 != 0) padded += '\0';
+    put(to, element, padded.data(), padded.size());
+}
+
+/**
+ * The command set of a C-STORE-RQ (PS3.7 table 9.3-1), implicit VR little endian. Made here because DCMTK
+ * sends a command that announces a dataset only together with one that it has parsed and will encode again.
+ */
+std::string store_command(const dicom_store_info &info, unsigned message_id)
+{
+    std::string body, command;
+    put_uid(body, 0x0002, info.sop_class_uid);
+    put_us(body, 0x0100, 0x0001); /* C-STORE-RQ */
+    put_us(body, 0x0110, message_id);
+    put_us(body, 0x0700, 0x0000); /* priority medium */
+    put_us(body, 0x0800, 0x0001); /* a dataset follows */
+    put_uid(body, 0x1000, info.sop_instance_uid);
+    const uint32_t size = uint32_t(body.size());
+    const unsigned char length[4] = {static_cast<unsigned char>(size), static_cast<unsigned char>(size >> 8),
+                                     0, 0};
+    put(command, 0x0000, length, sizeof length);
+    return command + body;
+}
+
+OFCondition send_pdv(T_ASC_Association *assoc, T_ASC_PresentationContextID id, DUL_DATAPDV type, bool last,
+                     std::string &bytes, size_t size)
+{
+    DUL_PDV pdv;
+    pdv.fragmentLength = static_cast<unsigned long>(size);
+    pdv.presentationContextID = id;
+    pdv.pdvType = type;
+    pdv.lastPDV = last;
+    pdv.data = &bytes[0];
+    DUL_PDVLIST list;
+    std::memset(&list, 0, sizeof list);
+    list.count = 1;
+    list.pdv = &pdv;
+    return DUL_WritePDVs(&assoc->DULassociation, &list);
+}
+
+/* One dataset PDV after the other, straight from the file: not parsed and not re-encoded. */
+OFCondition send_bytes(T_ASC_Association *assoc, T_ASC_PresentationContextID id, std::ifstream &file,
+                       int64_t left)
+{
+    std::string buffer(size_t(std::min<unsigned long>(assoc->sendPDVLength, MAX_PDU - 12)) & ~size_t(1),
+                       '\0');
+    while (left > 0) {
+        size_t n = size_t(std::min<int64_t>(left, int64_t(buffer.size())));
+        if (!file.read(&buffer[0], std::streamsize(n))) return DIMSE_SENDFAILED;
+        left -= int64_t(n);
+        if (n % 2 != 0)
+            buffer[n++] = '\0'; /* the end of a deflated dataset; fragments are even (PS3.8 annex D) */
+        const OFCondition cond = send_pdv(assoc, id, DUL_DATASETPDV, left == 0, buffer, n);
+        if (cond.bad()) return cond;
+    }
+    return EC_Normal;
+}
+
+/* The same for a peer that takes none of the file's own syntax: DCMTK encodes it anew. */
 T_DIMSE_Message store_request(const dicom_store_info &info, unsigned short message_id)
 {
     T_DIMSE_Message msg;
@@ -72,34 +156,6 @@ T_DIMSE_Message store_request(const dicom_store_info &info, unsigned short messa
     return msg;
 }
 
-/* One dataset PDV after the other, straight from the file: not parsed and not re-encoded. */
-OFCondition send_bytes(T_ASC_Association *assoc, T_ASC_PresentationContextID id, std::ifstream &file,
-                       int64_t left)
-{
-    std::string buffer(size_t(std::min<unsigned long>(assoc->sendPDVLength, MAX_PDU - 12)) & ~size_t(1),
-                       '\0');
-    bool pad = left % 2 != 0; /* only a deflated dataset has an odd length; fragments are even (PS3.8 D.1) */
-    while (left > 0) {
-        const int64_t n = std::min<int64_t>(left, int64_t(buffer.size()));
-        if (!file.read(&buffer[0], n)) return DIMSE_SENDFAILED;
-        left -= n;
-        DUL_PDV pdv;
-        pdv.fragmentLength = static_cast<unsigned long>(n);
-        if (left == 0 && pad) buffer[size_t(n)] = '\0', pdv.fragmentLength++;
-        pdv.presentationContextID = id;
-        pdv.pdvType = DUL_DATASETPDV;
-        pdv.lastPDV = left == 0;
-        pdv.data = &buffer[0];
-        DUL_PDVLIST list;
-        std::memset(&list, 0, sizeof list);
-        list.count = 1;
-        list.pdv = &pdv;
-        const OFCondition cond = DUL_WritePDVs(&assoc->DULassociation, &list);
-        if (cond.bad()) return cond;
-    }
-    return EC_Normal;
-}
-
 class delivery
 {
   public:
@@ -111,9 +167,9 @@ class delivery
     msa_status run(msa_error *err);
 
   private:
-    msa_status send_dataset(T_ASC_PresentationContextID id, const std::string &syntax, T_DIMSE_Message &rq,
-                            bool &sent, msa_error *err);
-    void take_response(const T_DIMSE_Message &rq);
+    msa_status send_dataset(T_ASC_PresentationContextID id, const std::string &syntax, bool &sent,
+                            msa_error *err);
+    void take_response();
 
     const dicom_destination &to;
     const char *path;
@@ -124,15 +180,16 @@ class delivery
     association as;
 };
 
-msa_status delivery::send_dataset(T_ASC_PresentationContextID id, const std::string &syntax,
-                                  T_DIMSE_Message &rq, bool &sent, msa_error *err)
+msa_status delivery::send_dataset(T_ASC_PresentationContextID id, const std::string &syntax, bool &sent,
+                                  msa_error *err)
 {
     OFCondition cond = EC_Normal;
     link.begin_object(patience_ms, 0, 0);
     if (syntax == file.info.transfer_syntax_uid) {
         std::ifstream bytes(path, std::ios::binary);
         if (!bytes.seekg(file.dataset_at)) return msa_fail(err, MSA_E_IO, "cannot read the file to send");
-        cond = DIMSE_sendMessageUsingMemoryData(as.assoc, id, &rq, nullptr, nullptr, nullptr, nullptr);
+        std::string command = store_command(file.info, MESSAGE_ID);
+        cond = send_pdv(as.assoc, id, DUL_COMMANDPDV, true, command, command.size());
         if (cond.good()) cond = send_bytes(as.assoc, id, bytes, file.dataset_size);
         if (!bytes) return msa_fail(err, MSA_E_IO, "cannot read the file to send");
     } else {
@@ -141,6 +198,7 @@ msa_status delivery::send_dataset(T_ASC_PresentationContextID id, const std::str
             !whole.getDataset()->canWriteXfer(DcmXfer(syntax.c_str()).getXfer()))
             return msa_fail(err, MSA_E_UNSUPPORTED,
                             "the file cannot be converted to a syntax that the peer takes");
+        T_DIMSE_Message rq = store_request(file.info, MESSAGE_ID);
         cond = DIMSE_sendMessageUsingMemoryData(as.assoc, id, &rq, nullptr, whole.getDataset(), nullptr,
                                                 nullptr);
     }
@@ -148,7 +206,7 @@ msa_status delivery::send_dataset(T_ASC_PresentationContextID id, const std::str
     return MSA_OK;
 }
 
-void delivery::take_response(const T_DIMSE_Message &rq)
+void delivery::take_response()
 {
     T_DIMSE_Message rsp;
     T_ASC_PresentationContextID id = 0;
@@ -163,7 +221,7 @@ void delivery::take_response(const T_DIMSE_Message &rq)
     } else if (cond == DUL_PEERABORTEDASSOCIATION) {
         conclude(result, to, DICOM_RETRY, -1, "aborted the association instead of answering the C-STORE");
     } else if (cond.bad() || rsp.CommandField != DIMSE_C_STORE_RSP ||
-               rsp.msg.CStoreRSP.MessageIDBeingRespondedTo != rq.msg.CStoreRQ.MessageID) {
+               rsp.msg.CStoreRSP.MessageIDBeingRespondedTo != MESSAGE_ID) {
         conclude(result, to, DICOM_RETRY, -1, "answered the C-STORE with something else than its response");
     } else {
         const uint16_t status = rsp.msg.CStoreRSP.DimseStatus;
@@ -184,13 +242,12 @@ msa_status delivery::run(msa_error *err)
     if (!stands) return MSA_OK;
     std::string syntax;
     const T_ASC_PresentationContextID id = best_context(as.assoc, p, syntax);
-    T_DIMSE_Message rq = store_request(file.info, as.assoc->nextMsgID++);
-    MSA_TRY(send_dataset(id, syntax, rq, sent, err));
+    MSA_TRY(send_dataset(id, syntax, sent, err));
     if (!sent) {
         conclude(result, to, DICOM_RETRY, -1, "took only a part of the object: %s", describe(link.end()));
         return MSA_OK;
     }
-    take_response(rq);
+    take_response();
     if (result.dimse_status >= 0) release(as);
     return MSA_OK;
 }
@@ -207,8 +264,7 @@ msa_status run_echo(const dicom_destination &to, dicom_send_result &result, msa_
     DIC_US status = 0;
     DcmDataset *detail = nullptr;
     link.begin_message(patience_ms, 2 * MAX_PDU);
-    const OFCondition cond =
-        DIMSE_echoUser(as.assoc, as.assoc->nextMsgID++, DIMSE_NONBLOCKING, 86400, &status, &detail);
+    const OFCondition cond = DIMSE_echoUser(as.assoc, MESSAGE_ID, DIMSE_NONBLOCKING, 86400, &status, &detail);
     delete detail;
     if (cond.bad()) {
         conclude(result, to, DICOM_RETRY, -1, "did not answer the C-ECHO: %s", describe(link.end()));

@@ -79,7 +79,8 @@ void net_link::wind_up(int64_t ms)
 void net_link::close()
 {
     if (fd < 0) return;
-    if (!winding_up) wind_up(2000);
+    const link_end before = ended; /* what comes now is no news */
+    if (!winding_up) wind_up(1000);
     if (::shutdown(fd, SHUT_WR) == 0) {
         char waste[4096];
         while (read(waste, sizeof waste) > 0) {
@@ -87,6 +88,7 @@ void net_link::close()
     }
     (void)::close(fd);
     fd = -1;
+    ended = before;
 }
 
 int64_t net_link::time_left(int64_t now) const
