@@ -175,6 +175,7 @@ static msa_status fail_lost(const srv_store *s, msa_error *err)
 msa_status srv_tx_begin(srv_store *s, msa_error *err)
 {
     if (!s->group) return plain(s, "BEGIN IMMEDIATE", err);
+    notice_lost_group(s, MSA_E_IO); /* else this savepoint would quietly begin a transaction of its own */
     if (s->lost != MSA_OK) return fail_lost(s, err);
     return plain(s, "SAVEPOINT call", err);
 }
