@@ -1,10 +1,12 @@
 #include "engine/base/pool.h"
 
-#include <cblas.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+
+#include "engine/base/blas.h"
+#include "engine/base/log.h"
 
 typedef struct pool_job {
     msa_pool_fn *fn;
@@ -29,13 +31,6 @@ static struct {
           .wake = PTHREAD_COND_INITIALIZER,
           .idle = PTHREAD_COND_INITIALIZER,
           .wanted = 1};
-
-static pthread_once_t blas_once = PTHREAD_ONCE_INIT;
-
-static void blas_single_thread(void)
-{
-    openblas_set_num_threads(1);
-}
 
 static void work_on(pool_job *job, int32_t worker)
 {
@@ -88,7 +83,7 @@ static void start_helpers(void)
 void msa_threads_set(int n)
 {
     const int wanted = n < 1 ? 1 : n > MSA_THREADS_MAX ? MSA_THREADS_MAX : n;
-    (void)pthread_once(&blas_once, blas_single_thread);
+    msa_blas_start();
     pthread_mutex_lock(&pool.owner);
     pthread_mutex_lock(&pool.lock);
     pool.stop = true;
@@ -98,8 +93,10 @@ void msa_threads_set(int n)
         (void)pthread_join(pool.threads[i], NULL);
     pool.running = 0;
     pool.stop = false;
+    const bool changed = pool.wanted != wanted;
     pool.wanted = wanted;
     pthread_mutex_unlock(&pool.owner);
+    if (changed) msa_log(MSA_LOG_INFO, "engine", "threads=%d blas=%s", wanted, msa_blas_core());
 }
 
 int msa_threads_get(void)
@@ -114,7 +111,7 @@ void msa_pool_run(msa_pool_fn *fn, void *ctx, int32_t n_items, int32_t max_worke
 {
     pool_job job = {.fn = fn, .ctx = ctx, .n_items = n_items, .max_workers = max_workers};
     atomic_init(&job.next, 0);
-    (void)pthread_once(&blas_once, blas_single_thread);
+    msa_blas_start();
     if (n_items <= 1 || max_workers <= 1 || pthread_mutex_trylock(&pool.owner) != 0) {
         work_on(&job, 0);
         return;
