@@ -109,10 +109,10 @@ def table(doc):
         if unknown:
             raise SystemExit('entry %d: unknown key %s' % (k + 1, sorted(unknown)))
         out.append('static const char *const globs_%d[] = {%s, NULL};' % (k, ', '.join('"%s"' % g for g in e['globs'])))
-        entries.append('    {globs_%d, %s, %s, %s, {%d, %d, %d}},' % (
+        entries.append('    {globs_%d, %s, %s, %s, {{%d, %d, %d}}},' % (
             k, code(doc['categories'][e['category']]), code(e['type']), 'true' if e.get('paired') == 'true' else 'false', *lab(e['colour'])))
     out += ['', 'const dicom_label dicom_labels[] = {'] + entries + ['};', 'const size_t dicom_labels_n = %d;' % len(entries), '']
-    out += ['const dicom_colour dicom_palette[] = {'] + ['    {%d, %d, %d},' % tuple(lab(c)) for c in doc['palette']] + ['};']
+    out += ['const dicom_colour dicom_palette[] = {'] + ['    {{%d, %d, %d}},' % tuple(lab(c)) for c in doc['palette']] + ['};']
     out += ['const size_t dicom_palette_n = %d;' % len(doc['palette']), '']
     return '\n'.join(out)
 
