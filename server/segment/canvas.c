@@ -77,10 +77,11 @@ void srv_canvas_text(srv_canvas *c, int32_t x, int32_t y, int32_t scale, srv_rgb
 {
     for (const char *s = text; *s; s = next_character(s), x += SRV_FONT_CELL * scale) {
         const char *glyph = srv_font_glyph(*s);
+        const int32_t top = y + srv_font_drop(*s) * scale;
         for (int32_t row = 0; row < SRV_FONT_ROWS; row++)
             for (int32_t col = 0; col < SRV_FONT_COLS; col++)
                 if (glyph[row * (SRV_FONT_COLS + 1) + col] == '#')
-                    srv_canvas_fill(c, x + col * scale, y + row * scale, scale, scale, colour);
+                    srv_canvas_fill(c, x + col * scale, top + row * scale, scale, scale, colour);
     }
 }
 

@@ -30,7 +30,8 @@ void srv_canvas_fill(srv_canvas *c, int32_t x, int32_t y, int32_t width, int32_t
 void srv_canvas_frame(srv_canvas *c, int32_t x, int32_t y, int32_t width, int32_t height, srv_rgb colour,
                       int32_t dash);
 
-/* ASCII, 5 x 7 pixels in a 6 x 8 cell, each pixel `scale` wide; a character beyond ASCII shows as one box. */
+/* ASCII, 5 x 7 pixels in a cell of 6 x 9 (two rows for descenders), each pixel `scale` wide; a character
+ * beyond ASCII shows as one box. */
 void srv_canvas_text(srv_canvas *c, int32_t x, int32_t y, int32_t scale, srv_rgb colour, const char *text);
 int32_t srv_canvas_text_width(const char *text, int32_t scale);
 

@@ -123,14 +123,15 @@ static void sample_mask(const frame *f, const uint8_t *mask, uint8_t *inside)
         }
 }
 
-/* Does the 3 x 3 (reach 1) neighbourhood leave the mask? */
+/* Two pixels wide, on the inner side: is the border of the mask that near? */
 static bool on_contour(const frame *f, const uint8_t *inside, int32_t x, int32_t y)
 {
-    for (int32_t dy = -1; dy <= 1; dy++)
-        for (int32_t dx = -1; dx <= 1; dx++) {
+    for (int32_t dy = -2; dy <= 2; dy++)
+        for (int32_t dx = -2; dx <= 2; dx++) {
             const int32_t nx = x + dx;
             const int32_t ny = y + dy;
-            if (nx < 0 || ny < 0 || nx >= f->at.width || ny >= f->at.height) continue;
+            if (dx * dx + dy * dy > 4 || nx < 0 || ny < 0 || nx >= f->at.width || ny >= f->at.height)
+                continue;
             if (!inside[(size_t)ny * (size_t)f->at.width + (size_t)nx]) return true;
         }
     return false;
