@@ -2,14 +2,11 @@
  */
 #include "server/roles/roles.h"
 
-#include <signal.h>
 #include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "dicom/annotation.h"
 #include "dicom/header.h"
@@ -19,6 +16,7 @@
 #include "engine/model.h"
 #include "server/blob/blob.h"
 #include "server/core/ipc.h"
+#include "server/roles/confine.h"
 #include "server/segment/segment.h"
 
 #define FILE_SIZE_MAX ((rlim_t)8 << 30) /* of anything this role writes */
@@ -40,23 +38,6 @@ static int64_t monotonic_ms(void)
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static void set_limit(int resource, rlim_t value)
-{
-    const struct rlimit limit = {.rlim_cur = value, .rlim_max = value};
-    (void)setrlimit(resource, &limit);
-}
-
-static void confine(const srv_ipc_work_start *start)
-{
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() == 1) _exit(1); /* core was gone before the line above */
-    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    set_limit(RLIMIT_CORE, 0);
-    set_limit(RLIMIT_NOFILE, 256);
-    set_limit(RLIMIT_FSIZE, FILE_SIZE_MAX);
-    if (start->memory_mib > 0) set_limit(RLIMIT_AS, (rlim_t)start->memory_mib << 20);
 }
 
 /* ---- headers ---- */
@@ -205,7 +186,9 @@ static msa_status append(void **array, size_t *n, size_t *cap, const void *item,
 static msa_status begin(work_role *w, msa_error *err)
 {
     MSA_TRY(srv_ipc_expect(SRV_IPC_FD, SRV_IPC_WORK_START, &w->start, sizeof w->start, err));
-    confine(&w->start);
+    MSA_TRY(srv_role_confine(w->start.memory_mib, 0, err)); /* core has the deadlines: they differ from job to job */
+    const struct rlimit file_size = {FILE_SIZE_MAX, FILE_SIZE_MAX};
+    (void)setrlimit(RLIMIT_FSIZE, &file_size);
     msa_log_level level = MSA_LOG_INFO;
     if (msa_log_level_parse(w->start.log_level, &level) == 0) msa_log_set_level(level);
     MSA_TRY(dicom_init(err));
