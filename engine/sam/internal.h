@@ -23,6 +23,13 @@ const msa_tables *msa_model_tables(const msa_model *m);
 MSA_NODISCARD msa_status msa_predictor_new_watched(msa_predictor **out, const msa_model *model,
                                                    const msa_tap *tap, msa_error *err);
 
+/**
+ * As msa_model_write_random(), with a position table of pos_grid x pos_grid rows instead of the model's own
+ * grid; 0: the own grid. Reference files of the 2025 variant mean 64.
+ */
+MSA_NODISCARD msa_status msa_model_write_hashed(const char *path, const msa_config *config, uint64_t seed,
+                                                int32_t pos_grid, msa_error *err);
+
 /* One value of the reference files' hash scheme: element i of tensor `name` under `seed`, in -1 .. 1. */
 uint64_t msa_hash_key(const char *name, uint64_t seed);
 double msa_hash_unit(uint64_t key, int64_t i);

@@ -71,6 +71,7 @@ static void fill_hashed(void *ctx, const msa_tensor *t, int64_t first, int64_t n
 typedef struct tensor_list {
     msa_tensor *tensors;
     int32_t n, room;
+    int32_t pos_grid; /* 0: the model's own */
 } tensor_list;
 
 static void tensor_list_free(tensor_list *l)
@@ -94,18 +95,26 @@ static msa_status append(void *ctx, const msa_weight_spec *spec, msa_error *err)
     *t = (msa_tensor){.name = strdup(spec->name), .rank = spec->rank, .count = 1};
     if (t->name == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for a tensor's name");
     l->n++;
+    const bool positions = l->pos_grid > 0 && ends_with(spec->name, "pos_embed");
     for (int32_t i = 0, n = 0; i < t->rank; i++) {
-        t->shape[i] = spec->shape[i];
-        t->count *= spec->shape[i];
-        if ((spec->free_axes >> i & 1u) != 0) *spec->size[n++] = (int32_t)spec->shape[i];
+        const bool is_free = (spec->free_axes >> i & 1u) != 0;
+        t->shape[i] = positions && is_free ? l->pos_grid : spec->shape[i];
+        t->count *= t->shape[i];
+        if (is_free) *spec->size[n++] = (int32_t)t->shape[i];
     }
     return MSA_OK;
 }
 
 msa_status msa_model_write_random(const char *path, const msa_config *config, uint64_t seed, msa_error *err)
 {
+    return msa_model_write_hashed(path, config, seed, 0, err);
+}
+
+msa_status msa_model_write_hashed(const char *path, const msa_config *config, uint64_t seed, int32_t pos_grid,
+                                  msa_error *err)
+{
     msa_config c = *config;
-    __attribute__((cleanup(tensor_list_free))) tensor_list list = {0};
+    __attribute__((cleanup(tensor_list_free))) tensor_list list = {.pos_grid = pos_grid};
     MSA_AUTO_FREE msa_weights *unused = calloc(1, sizeof *unused);
     MSA_AUTO_FREE char *json = NULL;
     char seed_text[24];
