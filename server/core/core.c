@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "engine/base/log.h"
@@ -15,13 +14,6 @@
 #define TICK_MS       250u
 #define DRAIN_MS      25000u /* SIGTERM: then what still runs is ended; systemd's own limit is longer */
 #define MODEL_WAIT_MS 120000u
-
-int64_t srv_now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 void srv_core_submit(srv_core *core, srv_task *task)
 {

@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "server/blob/blob.h"
+#include "server/core/clock.h"
 #include "server/core/config.h"
 #include "server/core/ipc.h"
 #include "server/http/http.h"
@@ -44,8 +45,6 @@ typedef struct srv_core {
  * logged. */
 int srv_core_run(const srv_config *config);
 
-/* Milliseconds since 1970 UTC. */
-int64_t srv_now_ms(void);
 /* Submits a task; on MSA_E_BUSY calls its done with that status at once, so a caller has one place for
  * failure. */
 void srv_core_submit(srv_core *core, srv_task *task);

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <microhttpd.h>
 
+#include "server/core/clock.h"
 #include "server/http/http.h"
 
 #define SRV_HTTP_BODY_MAX (1 << 20) /* of a request we read */
@@ -203,8 +204,6 @@ json_t *srv_json_text(const char *text);
 json_t *srv_json_string(const char *text);
 /* json_dumps with our flags; NULL: out of memory. */
 char *srv_json_dump(const json_t *json, size_t *size);
-/* Milliseconds since 1970. */
-int64_t srv_now_ms(void);
 /* Opaque page cursor of a row id, and back (false: not one of ours). */
 void srv_cursor_make(int64_t id, char out[32]);
 bool srv_cursor_read(const char *text, int64_t *id);

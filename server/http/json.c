@@ -42,13 +42,6 @@ char *srv_json_dump(const json_t *json, size_t *size)
     return text;
 }
 
-int64_t srv_now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Opaque means that clients do not build them; the check digit only catches the ones that try. */
 static unsigned check_digit(int64_t id)
 {
