@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """SEG objects under foreign eyes: dciodvfy, dcmdump, pydicom and, when it is there, check_seg.py.
 
-usage: check_objects.py WRITE_SEG MAKE_SERIES [SHARED]
+usage: check_objects.py synthetic|real WRITE_SEG MAKE_SERIES SHARED
 
-Makes synthetic series, writes a SEG over each and looks at it; does the same with the real series below SHARED/data. Says which
-tools are absent; exit 77 when none of them is there.
+Writes a SEG over each synthetic series, or over each real series below SHARED/data, and looks at it. SHARED need not be there. Says
+which tools and series are absent; exit 77 when that leaves nothing to do.
 """
 import os
 import shutil
@@ -119,32 +119,40 @@ def check(name, source, tools, shared):
         shutil.rmtree(out)
 
 
-def main():
-    if len(sys.argv) not in (3, 4):
-        raise SystemExit(__doc__)
-    shared = sys.argv[3] if len(sys.argv) == 4 else ''
-    tools = {'write_seg': sys.argv[1], 'dciodvfy': shutil.which('dciodvfy'), 'dcmdump': shutil.which('dcmdump')}
-    for name, there in (('dciodvfy', tools['dciodvfy']), ('dcmdump', tools['dcmdump']), ('pydicom', PYTHON)):
-        if not there:
-            print('skipped: %s is not installed' % name)
-    if not (tools['dciodvfy'] or tools['dcmdump'] or PYTHON):
-        sys.exit(77)
+def check_synthetic(make_series, tools, shared):
     for name, options in SYNTHETIC.items():
         source = tempfile.mkdtemp(prefix='msad-series-')
         try:
-            code, text = run(sys.argv[2], '--out', source, *options)
+            code, text = run(make_series, '--out', source, *options)
             expect(name, 'make_series', code == 0, text)
             if code == 0:
                 check(name, source, tools, shared)
         finally:
             shutil.rmtree(source)
-    for part in REAL:
-        source = os.path.join(shared, 'data', part)
-        if shared and os.path.isdir(source):
-            check(part, source, tools, shared)
-        else:
-            print('skipped: no real series %s here' % part)
-    sys.exit(1 if failures else 0)
+    return len(SYNTHETIC)
+
+
+def check_real(tools, shared):
+    there = [part for part in REAL if os.path.isdir(os.path.join(shared, 'data', part))]
+    for part in sorted(set(REAL) - set(there)):
+        print('skipped: no real series %s here' % part)
+    for part in there:
+        check(part, os.path.join(shared, 'data', part), tools, shared)
+    return len(there)
+
+
+def main():
+    if len(sys.argv) != 5 or sys.argv[1] not in ('synthetic', 'real'):
+        raise SystemExit(__doc__)
+    mode, write_seg, make_series, shared = sys.argv[1:]
+    tools = {'write_seg': write_seg, 'dciodvfy': shutil.which('dciodvfy'), 'dcmdump': shutil.which('dcmdump')}
+    for name, there in (('dciodvfy', tools['dciodvfy']), ('dcmdump', tools['dcmdump']), ('pydicom', PYTHON)):
+        if not there:
+            print('skipped: %s is not installed' % name)
+    if not (tools['dciodvfy'] or tools['dcmdump'] or PYTHON):
+        sys.exit(77)
+    done = check_synthetic(make_series, tools, shared) if mode == 'synthetic' else check_real(tools, shared)
+    sys.exit(1 if failures else 0 if done else 77)
 
 
 if __name__ == '__main__':
