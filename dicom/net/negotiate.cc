@@ -1,9 +1,12 @@
 #include "dicom/net/negotiate.h"
 
 #include "dcmtk/dcmdata/dcuid.h"
+#include "dcmtk/dcmnet/dul.h"
+#include "dcmtk/dcmnet/lst.h"
 
 #include <cstring>
 #include <set>
+#include <vector>
 
 #include "dicom/header.h"
 #include "dicom/net/file_meta.h"
@@ -44,6 +47,22 @@ std::string list(const char *const *syntaxes, int n)
     for (int i = 0; i < n && text.size() < 90; i++)
         text += (i > 0 ? ", " : "") + name_of(syntaxes[i]);
     return n == 0 ? "no transfer syntax" : text.substr(0, 110);
+}
+
+/**
+ * The nodes of one of DCMTK's lists. Collected first: the list has one cursor, which the calls in the loop
+ * move. DCMTK's own view of a context (T_ASC_PresentationContext) holds 50 transfer syntaxes, and a context
+ * with more is neither accepted nor refused by it.
+ */
+template <typename Node> std::vector<Node *> nodes(LST_HEAD *list)
+{
+    std::vector<Node *> found;
+    if (list == nullptr) return found;
+    void *node = LST_Head(&list);
+    if (node != nullptr) (void)LST_Position(&list, node);
+    for (; node != nullptr; node = LST_Next(&list))
+        found.push_back(static_cast<Node *>(node));
+    return found;
 }
 
 bool is_taken(const char *uid)
@@ -88,27 +107,24 @@ int negotiate(T_ASC_Parameters *params, const std::function<void(const refusal &
 {
     std::set<std::string> told;
     int accepted = 0;
-    const int n = ASC_countPresentationContexts(params);
-    for (int i = 0; i < n; i++) {
-        T_ASC_PresentationContext pc;
-        if (ASC_getPresentationContext(params, i, &pc).bad()) continue;
-        const char *syntaxes[DICOM_MAXTRANSFERSYNTAXES];
-        const int n_syntaxes = pc.transferSyntaxCount;
-        for (int k = 0; k < n_syntaxes; k++)
-            syntaxes[k] = pc.proposedTransferSyntaxes[k];
-
-        const bool taken = is_taken(pc.abstractSyntax);
-        const char *chosen = taken ? choose_transfer_syntax(syntaxes, n_syntaxes) : nullptr;
+    for (DUL_PRESENTATIONCONTEXT *pc :
+         nodes<DUL_PRESENTATIONCONTEXT>(params->DULparams.requestedPresentationContext)) {
+        std::vector<const char *> syntaxes;
+        for (const DUL_TRANSFERSYNTAX *ts : nodes<DUL_TRANSFERSYNTAX>(pc->proposedTransferSyntax))
+            syntaxes.push_back(ts->transferSyntax);
+        const int n = int(syntaxes.size());
+        const bool taken = is_taken(pc->abstractSyntax);
+        const char *chosen = taken ? choose_transfer_syntax(syntaxes.data(), n) : nullptr;
         if (chosen != nullptr) {
-            if (ASC_acceptPresentationContext(params, pc.presentationContextID, chosen).good()) accepted++;
+            if (ASC_acceptPresentationContext(params, pc->presentationContextID, chosen).good()) accepted++;
             continue;
         }
-        (void)ASC_refusePresentationContext(params, pc.presentationContextID,
+        (void)ASC_refusePresentationContext(params, pc->presentationContextID,
                                             taken ? ASC_P_TRANSFERSYNTAXESNOTSUPPORTED
                                                   : ASC_P_ABSTRACTSYNTAXNOTSUPPORTED);
         refusal r;
-        r.what = name_of(pc.abstractSyntax);
-        r.reason = taken ? list(syntaxes, n_syntaxes) +
+        r.what = name_of(pc->abstractSyntax);
+        r.reason = taken ? list(syntaxes.data(), n) +
                                " is not decoded yet; let the sender use Explicit VR Little Endian"
                          : taken_in_words();
         if (told.insert(r.what + r.reason).second) on_refusal(r);

@@ -8,14 +8,15 @@
 #include <string>
 #include <vector>
 
-extern "C" {
-#include <cmocka.h>
-}
-
 #include "dicom/net/associate_rq.h"
 #include "dicom/net/file_meta.h"
 #include "dicom/net/negotiate.h"
 #include "dicom/net/status.h"
+
+/* Last: it defines macros with names as plain as `fail`. */
+extern "C" {
+#include <cmocka.h>
+}
 
 using namespace dicom;
 

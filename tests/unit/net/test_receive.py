@@ -117,6 +117,13 @@ class Negotiation(Case):
                       r.seen(r"^refused HOSTILE.CTImageStorage")[0])
         self.assertEqual(len(r.seen("^refused .*a malformed UID")), 1)
 
+    def test_more_syntaxes_than_dcmtk_keeps(self):
+        many = [f"1.2.3.{i}" for i in range(60)]
+        _, got = self.results([(CT, many + [EXPLICIT]), (CT, many), (CT, [EXPLICIT])])
+        self.assertEqual(got[1], (0, EXPLICIT))
+        self.assertEqual(got[3][0], 4)
+        self.assertEqual(got[5], (0, EXPLICIT))
+
     def test_many_contexts(self):
         _, got = self.results([(CT, [EXPLICIT])] * 128)
         self.assertEqual(len(got), 128)
