@@ -79,9 +79,9 @@ static int run_role(const char *name)
     /* Whatever else the parent had open is none of a role's business. */
     const unsigned keep = strcmp(name, "receive") == 0 ? SRV_SOCK_FD : SRV_IPC_FD;
     (void)syscall(SYS_close_range, keep + 1, ~0U, 0);
-    if (strcmp(name, "receive") == 0) return srv_role_receive();
-    if (strcmp(name, "work") == 0) return srv_role_work();
-    if (strcmp(name, "send") == 0) return srv_role_send();
+    if (strcmp(name, "receive") == 0) return srv_receive_main();
+    if (strcmp(name, "work") == 0) return srv_work_main();
+    if (strcmp(name, "send") == 0) return srv_send_main();
     (void)fprintf(stderr, "msad: unknown role \"%s\"\n", name);
     return EX_USAGE;
 }

@@ -142,7 +142,7 @@ static msa_status serve(dicom_receive_result *result, msa_error *err)
     return status;
 }
 
-int srv_role_receive(void)
+int srv_receive_main(void)
 {
     msa_error err = MSA_ERROR_INIT;
     dicom_receive_result result = {.ended = "lost"};

@@ -2,8 +2,8 @@
 #ifndef SRV_ROLES_ROLES_H
 #define SRV_ROLES_ROLES_H
 
-int srv_role_receive(void); /* one association, on SRV_SOCK_FD */
-int srv_role_work(void);    /* parse, decode, segment, write */
-int srv_role_send(void);    /* one delivery */
+int srv_receive_main(void); /* one association, on SRV_SOCK_FD */
+int srv_work_main(void);    /* parse, decode, segment, write */
+int srv_send_main(void);    /* one delivery */
 
 #endif

@@ -21,7 +21,7 @@ static msa_status deliver(dicom_send_result *result, msa_error *err)
     return dicom_send_file(&start.to, start.path, result, err);
 }
 
-int srv_role_send(void)
+int srv_send_main(void)
 {
     msa_error err = MSA_ERROR_INIT;
     dicom_send_result result = {.outcome = DICOM_RETRY, .dimse_status = -1};

@@ -224,7 +224,7 @@ static msa_status handle(work_role *w, srv_ipc_type type, const void *body, size
     return msa_fail(err, MSA_E_INTERNAL, "core sent a message of type %d and %zu bytes", (int)type, size);
 }
 
-int srv_role_work(void)
+int srv_work_main(void)
 {
     static work_role w;
     static alignas(max_align_t) unsigned char body[SRV_IPC_BODY_MAX];
