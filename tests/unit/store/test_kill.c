@@ -131,7 +131,7 @@ static void everything_reported_survives_kill_9(void **state)
         (void)close(fds[1]);
         /* The moment: some reports into its life, which suits slow and fast machines, then any instant of the
          * next. */
-        const size_t wait_for = (size_t)(rand() % 40);
+        const size_t wait_for = (size_t)(rand() % 20);
         while (n < wait_for && read(fds[0], &reports[n], sizeof *reports) == (ssize_t)sizeof *reports)
             n++;
         const struct timespec pause = {0, (long)(rand() % (wait_for ? 3000 : 15000)) * 1000L};
