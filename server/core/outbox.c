@@ -76,7 +76,8 @@ static void on_exited(void *ctx, const srv_role_exit *how)
                            "no answer in time (delivery.timeout_s is %d s)", ch->to->timeout_s);
         else
             (void)snprintf(ch->result.comment, sizeof ch->result.comment,
-                           "the sending process ended early (signal %d)", how->signal);
+                           "the sending process ended early (signal %d, status %d)", how->signal,
+                           how->status);
     }
     sent(ch);
 }
