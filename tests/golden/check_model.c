@@ -337,8 +337,7 @@ static bool case_fits(const replay *p, const prompt_case *k)
     if (k->points != NULL && (k->points->rank != 3 || k->points->shape[0] != n || k->points->shape[2] != 2 ||
                               k->labels == NULL || k->labels->count * 2 != k->points->count))
         return false;
-    return (k->boxes == NULL || k->boxes->count == 4 * n) &&
-           (k->mask == NULL || k->mask->count == n * k->per_mask);
+    return k->boxes == NULL || k->boxes->count == 4 * n;
 }
 
 /* Stored, or, in a file whose inputs are hashed, "in.mask2" for the case with points and "in.mask" for the
