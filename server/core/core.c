@@ -79,6 +79,7 @@ void srv_core_poke_jobs(srv_core *core)
 static void on_tick(uv_timer_t *timer)
 {
     srv_core *core = timer->data;
+    if (srv_store_thread_bad(core->store)) srv_core_fatal(core, "the catalogue could not be written");
     srv_intake_deadlines(core->intake);
     srv_indexer_tick(core->indexer);
     srv_workers_tick(core->workers);
@@ -294,7 +295,8 @@ static void close_walked(uv_handle_t *handle, void *ctx)
 /* After uv_stop: everything that had work under way has ended. */
 static void finish(srv_core *core)
 {
-    if (core->http != NULL) srv_http_stop(core->http);
+    srv_http_stop(core->http);
+    core->http = NULL; /* tasks that the store thread still finishes may want to tell it */
     if (core->store != NULL) srv_store_thread_stop(core->store);
     (void)uv_timer_stop(&core->tick);
     (void)uv_timer_stop(&core->stop_deadline);

@@ -139,7 +139,6 @@ static void done_commit(srv_task *task)
     }
     if (t->c->role != NULL) (void)srv_role_send(t->c->role, SRV_IPC_COMMITTED, &reply, sizeof reply, NULL);
     finish_task(t);
-    if (srv_store_thread_bad(core->store)) srv_core_fatal(core, "the catalogue could not be written");
 }
 
 /* Text of a role is not trusted to end. */
