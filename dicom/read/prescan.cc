@@ -79,11 +79,12 @@ class Scanner
   private:
     msa_status truncated()
     {
-        if (in_.failed())
-            return out_.deflated ? msa_fail(err_, MSA_E_PARSE,
-                                            "the deflated dataset is damaged or inflates beyond %llu MiB",
-                                            (unsigned long long)(PRESCAN_INFLATED_MAX >> 20))
-                                 : msa_fail(err_, MSA_E_IO, "cannot read the file: %s", std::strerror(errno));
+        if (out_.deflated)
+            return msa_fail(
+                err_, MSA_E_PARSE,
+                "the deflated dataset is damaged, ends inside an element or inflates beyond %llu MiB",
+                (unsigned long long)(PRESCAN_INFLATED_MAX >> 20));
+        if (in_.failed()) return msa_fail(err_, MSA_E_IO, "cannot read the file: %s", std::strerror(errno));
         return msa_fail(err_, MSA_E_PARSE, "the file is truncated: it ends inside an element");
     }
     msa_status element(Element &e, bool &at_end, bool explicit_vr, bool big);
@@ -386,9 +387,9 @@ msa_status prescan(Prescan &out, const char *path, msa_error *err)
         return msa_fail(err, errno == ENOENT ? MSA_E_NOT_FOUND : MSA_E_IO, "cannot open the DICOM file: %s",
                         std::strerror(errno));
     char preamble[132];
-    const bool part10 =
+    out.part10 =
         in->read(preamble, sizeof preamble) == sizeof preamble && std::memcmp(preamble + 128, "DICM", 4) == 0;
-    if (!part10) in = open_file_source(path); /* no preamble: maybe a bare dataset */
+    if (!out.part10) in = open_file_source(path); /* no preamble: maybe a bare dataset */
     if (!in) return msa_fail(err, MSA_E_IO, "cannot open the DICOM file: %s", std::strerror(errno));
 
     bool has_syntax = false;

@@ -25,6 +25,7 @@ struct Prescan {
     uint64_t dataset_offset =
         0; /* where group 0008 starts: DCMTK reads from here and never sees the meta group */
     bool deflated = false;
+    bool part10 = false; /* preamble and "DICM" are there; set before anything can fail */
 
     bool has_pixel_data = false; /* (7FE0,0010) of the dataset itself, not of an icon */
     bool encapsulated = false;

@@ -249,9 +249,11 @@ msa_status load_dir(std::unique_ptr<dicom_series> &out, const char *dir, const c
         if (status == MSA_E_NOMEM) return msa_fail(err, status, "%s", inner.what);
         const bool wanted = series_uid == nullptr || std::strcmp(in.file.header.series_uid, series_uid) == 0;
         if (status != MSA_OK) {
-            /* A CT or MR image that cannot be taken counts; a text file, a report or a screenshot does not.
-             */
-            if (in.file.header.kind == DICOM_KIND_IMAGE && wanted && bad.n++ == 0) bad.first = inner;
+            /* A CT or MR image that cannot be taken counts, and so does a damaged DICOM file, which may be
+             * one; a text file, a report or a screenshot does not. */
+            const bool damaged = status == MSA_E_PARSE && in.file.scan.part10 && in.file.header.kind == 0;
+            if (((in.file.header.kind == DICOM_KIND_IMAGE && wanted) || damaged) && bad.n++ == 0)
+                bad.first = inner;
             if (status == MSA_E_UNSUPPORTED && bad.foreign.status == MSA_OK) bad.foreign = inner;
             continue;
         }
@@ -276,7 +278,7 @@ msa_status load_dir(std::unique_ptr<dicom_series> &out, const char *dir, const c
     if (bad.n > 0) {
         notes.push_back(
             std::to_string(bad.n) +
-            (bad.n == 1 ? " image could not be read: " : " images could not be read, the first because: ") +
+            (bad.n == 1 ? " file could not be read: " : " files could not be read, the first because: ") +
             bad.first.what);
     }
     return assemble(out, inputs, notes, err);
