@@ -86,7 +86,11 @@ static msa_status wait_for_core(srv_ipc_committed *answer, msa_error *err)
     struct pollfd p = {.fd = SRV_IPC_FD, .events = POLLIN};
     if (poll(&p, 1, COMMIT_TIMEOUT_MS) != 1)
         return msa_fail(err, MSA_E_IO, "the catalogue did not answer in %d s", COMMIT_TIMEOUT_MS / 1000);
-    return srv_ipc_expect(SRV_IPC_FD, SRV_IPC_COMMITTED, answer, sizeof *answer, err);
+    msa_error local = MSA_ERROR_INIT;
+    if (srv_ipc_expect(SRV_IPC_FD, SRV_IPC_COMMITTED, answer, sizeof *answer, &local) == MSA_OK)
+        return MSA_OK;
+    /* Never PARSE: that would tell the sender that its object is at fault, and it would not come again. */
+    return msa_fail(err, MSA_E_IO, "the catalogue did not answer: %s", local.what);
 }
 
 static msa_status commit(receiver *r, const dicom_store_info *info, msa_error *err)

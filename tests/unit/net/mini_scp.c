@@ -168,7 +168,7 @@ int main(int argc, char **argv)
         int status;
         pid_t child;
         while ((child = waitpid(-1, &status, WNOHANG)) > 0)
-            if (WIFSIGNALED(status)) say("crashed signal=%d", WTERMSIG(status));
+            if (!WIFEXITED(status) || WEXITSTATUS(status) > 1) say("crashed status=%x", (unsigned)status);
         if (p[1].revents != 0) return 0;
         if ((p[0].revents & POLLIN) == 0) continue;
         const int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);

@@ -28,7 +28,7 @@ static void test_status_table(void **)
     } rows[] = {{MSA_OK, 0x0000},          {MSA_E_NOMEM, 0xA700},     {MSA_E_IO, 0xA700},
                 {MSA_E_BUSY, 0xA700},      {MSA_E_PARSE, 0xC000},     {MSA_E_UNSUPPORTED, 0xC000},
                 {MSA_E_INVALID, 0x0110},   {MSA_E_INTERNAL, 0x0110},  {MSA_E_CANCELED, 0x0110},
-                {MSA_E_NOT_FOUND, 0x0110}, {msa_status(-77), 0x0110}, {msa_status(5), 0x0110}};
+                {MSA_E_NOT_FOUND, 0x0110}, {msa_status(-12), 0x0110}, {msa_status(5), 0x0110}};
     for (const auto &row : rows)
         assert_int_equal(store_status(row.ours), row.theirs);
 }
