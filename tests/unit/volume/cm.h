@@ -9,4 +9,11 @@
 
 #include <cmocka.h>
 
+/* Doubles; cmocka's own comparison is of floats. NaN fails. */
+#define assert_near(got, want, tolerance)                                                                    \
+    do {                                                                                                     \
+        const double got_ = (got), want_ = (want), off_ = got_ < want_ ? want_ - got_ : got_ - want_;        \
+        if (!(off_ <= (tolerance))) fail_msg("wanted %.12g, got %.12g", want_, got_);                        \
+    } while (0)
+
 #endif

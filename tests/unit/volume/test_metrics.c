@@ -1,0 +1,105 @@
+/* Metrics and losses where the answer can be written down. */
+#include <math.h>
+#include <string.h>
+
+#include "tests/unit/volume/cm.h"
+
+#include "engine/nn/depth_fold.h"
+#include "engine/train/loss.h"
+#include "engine/volume/metrics.h"
+#include "engine/volume/select.h"
+
+static void overlaps(void **state)
+{
+    (void)state;
+    const uint8_t a[6] = {1, 1, 1, 0, 0, 0};
+    const uint8_t b[6] = {0, 1, 1, 1, 0, 0};
+    const uint8_t none[6] = {0};
+    assert_near(msa_metric_dice(a, b, 6), 4.0 / 6, 1e-12);
+    assert_near(msa_metric_iou(a, b, 6), 0.5, 1e-12);
+    assert_near(msa_metric_dice(none, none, 6), 1, 0);
+    assert_near(msa_metric_iou(a, none, 6), 0, 0);
+}
+
+/* Two single voxels: the distance is Pythagoras with the spacing of each axis. */
+static void hausdorff_uses_the_spacing_of_each_axis(void **state)
+{
+    (void)state;
+    enum { D = 4, H = 5, W = 6 };
+    uint8_t a[D * H * W] = {0};
+    uint8_t b[D * H * W] = {0};
+    const double spacing[3] = {5, 0.5, 2};
+    double got = 0;
+    a[0] = 1;
+    b[(3 * H + 4) * W + 5] = 1;
+    assert_int_equal(msa_metric_hausdorff(a, b, D, H, W, spacing, 100, &got, NULL), MSA_OK);
+    assert_near(got, sqrt(15 * 15 + 2 * 2 + 10 * 10), 1e-9);
+    assert_int_equal(msa_metric_hausdorff(a, a, D, H, W, spacing, 95, &got, NULL), MSA_OK);
+    assert_near(got, 0, 0);
+}
+
+static void hausdorff_of_nothing(void **state)
+{
+    (void)state;
+    const uint8_t a[4] = {0, 1, 0, 0};
+    const uint8_t none[4] = {0};
+    const double spacing[3] = {1, 1, 1};
+    double got = 9;
+    msa_error err = MSA_ERROR_INIT;
+    assert_int_equal(msa_metric_hausdorff(none, none, 1, 2, 2, spacing, 95, &got, NULL), MSA_OK);
+    assert_near(got, 0, 0);
+    assert_int_equal(msa_metric_hausdorff(a, none, 1, 2, 2, spacing, 95, &got, &err), MSA_E_INVALID);
+    assert_string_equal(err.what, "one of the masks is empty, so they have no distance");
+}
+
+static void losses_at_known_points(void **state)
+{
+    (void)state;
+    const float zero[2] = {0, 0};
+    const float sure[2] = {40, -40};
+    const float target[2] = {1, 0};
+    assert_near(msa_loss_bce(zero, target, 1, 2, 1), log(2), 1e-12);
+    assert_near(msa_loss_bce(sure, target, 1, 2, 1), 0, 1e-12);
+    assert_near(msa_loss_bce(zero, target, 1, 2, 2), 1.5 * log(2), 1e-12);
+    assert_near(msa_loss_dice(sure, target, 1, 2, true), 0, 1e-9);
+    assert_near(msa_loss_focal(zero, target, 1, 2, 0.5, 2), 0.5 * 0.25 * log(2), 1e-12);
+}
+
+static void every_depth_folds(void **state)
+{
+    (void)state;
+    for (int32_t n = 1; n <= 500; n++) {
+        int32_t rows = 0;
+        int32_t cols = 0;
+        msa_depth_fold(n, &rows, &cols);
+        assert_int_equal(rows * cols, n);
+        assert_true(rows <= cols);
+    }
+}
+
+static void one_click_chooses_among_masks(void **state)
+{
+    (void)state;
+    msa_config c = {.mask_tokens = 4, .mask_select = MSA_SELECT_SAM};
+    const float iou[4] = {0.9F, 0.2F, 0.7F, 0.5F};
+    assert_int_equal(msa_select_mask(&c, 1, false, iou), 2);
+    assert_int_equal(msa_select_mask(&c, 2, false, iou), 0);
+    assert_int_equal(msa_select_mask(&c, 1, true, iou), 0);
+    c.mask_select = MSA_SELECT_FIRST;
+    assert_int_equal(msa_select_mask(&c, 1, false, iou), 0);
+    c = (msa_config){.mask_tokens = 1, .mask_select = MSA_SELECT_SAM};
+    assert_int_equal(msa_select_mask(&c, 1, false, iou), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(overlaps),
+        cmocka_unit_test(hausdorff_uses_the_spacing_of_each_axis),
+        cmocka_unit_test(hausdorff_of_nothing),
+        cmocka_unit_test(losses_at_known_points),
+        cmocka_unit_test(every_depth_folds),
+        cmocka_unit_test(one_click_chooses_among_masks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
