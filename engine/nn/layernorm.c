@@ -34,7 +34,8 @@ static void norm_row(const msa_norm *n, float eps, const float *x, float *y)
 {
     const float mean = msa_sum(n->C, x) / (float)n->C;
     const float variance = squared_distance(n->C, x, mean) / (float)n->C;
-    const float scale = 1.0f / sqrtf(variance + eps);
+    /* A variance that overflows would scale the row to zero and hide itself. */
+    const float scale = isfinite(variance) ? 1.0f / sqrtf(variance + eps) : NAN;
     for (int32_t c = 0; c < n->C; c++)
         y[c] = (x[c] - mean) * scale * n->weight[c] + n->bias[c];
 }

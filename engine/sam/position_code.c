@@ -2,16 +2,19 @@
 
 #include <math.h>
 
+/*
+ * The published values come from float32 arithmetic, and at tens of radians one rounding of u is worth 1e-6
+ * of a sine. So u is rounded where they round it: 2 c - 1, the first product, the sum (one fused step), the
+ * factor 2 pi.
+ */
 void msa_position_code(const float *gaussian, int32_t P, double x, double y, float *out)
 {
-    /* In double: u reaches tens of radians, where a float's last bit already costs 1e-6 of a sine. */
     const int32_t half = P / 2;
+    const float cx = 2.0f * (float)x - 1.0f, cy = 2.0f * (float)y - 1.0f, two_pi = (float)(2.0 * M_PI);
     for (int32_t i = 0; i < half; i++) {
-        const double u =
-            2.0 * M_PI *
-            ((2.0 * x - 1.0) * (double)gaussian[i] + (2.0 * y - 1.0) * (double)gaussian[half + i]);
-        out[i] = (float)sin(u);
-        out[half + i] = (float)cos(u);
+        const float u = two_pi * fmaf(cy, gaussian[half + i], cx * gaussian[i]);
+        out[i] = (float)sin((double)u);
+        out[half + i] = (float)cos((double)u);
     }
 }
 

@@ -1,0 +1,21 @@
+/* A temporary folder and a model small enough for every test. */
+#ifndef MSA_TESTS_UNIT_ENGINE_FIXTURE_H
+#define MSA_TESTS_UNIT_ENGINE_FIXTURE_H
+
+#include <stdint.h>
+
+#include "engine/config.h"
+
+/* For cmocka: *state becomes the path of a new folder; it is removed with the files that lie directly in it.
+ */
+int fixture_folder(void **state);
+int fixture_remove(void **state);
+/* "FOLDER/name" in a buffer of this function. */
+const char *fixture_path(void **state, const char *name);
+
+/* Image 64, patch 8, width 32, 3 blocks, windows of 5 on an 8 x 8 grid: with padding. */
+msa_config fixture_config(void);
+/* n values in -scale .. scale, the same in every run. */
+void fixture_fill(float *x, int64_t n, uint64_t seed, float scale);
+
+#endif
