@@ -67,7 +67,8 @@ CREATE TABLE instance (
 ) STRICT;
 CREATE INDEX instance_series ON instance(series_id, superseded, position_mm) WHERE series_id IS NOT NULL;
 CREATE INDEX instance_association ON instance(association_id, series_id);
-CREATE INDEX instance_received ON instance(id, association_id) WHERE state = 0;
+CREATE INDEX instance_received ON instance(id) WHERE state = 0;
+CREATE INDEX instance_unindexed ON instance(association_id) WHERE state = 0;
 CREATE INDEX instance_rejected ON instance(id) WHERE state = 2;
 
 -- source_id: the annotation instance, or NULL for REST, where group_id is the POST. `current` is 0 once a newer
@@ -142,7 +143,9 @@ CREATE TABLE job (
 ) STRICT;
 CREATE UNIQUE INDEX job_open ON job(series_id) WHERE state IN (0, 1); -- one at a time gathers inputs
 CREATE INDEX job_series ON job(series_id, id);
-CREATE INDEX job_queued ON job(queued_ms, id, run_at_ms) WHERE state = 2;
+CREATE INDEX job_queued ON job(queued_ms, id, run_at_ms, attempt, max_attempts) WHERE state = 2;
+CREATE INDEX job_due ON job(run_at_ms) WHERE state = 2;
+CREATE INDEX job_exhausted ON job(id) WHERE state = 2 AND attempt >= max_attempts;
 CREATE INDEX job_running ON job(lease_until_ms) WHERE state = 3;
 CREATE INDEX job_state ON job(state, id);
 
@@ -206,5 +209,6 @@ CREATE TABLE delivery (
     FOREIGN KEY (job_id, number) REFERENCES result(job_id, number) ON DELETE CASCADE
 ) STRICT;
 CREATE INDEX delivery_pending ON delivery(destination, id, run_at_ms) WHERE state = 'pending';
+CREATE INDEX delivery_due ON delivery(run_at_ms) WHERE state = 'pending';
 CREATE INDEX delivery_sending ON delivery(id) WHERE state = 'sending';
 CREATE INDEX delivery_dead ON delivery(id) WHERE state = 'dead';

@@ -197,10 +197,11 @@ static msa_status is_known(srv_store *s, const srv_job *job, const char *key, bo
 {
     SRV_AUTO_QUERY q = NULL;
     bool row = false;
-    MSA_TRY(SRV_OPEN(s, &q, err,
-                     "SELECT state, input_key FROM job WHERE series_id = ? AND id < ? AND state <> 8"
-                     " ORDER BY id DESC LIMIT 1",
-                     srv_i(job->series_id), srv_i(job->id)));
+    MSA_TRY(SRV_OPEN(
+        s, &q, err,
+        "SELECT state, input_key FROM job INDEXED BY job_series WHERE series_id = ? AND id < ? AND state <> 8"
+        " ORDER BY id DESC LIMIT 1",
+        srv_i(job->series_id), srv_i(job->id)));
     MSA_TRY(srv_sql_step(s, q, &row, err));
     *known = row && sqlite3_column_int(q, 0) != SRV_JOB_FAILED &&
              strcmp((const char *)sqlite3_column_text(q, 1), key) == 0;
@@ -224,10 +225,11 @@ static msa_status snapshot(srv_store *s, const srv_job *job, const bound_prompts
 static msa_status queue_job(srv_store *s, const srv_job *job, const srv_job_policy *policy, const char *key,
                             int64_t now_ms, msa_error *err)
 {
-    MSA_TRY(SRV_RUN(s, NULL, err,
-                    "UPDATE job SET state = 8, finished_ms = ?3, reason = '" SRV_REPLACED "'"
-                    " WHERE series_id = ?1 AND id < ?2 AND state = 2",
-                    srv_i(job->series_id), srv_i(job->id), srv_i(now_ms)));
+    MSA_TRY(SRV_RUN(
+        s, NULL, err,
+        "UPDATE job INDEXED BY job_series SET state = 8, finished_ms = ?3, reason = '" SRV_REPLACED "'"
+        " WHERE series_id = ?1 AND id < ?2 AND state = 2",
+        srv_i(job->series_id), srv_i(job->id), srv_i(now_ms)));
     return SRV_RUN(
         s, NULL, err,
         "UPDATE job SET state = 2, queued_ms = ?2, run_at_ms = ?2, max_attempts = ?3, input_key = ?4,"

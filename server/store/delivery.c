@@ -51,7 +51,8 @@ static msa_status claim_body(srv_store *s, const char *destination, int64_t now_
 {
     int64_t id = 0;
     MSA_TRY(SRV_VALUE(s, &id, err,
-                      "SELECT id FROM delivery WHERE state = 'pending' AND destination = ? AND run_at_ms <= ?"
+                      "SELECT id FROM delivery INDEXED BY delivery_pending WHERE state = 'pending' AND "
+                      "destination = ? AND run_at_ms <= ?"
                       " ORDER BY id LIMIT 1",
                       srv_t(destination), srv_i(now_ms)));
     if (!id) return msa_fail(err, MSA_E_NOT_FOUND, "nothing is due for this destination");
@@ -128,9 +129,11 @@ msa_status srv_deliveries_supersede(srv_store *s, int64_t series_id, int64_t job
     MSA_TRY(SRV_RUN(s, NULL, err,
                     "UPDATE delivery SET state = 'cancelled', comment = '" SRV_REPLACED
                     "' WHERE state = 'pending'"
-                    " AND job_id IN (SELECT id FROM job WHERE series_id = ? AND id < ? AND state = 4)",
+                    " AND job_id IN (SELECT id FROM job INDEXED BY job_series WHERE series_id = ? AND id < ? "
+                    "AND state = 4)",
                     srv_i(series_id), srv_i(job_id)));
-    MSA_TRY(SRV_OPEN(s, &q, err, "SELECT id FROM job WHERE series_id = ? AND id < ? AND state = 4",
+    MSA_TRY(SRV_OPEN(s, &q, err,
+                     "SELECT id FROM job INDEXED BY job_series WHERE series_id = ? AND id < ? AND state = 4",
                      srv_i(series_id), srv_i(job_id)));
     for (;;) {
         MSA_TRY(srv_sql_step(s, q, &row, err));

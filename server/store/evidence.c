@@ -54,7 +54,8 @@ static msa_status judge(srv_store *s, srv_series_evidence *e, msa_error *err)
                       srv_i(id)));
     MSA_TRY(
         SRV_VALUE(s, &e->unindexed, err,
-                  "SELECT sum(r.n) FROM (SELECT association_id, count(*) AS n FROM instance WHERE state = 0"
+                  "SELECT sum(r.n) FROM (SELECT association_id, count(*) AS n FROM instance INDEXED BY "
+                  "instance_unindexed WHERE state = 0"
                   " GROUP BY association_id) r WHERE EXISTS"
                   " (SELECT 1 FROM instance i WHERE i.association_id = r.association_id AND i.series_id = ?)",
                   srv_i(id)));
@@ -62,13 +63,15 @@ static msa_status judge(srv_store *s, srv_series_evidence *e, msa_error *err)
     return has_gap(s, &e->series, &e->gap, err);
 }
 
+/* CROSS JOIN fixes the order: the few series that want attention, not the many jobs that wait. */
 msa_status srv_store_evidence(srv_store *s, srv_evidence_fn *row, void *ctx, msa_error *err)
 {
     SRV_AUTO_QUERY q = NULL;
     bool more = false;
     MSA_TRY(srv_sql_open(s, &q,
                          "SELECT " SRV_SERIES_COLUMNS ", j.id, j.state, j.supersedes"
-                         " FROM series s JOIN job j ON j.series_id = s.id AND j.state IN (0, 1)"
+                         " FROM series s INDEXED BY series_attention CROSS JOIN job j ON j.series_id = s.id "
+                         "AND j.state IN (0, 1)"
                          " WHERE s.attention = 1 ORDER BY s.id",
                          NULL, 0, err));
     for (;;) {

@@ -55,7 +55,8 @@ static msa_status claim_body(srv_store *s, int64_t now_ms, int64_t lease_ms, srv
 {
     int64_t id = 0;
     MSA_TRY(SRV_VALUE(s, &id, err,
-                      "SELECT id FROM job WHERE state = 2 AND run_at_ms <= ? AND attempt < max_attempts"
+                      "SELECT id FROM job INDEXED BY job_queued WHERE state = 2 AND run_at_ms <= ? AND "
+                      "attempt < max_attempts"
                       " ORDER BY queued_ms, id LIMIT 1",
                       srv_i(now_ms)));
     if (!id) return msa_fail(err, MSA_E_NOT_FOUND, "no job is due");
@@ -73,7 +74,8 @@ static msa_status claim_body(srv_store *s, int64_t now_ms, int64_t lease_ms, srv
 static msa_status fail_exhausted_body(srv_store *s, int64_t now_ms, msa_error *err)
 {
     return SRV_RUN(s, NULL, err,
-                   "UPDATE job SET state = 7, finished_ms = ?, reason = CASE reason WHEN '' THEN"
+                   "UPDATE job INDEXED BY job_exhausted SET state = 7, finished_ms = ?, reason = CASE reason "
+                   "WHEN '' THEN"
                    " 'gave up after ' || attempt || ' attempts' ELSE reason END"
                    " WHERE state = 2 AND attempt >= max_attempts",
                    srv_i(now_ms));
@@ -88,8 +90,9 @@ static msa_status fail_exhausted(srv_store *s, int64_t now_ms, msa_error *err)
 msa_status srv_store_job_claim(srv_store *s, int64_t now_ms, int64_t lease_ms, srv_job *out, msa_error *err)
 {
     int64_t exhausted = 0;
-    MSA_TRY(srv_sql_value(s, "SELECT count(*) FROM job WHERE state = 2 AND attempt >= max_attempts", NULL, 0,
-                          &exhausted, err));
+    MSA_TRY(srv_sql_value(
+        s, "SELECT count(*) FROM job INDEXED BY job_exhausted WHERE state = 2 AND attempt >= max_attempts",
+        NULL, 0, &exhausted, err));
     if (exhausted) MSA_TRY(fail_exhausted(s, now_ms, err));
     MSA_TRY(srv_tx_begin(s, err));
     return srv_tx_end(s, claim_body(s, now_ms, lease_ms, out, err), err);
@@ -135,7 +138,8 @@ msa_status srv_job_is_overtaken(srv_store *s, int64_t job_id, bool *yes, msa_err
 {
     int64_t newer = 0;
     MSA_TRY(SRV_VALUE(s, &newer, err,
-                      "SELECT 1 FROM job o JOIN job j ON j.series_id = o.series_id AND j.id > o.id"
+                      "SELECT 1 FROM job o CROSS JOIN job j INDEXED BY job_series ON j.series_id = "
+                      "o.series_id AND j.id > o.id"
                       " WHERE o.id = ? AND j.state IN (4, 5, 6) LIMIT 1",
                       srv_i(job_id)));
     *yes = newer != 0;
@@ -148,7 +152,8 @@ static msa_status has_successor(srv_store *s, const srv_job *job, bool *yes, msa
 {
     int64_t newer = 0;
     MSA_TRY(SRV_VALUE(s, &newer, err,
-                      "SELECT 1 FROM job WHERE series_id = ? AND id > ? AND state BETWEEN 2 AND 6 LIMIT 1",
+                      "SELECT 1 FROM job INDEXED BY job_series WHERE series_id = ? AND id > ? AND state "
+                      "BETWEEN 2 AND 6 LIMIT 1",
                       srv_i(job->series_id), srv_i(job->id)));
     *yes = newer != 0;
     return MSA_OK;
@@ -206,7 +211,8 @@ static msa_status requeue_expired(srv_store *s, int64_t until_ms, const char *wh
         srv_job job;
         char reason[MSA_ERROR_WHAT_MAX];
         MSA_TRY(SRV_VALUE(s, &id, err,
-                          "SELECT id FROM job WHERE state = 3 AND lease_until_ms <= ? ORDER BY id LIMIT 1",
+                          "SELECT id FROM job INDEXED BY job_running WHERE state = 3 AND lease_until_ms <= ? "
+                          "ORDER BY lease_until_ms LIMIT 1",
                           srv_i(until_ms)));
         if (!id) return MSA_OK;
         MSA_TRY(srv_store_job_get_id(s, id, &job, err));
@@ -251,9 +257,11 @@ msa_status srv_store_next_due(srv_store *s, int64_t now_ms, int64_t *due_ms, msa
 {
     MSA_TRY(SRV_VALUE(
         s, due_ms, err,
-        "SELECT min(at) FROM (SELECT min(lease_until_ms) AS at FROM job WHERE state = 3"
-        " UNION ALL SELECT min(run_at_ms) FROM job WHERE state = 2 AND run_at_ms > ?1"
-        " UNION ALL SELECT min(run_at_ms) FROM delivery WHERE state = 'pending' AND run_at_ms > ?1)",
+        "SELECT min(at) FROM (SELECT min(lease_until_ms) AS at FROM job INDEXED BY job_running WHERE state = "
+        "3"
+        " UNION ALL SELECT min(run_at_ms) FROM job INDEXED BY job_due WHERE state = 2 AND run_at_ms > ?1"
+        " UNION ALL SELECT min(run_at_ms) FROM delivery INDEXED BY delivery_due WHERE state = 'pending' AND "
+        "run_at_ms > ?1)",
         srv_i(now_ms)));
     if (*due_ms == 0) *due_ms = INT64_MAX;
     return MSA_OK;

@@ -89,7 +89,7 @@ static void annotate(model *m, srv_store *s)
     for (int series = 0; series < SERIES; series++) {
         m->annotation_on[a][series] = pick(3);
         for (int k = 0; k < m->annotation_on[a][series]; k++) {
-            char label[16];
+            char label[32];
             (void)snprintf(uid, sizeof uid, "1.%d.0", 10 + series);
             (void)snprintf(label, sizeof label, "label %d", k);
             boxes[n++] = fx_box(uid, label);
