@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """dicom_receive_run() over real sockets: stock DCMTK senders, and senders that break the rules."""
 import glob
 import hashlib

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """dicom_send_file() and dicom_send_echo() against stock receivers, and against ones that misbehave."""
 import contextlib
 import os
