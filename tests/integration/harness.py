@@ -84,8 +84,7 @@ class Box:
 def boxes_by_slice(series_uid, boxes):
     """The body of POST /v1/annotations that names the series and counts slices."""
     return {'series_instance_uid': series_uid,
-            'prompts': [{'kind': 'box', 'slice': b.slice, 'x0': b.x0, 'y0': b.y0, 'x1': b.x1, 'y1': b.y1, 'label': b.label}
-                        for b in boxes]}
+            'boxes': [{'box': [b.x0, b.y0, b.x1, b.y1], 'slice': b.slice, 'label': b.label} for b in boxes]}
 
 
 class Phantom:
@@ -102,6 +101,10 @@ class Phantom:
 
     def boxes_by_slice(self):
         return boxes_by_slice(self.series_uid, self.boxes)
+
+    def boxes_by_instance(self):
+        return {'boxes': [{'box': [b.x0, b.y0, b.x1, b.y1], 'label': b.label,
+                           'sop_instance_uid': str(self.headers[b.slice].SOPInstanceUID)} for b in self.boxes]}
 
 
 def dataset_bytes(path_or_bytes):
@@ -381,7 +384,7 @@ class Msad:
         return run_tool(['echoscu', '-v', '-to', timeout_s, '-ta', timeout_s, '-td', timeout_s, '-aet', 'TESTPACS',
                          '-aec', aec, '127.0.0.1', self.dicom_port], wanted)
 
-    def annotate(self, **body):
+    def annotate(self, body):
         """POST /v1/annotations; returns the reply's JSON."""
         reply = self.post('/v1/annotations', body)
         assert reply.status in (200, 201), 'annotations: %d %s' % (reply.status, reply.body[:800])

@@ -78,7 +78,7 @@ class MainJob(harness.Case):
         receiver = self.receiver()
         service = self.msad(destinations=[receiver])
         mr = self.mr_with_boxes()
-        service.annotate(mr.boxes_by_slice())
+        service.annotate(mr.boxes_by_instance())
         service.send(mr.folder)
         self.finish(service, receiver, mr.headers, mr.labels)
 
