@@ -67,7 +67,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
         srv_conn *conn = calloc(1, sizeof *conn);
         if (conn == NULL) return;
         conn->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-        conn->deadline_ms = uv_now(h->env.loop) + SRV_HTTP_RECEIVE_MS;
+        conn->deadline_ms = uv_now(h->env.loop) + (uint64_t)h->env.receive_ms;
         conn->next = h->conns;
         if (conn->next != NULL) conn->next->prev = conn;
         h->conns = conn;
@@ -201,6 +201,8 @@ msa_status srv_http_start(srv_http **out, const srv_http_env *env, int32_t *port
     *out = NULL;
     if (h == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     h->env = *env;
+    if (h->env.receive_ms == 0) h->env.receive_ms = SRV_HTTP_RECEIVE_MS;
+    if (h->env.store_ms == 0) h->env.store_ms = SRV_HTTP_STORE_MS;
     h->started_ms = srv_now_ms();
     ignore_sigpipe();
     json_object_seed(0); /* before two threads build objects */

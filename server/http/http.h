@@ -22,6 +22,8 @@ typedef struct srv_http_live {
     int64_t engine_slices_total;
 } srv_http_live;
 
+/* Copied; what the pointers show is read for each request, so it outlives the server (a model known later
+ * shows itself). */
 typedef struct srv_http_env {
     uv_loop_t *loop;
     const srv_config *config;
@@ -32,6 +34,8 @@ typedef struct srv_http_env {
     void (*live)(void *ctx, srv_http_live *out);
     void (*prompts_changed)(void *ctx); /* after POST or DELETE of annotations has been committed */
     void *ctx;
+    int32_t receive_ms; /* a request must have come, and a connection must ask again, in this time; 0: 60 s */
+    int32_t store_ms;   /* the catalogue must have answered in this time, or it is 503; 0: 30 s */
 } srv_http_env;
 
 /* Binds and serves. *port: the one bound (http.port 0 picks one). Errors: MSA_E_IO when the address is taken.

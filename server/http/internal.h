@@ -15,8 +15,8 @@
 #define SRV_HTTP_WAITERS_MAX     256 /* fewer than connections: health and metrics are always served */
 #define SRV_HTTP_TICK_MS         250
 #define SRV_HTTP_IDLE_S          30    /* a connection on which nothing moves */
-#define SRV_HTTP_RECEIVE_MS      60000 /* a request must have come in this time, however slowly it moves */
-#define SRV_HTTP_STORE_MS        30000 /* the catalogue must have answered */
+#define SRV_HTTP_RECEIVE_MS      60000 /* defaults of srv_http_env */
+#define SRV_HTTP_STORE_MS        30000
 #define SRV_HTTP_WAIT_MAX_S      60
 #define SRV_PARAMS_MAX           4
 #define SRV_PARAM_TEXT_MAX       72

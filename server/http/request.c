@@ -32,7 +32,7 @@ static srv_request *request_new(srv_http *h, struct MHD_Connection *connection)
     req->connection = connection;
     req->refs = 1;
     req->started_ms = uv_now(h->env.loop);
-    req->deadline_ms = req->started_ms + SRV_HTTP_RECEIVE_MS;
+    req->deadline_ms = req->started_ms + (uint64_t)h->env.receive_ms;
     srv_reply_init(&req->reply);
     srv_reply_init(&req->made);
     req->next = h->requests;
@@ -192,7 +192,7 @@ static enum MHD_Result answer(srv_request *req)
     not_modified(req);
     const int status = r->status;
     /* Slow readers have a minute and the time that 64 KiB/s need. */
-    if (conn != NULL) conn->deadline_ms = uv_now(h->env.loop) + SRV_HTTP_RECEIVE_MS + r->size / 64;
+    if (conn != NULL) conn->deadline_ms = uv_now(h->env.loop) + (uint64_t)h->env.receive_ms + r->size / 64;
     struct MHD_Response *response = response_of(r);
     if (response == NULL) return MHD_NO;
     const enum MHD_Result result = MHD_queue_response(req->connection, (unsigned)status, response);
@@ -238,7 +238,7 @@ void srv_request_submit(srv_request *req)
     req->task.done = task_done;
     req->task.next = NULL;
     req->task.status = MSA_OK;
-    req->deadline_ms = uv_now(req->http->env.loop) + SRV_HTTP_STORE_MS;
+    req->deadline_ms = uv_now(req->http->env.loop) + (uint64_t)req->http->env.store_ms;
     req->in_flight = true;
     req->refs++;
     const msa_status status = srv_store_thread_submit(req->http->env.store, &req->task, &err);
@@ -339,7 +339,7 @@ void srv_request_completed(void *cls, struct MHD_Connection *connection, void **
     srv_conn *conn = conn_of(connection);
     (void)code;
     if (conn != NULL)
-        conn->deadline_ms = uv_now(h->env.loop) + SRV_HTTP_RECEIVE_MS; /* for the next request */
+        conn->deadline_ms = uv_now(h->env.loop) + (uint64_t)h->env.receive_ms; /* for the next request */
     *con_cls = NULL;
     if (req == NULL) return;
     srv_watch_remove(req);
@@ -355,7 +355,7 @@ void srv_requests_tick(srv_http *h, uint64_t now)
         if (!req->suspended || req->reply.status != 0 || req->watch != NULL || now < req->deadline_ms)
             continue;
         srv_reply_problem(&req->reply, MHD_HTTP_SERVICE_UNAVAILABLE,
-                          "the catalogue did not answer within %d s", SRV_HTTP_STORE_MS / 1000);
+                          "the catalogue did not answer within %d ms", h->env.store_ms);
         srv_request_resume(req);
     }
     for (srv_conn *conn = h->conns; conn != NULL; conn = conn->next)
