@@ -5,7 +5,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "engine/base/blas.h"
 #include "engine/base/log.h"
 
 typedef struct pool_job {
@@ -83,7 +82,6 @@ static void start_helpers(void)
 void msa_threads_set(int n)
 {
     const int wanted = n < 1 ? 1 : n > MSA_THREADS_MAX ? MSA_THREADS_MAX : n;
-    msa_blas_start();
     pthread_mutex_lock(&pool.owner);
     pthread_mutex_lock(&pool.lock);
     pool.stop = true;
@@ -96,7 +94,7 @@ void msa_threads_set(int n)
     const bool changed = pool.wanted != wanted;
     pool.wanted = wanted;
     pthread_mutex_unlock(&pool.owner);
-    if (changed) msa_log(MSA_LOG_INFO, "engine", "threads=%d blas=%s", wanted, msa_blas_core());
+    if (changed) msa_log(MSA_LOG_INFO, "engine", "threads=%d", wanted);
 }
 
 int msa_threads_get(void)
@@ -111,7 +109,6 @@ void msa_pool_run(msa_pool_fn *fn, void *ctx, int32_t n_items, int32_t max_worke
 {
     pool_job job = {.fn = fn, .ctx = ctx, .n_items = n_items, .max_workers = max_workers};
     atomic_init(&job.next, 0);
-    msa_blas_start();
     if (n_items <= 1 || max_workers <= 1 || pthread_mutex_trylock(&pool.owner) != 0) {
         work_on(&job, 0);
         return;

@@ -58,7 +58,8 @@ static inline float gelu1(float x)
     q = q * z + 2.361558136e+00f;
     q = q * z + 1.0f;
     const float tail = 0.5f * (p / q) * exp1(-0.5f * x * x); /* the normal distribution's upper tail at |x| */
-    /* Every arm is computed, then selected: compilers vectorise that, and not a computation inside a condition. */
+    /* Every arm is computed, then selected: compilers vectorise that, and not a computation inside a
+     * condition. */
     const float lower = x * tail, upper = x - lower, far = x < 0.0f ? 0.0f : x;
     const float y = x < 0.0f ? lower : upper;
     return z > 9.5f ? far : y; /* beyond the fit, also +-infinity */

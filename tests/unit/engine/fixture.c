@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/io/safetensors.h"
+
 int fixture_folder(void **state)
 {
     char *folder = strdup("/tmp/test_engine.XXXXXX");
@@ -64,4 +66,40 @@ void fixture_fill(float *x, int64_t n, uint64_t seed, float scale)
         s = s * 6364136223846793005ull + 1442695040888963407ull;
         x[i] = scale * (float)((double)(s >> 40) / 8388608.0 - 1.0);
     }
+}
+
+/* A fixture that does not work has no result to report. */
+static void must(bool ok)
+{
+    if (ok) return;
+    (void)fprintf(stderr, "fixture: cannot prepare a model file\n");
+    abort();
+}
+
+void fixture_tamper(void **state, const char *drop, const char *add, const char *poisoned, float poison)
+{
+    static const float one[1] = {1.0f};
+    MSA_AUTO(msa_safetensors) f = NULL;
+    MSA_AUTO_FREE float *copy = NULL;
+    msa_tensor list[600];
+    int32_t n = 0;
+    must(msa_safetensors_open(&f, fixture_path(state, "m"), NULL) == MSA_OK);
+    for (int32_t i = 0; i < msa_safetensors_count(f); i++) {
+        const msa_tensor *t = msa_safetensors_at(f, i);
+        if (drop != NULL && strcmp(t->name, drop) == 0) continue;
+        must(n < 599);
+        list[n] = *t;
+        if (poisoned != NULL && strcmp(t->name, poisoned) == 0) {
+            copy = malloc((size_t)t->count * sizeof *copy);
+            must(copy != NULL);
+            memcpy(copy, t->data, (size_t)t->count * sizeof *copy);
+            copy[0] = poison;
+            list[n].data = copy;
+        }
+        n++;
+    }
+    must(poisoned == NULL || copy != NULL);
+    if (add != NULL) list[n++] = (msa_tensor){.name = add, .data = one, .rank = 1, .shape = {1}, .count = 1};
+    const msa_metadata metadata[] = {{"config", msa_safetensors_metadata(f, "config")}};
+    must(msa_safetensors_write(fixture_path(state, "t"), list, n, metadata, 1, NULL, NULL, NULL) == MSA_OK);
 }

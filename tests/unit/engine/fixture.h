@@ -17,5 +17,8 @@ const char *fixture_path(void **state, const char *name);
 msa_config fixture_config(void);
 /* n values in -scale .. scale, the same in every run. */
 void fixture_fill(float *x, int64_t n, uint64_t seed, float scale);
+/* Copies model file "m" to "t" without tensor `drop`, with tensor `add`, and with a poisoned first value;
+ * NULL: not. */
+void fixture_tamper(void **state, const char *drop, const char *add, const char *poisoned, float poison);
 
 #endif

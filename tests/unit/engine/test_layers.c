@@ -10,7 +10,6 @@
 #include "engine/nn/conv.h"
 #include "engine/nn/layernorm.h"
 #include "engine/nn/linear.h"
-#include "engine/sam/postprocess.h"
 #include "tests/unit/engine/fixture.h"
 
 static void near(double got, double wanted, double tolerance, const char *what, int64_t i)
@@ -185,39 +184,6 @@ static void windows_split_and_merge(void **state)
     assert_memory_equal(back, x, sizeof x);
 }
 
-static void postprocess_crops_before_resizing(void **state)
-{
-    (void)state;
-    static float logits[4 * 4], scratch[16 * 16], out[6 * 3];
-    for (int i = 0; i < 16; i++)
-        logits[i] = i % 4 < 2 ? 3.0f : -3.0f;
-    msa_mask_postprocess(logits, 4, 16, 16, 8, scratch, out, 6, 3); /* the right half is cropped away */
-    for (int i = 0; i < 18; i++)
-        if (i % 3 < 2) near((double)out[i], 3.0, 1e-6, "postprocess", i);
-    near((double)msa_mask_stability(logits, 16, 0.0f, 1.0f), 1.0, 0.0, "stability", 0);
-    near((double)msa_mask_stability(logits, 16, 5.0f, 1.0f), 0.0, 0.0, "stability of nothing", 0);
-}
-
-static void mask_range_follows_the_profile(void **state)
-{
-    (void)state;
-    static const struct {
-        msa_mask_select select;
-        int32_t tokens;
-        bool multi;
-        int32_t first, count;
-    } cases[] = {{MSA_SELECT_SAM, 4, false, 0, 1},  {MSA_SELECT_SAM, 4, true, 1, 3},
-                 {MSA_SELECT_SAM, 1, true, 0, 1},   {MSA_SELECT_FIRST, 4, true, 0, 1},
-                 {MSA_SELECT_FIRST, 7, true, 0, 7}, {MSA_SELECT_FIRST, 7, false, 0, 1}};
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const msa_config c = {.mask_select = cases[i].select, .mask_tokens = cases[i].tokens};
-        int32_t first = -1, count = -1;
-        msa_mask_range(&c, cases[i].multi, &first, &count);
-        assert_int_equal(first, cases[i].first);
-        assert_int_equal(count, cases[i].count);
-    }
-}
-
 static void arena_measures_before_it_takes(void **state)
 {
     (void)state;
@@ -244,8 +210,6 @@ int main(void)
         cmocka_unit_test(attention_is_softmax_of_products),
         cmocka_unit_test(windows_keep_padding_alive),
         cmocka_unit_test(windows_split_and_merge),
-        cmocka_unit_test(postprocess_crops_before_resizing),
-        cmocka_unit_test(mask_range_follows_the_profile),
         cmocka_unit_test(arena_measures_before_it_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

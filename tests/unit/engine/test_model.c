@@ -9,15 +9,19 @@
 
 #include "engine/base/log.h"
 #include "engine/base/pool.h"
-#include "engine/io/safetensors.h"
 #include "engine/sam/internal.h"
 #include "tests/unit/engine/fixture.h"
+
+static void write_model(void **state, const msa_config *c)
+{
+    assert_int_equal(msa_model_write_random(fixture_path(state, "m"), c, 11, NULL), MSA_OK);
+}
 
 static msa_model *load(void **state, const msa_config *c)
 {
     msa_error err = MSA_ERROR_INIT;
     msa_model *m = NULL;
-    assert_int_equal(msa_model_write_random(fixture_path(state, "m"), c, 11, &err), MSA_OK);
+    write_model(state, c);
     if (msa_model_load(&m, fixture_path(state, "m"), &err) != MSA_OK) fail_msg("%s", err.what);
     return m;
 }
@@ -58,37 +62,6 @@ static void round_trip_keeps_everything(void **state)
     assert_non_null(strstr(text, "windows of 5"));
 }
 
-/* Copies the model file without tensor `drop`, with tensor `add`, and with `poison` in the first value of a
- * weight. */
-static void tamper(void **state, const char *drop, const char *add, const char *poison_name, float poison)
-{
-    static const float one[1] = {1.0f};
-    MSA_AUTO(msa_safetensors) f = NULL;
-    msa_tensor list[600];
-    int32_t n = 0;
-    float *copy = NULL;
-    assert_int_equal(msa_safetensors_open(&f, fixture_path(state, "m"), NULL), MSA_OK);
-    for (int32_t i = 0; i < msa_safetensors_count(f); i++) {
-        const msa_tensor *t = msa_safetensors_at(f, i);
-        if (drop != NULL && strcmp(t->name, drop) == 0) continue;
-        assert_true(n < 599);
-        list[n] = *t;
-        if (poison_name != NULL && strcmp(t->name, poison_name) == 0) {
-            copy = malloc((size_t)t->count * sizeof *copy);
-            assert_non_null(copy);
-            memcpy(copy, t->data, (size_t)t->count * sizeof *copy);
-            copy[0] = poison;
-            list[n].data = copy;
-        }
-        n++;
-    }
-    if (add != NULL) list[n++] = (msa_tensor){.name = add, .data = one, .rank = 1, .shape = {1}, .count = 1};
-    const msa_metadata metadata[] = {{"config", msa_safetensors_metadata(f, "config")}};
-    assert_int_equal(msa_safetensors_write(fixture_path(state, "t"), list, n, metadata, 1, NULL, NULL, NULL),
-                     MSA_OK);
-    free(copy);
-}
-
 static void assert_refused(void **state, msa_status status, const char *sentence)
 {
     msa_error err = MSA_ERROR_INIT;
@@ -103,18 +76,18 @@ static void refuses_other_tensors(void **state)
 {
     const msa_config c = fixture_config();
     const char *bias = "image_encoder.blocks.1.norm2.bias";
-    MSA_AUTO(msa_model) m = load(state, &c);
-    tamper(state, bias, NULL, NULL, 0);
+    write_model(state, &c);
+    fixture_tamper(state, bias, NULL, NULL, 0);
     assert_refused(state, MSA_E_PARSE, "blocks.1.norm2.bias is missing");
-    tamper(state, bias, bias, NULL, 0);
+    fixture_tamper(state, bias, bias, NULL, 0);
     assert_refused(state, MSA_E_PARSE, "axis 0 is 1, the configuration says 32");
-    tamper(state, NULL, "image_encoder.blocks.9.norm2.bias", NULL, 0);
+    fixture_tamper(state, NULL, "image_encoder.blocks.9.norm2.bias", NULL, 0);
     assert_refused(state, MSA_E_UNSUPPORTED, "is not part of the configuration");
-    tamper(state, NULL, NULL, bias, NAN);
+    fixture_tamper(state, NULL, NULL, bias, NAN);
     assert_refused(state, MSA_E_PARSE, "not finite");
-    tamper(state, NULL, NULL, bias, -INFINITY);
+    fixture_tamper(state, NULL, NULL, bias, -INFINITY);
     assert_refused(state, MSA_E_PARSE, "not finite");
-    tamper(state, NULL, NULL, NULL, 0);
+    fixture_tamper(state, NULL, NULL, NULL, 0);
     assert_int_equal(chmod(fixture_path(state, "t"), 0666), 0);
     assert_refused(state, MSA_E_UNSUPPORTED, "chmod o-w");
 }
@@ -186,12 +159,12 @@ static void names_the_block_that_overflows(void **state)
 {
     static float image[3 * S * S], embedding[P * G * G];
     const msa_config c = fixture_config();
-    MSA_AUTO(msa_model) whole = load(state, &c);
     MSA_AUTO(msa_model) m = NULL;
     MSA_AUTO(msa_predictor) p = NULL;
     msa_error err = MSA_ERROR_INIT;
-    tamper(state, NULL, NULL, "image_encoder.blocks.1.attn.qkv.bias",
-           3e38f); /* finite, but not its products */
+    write_model(state, &c);
+    fixture_tamper(state, NULL, NULL, "image_encoder.blocks.1.attn.qkv.bias",
+                   3e38f); /* finite, but not its products */
     assert_int_equal(msa_model_load(&m, fixture_path(state, "t"), &err), MSA_OK);
     assert_int_equal(msa_predictor_new(&p, m, &err), MSA_OK);
     assert_int_equal(msa_predictor_encode(p, image, embedding, &err), MSA_E_INTERNAL);

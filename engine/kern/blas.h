@@ -1,6 +1,6 @@
 /* OpenBLAS, made ready: one thread, and kernels that fit the CPU. */
-#ifndef MSA_ENGINE_BASE_BLAS_H
-#define MSA_ENGINE_BASE_BLAS_H
+#ifndef MSA_ENGINE_KERN_BLAS_H
+#define MSA_ENGINE_KERN_BLAS_H
 
 /**
  * Any number of calls, any thread; the first does the work and every product of the engine comes after one.

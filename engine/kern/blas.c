@@ -1,10 +1,12 @@
-#include "engine/base/blas.h"
+#include "engine/kern/blas.h"
 
 #include <cblas.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "engine/base/log.h"
 
 /* Exported by OpenBLAS when it is built for many CPUs (DYNAMIC_ARCH), as distributions do; absent otherwise.
  */
@@ -48,6 +50,7 @@ static void start(void)
 {
     choose_kernels();
     openblas_set_num_threads(1);
+    msa_log(MSA_LOG_DEBUG, "engine", "blas=%s", openblas_get_corename());
 }
 
 void msa_blas_start(void)
