@@ -1,0 +1,105 @@
+"""Stopping, deadlines, and what an idle server costs."""
+import json
+import re
+import shutil
+import socket
+import time
+import unittest
+
+from http_case import Server, main
+
+
+class Ending(unittest.TestCase):
+    """Each with a server of its own."""
+
+    def test_stop_answers_who_waits(self):
+        server = Server()
+        answers = []
+        job = server.jobs['waiting'][0]
+        sockets = [socket.create_connection(('127.0.0.1', server.port), timeout=10) for _ in range(20)]
+        for s in sockets:
+            s.sendall(f'GET /v1/jobs/{job}?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n'.encode())
+        idle = socket.create_connection(('127.0.0.1', server.port), timeout=10)
+        time.sleep(0.5)
+        server.tell('hold 300')  # and some in the store's hands when it stops
+        busy = [socket.create_connection(('127.0.0.1', server.port), timeout=10) for _ in range(10)]
+        for s in busy:
+            s.sendall(b'GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n')
+        time.sleep(0.1)
+        start = time.monotonic()
+        self.assertEqual(server.stop(), 0)
+        self.assertLess(time.monotonic() - start, 5)
+        for s in sockets + busy:
+            answers.append(s.recv(4096))
+            s.close()
+        for answer in answers:
+            self.assertIn(b' 503 ', answer.split(b'\r\n')[0])
+            self.assertIn(b'the service is stopping', answer)
+        self.assertEqual(idle.recv(10), b'')
+        idle.close()
+
+    def test_deadlines(self):
+        """Slowness is not silence: a client that always sends a little is ended too (invariant 5)."""
+        server = Server('400')
+        head = b'POST /v1/annotations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n'
+        for start in (head + b'\r\n', head + b'X: ', b'', None):  # slow body, slow header, silent, idle after a request
+            with socket.create_connection(('127.0.0.1', server.port), timeout=5) as s:
+                if start is None:
+                    s.sendall(b'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n')
+                    self.assertIn(b'200', s.recv(4096))
+                s.sendall(start or b'')
+                begin = time.monotonic()
+                s.settimeout(0.05)
+                while time.monotonic() - begin < 5:
+                    try:
+                        if start:
+                            s.sendall(b'x')
+                        if s.recv(1) == b'':
+                            break
+                    except TimeoutError:
+                        continue
+                    except OSError:
+                        break
+                self.assertLess(time.monotonic() - begin, 2)
+                self.assertGreater(time.monotonic() - begin, 0.3)
+        server.tell('hold 1200')
+        server.changes()
+        begin = time.monotonic()
+        for _ in range(2):
+            response, data = server.ask('GET', '/v1/jobs')
+            self.assertEqual((response.status, json.loads(data)['detail']), (503, 'the catalogue did not answer within 400 ms'))
+        self.assertLess(time.monotonic() - begin, 1.2)
+        time.sleep(0.5)  # the answers come now, to nobody
+        self.assertEqual(server.ask('GET', '/v1/jobs')[0].status, 200)
+        response, _ = server.ask('GET', f'/v1/jobs/{server.jobs["waiting"][0]}?wait=1')  # has a deadline of its own
+        self.assertEqual(response.status, 200)
+        self.assertEqual(server.stop(), 0)
+
+    def test_end_of_input_stops(self):
+        server = Server()
+        server.process.stdin.close()
+        self.assertEqual(server.process.wait(20), 0)
+        server.process.stdout.close()
+        shutil.rmtree(server.dir)
+
+    def test_idle_costs_nothing(self):
+        server = Server()
+        server.ask('GET', '/healthz')
+
+        def ticks():
+            with open(f'/proc/{server.process.pid}/stat', encoding='ascii') as f:
+                fields = f.read().rsplit(')', 1)[1].split()
+            with open(f'/proc/{server.process.pid}/status', encoding='ascii') as f:
+                switches = int(re.search(r'voluntary_ctxt_switches:\s+(\d+)', f.read())[1])
+            return int(fields[11]) + int(fields[12]), switches
+        time.sleep(0.5)
+        before = ticks()
+        time.sleep(1.5)
+        after = ticks()
+        self.assertLessEqual(after[0] - before[0], 1)
+        self.assertLessEqual(after[1] - before[1], 2)  # no timer runs
+        self.assertEqual(server.stop(), 0)
+
+
+if __name__ == '__main__':
+    main()
