@@ -247,6 +247,19 @@ static msa_status decode_row(job *j, int32_t index, msa_error *err)
     return MSA_OK;
 }
 
+/* Why a track that was still going well goes no further than `slice`. */
+static const char *limit_reason(const job *j, const carried *c, int32_t slice)
+{
+    const int32_t object = j->plan->rows[c->row].object;
+    const int32_t step = slice > j->plan->rows[c->row].slice ? 1 : -1;
+    if (slice + step < 0 || slice + step >= j->volume->D) return "the end of the volume was reached";
+    for (int32_t i = 0; i < j->objects[object].n_prompts;
+         i++) /* the rest of the gap is filled from its other end */
+        if ((j->objects[object].prompts[i].slice - slice) * step > 0)
+            return "the next prompted slice takes over";
+    return "the limit of distance was reached";
+}
+
 static msa_status carry(job *j, carried *c, int32_t slice, msa_error *err)
 {
     const msa_volume *v = j->volume;
@@ -268,8 +281,8 @@ static msa_status carry(job *j, carried *c, int32_t slice, msa_error *err)
     j->results[object].n_propagated++;
     const char *reason = msa_track_step(&c->track, &stats, iou);
     if (!reason) join(j, &q);
-    if (!reason && slice == c->to && slice > 0 && slice < v->D - 1 && !j->results[object].stop_reason[0])
-        note_stop(j, object, "the limit of distance was reached");
+    if (!reason && slice == c->to && !j->results[object].stop_reason[0])
+        note_stop(j, object, limit_reason(j, c, slice));
     if (reason) note_stop(j, object, reason);
     c->alive = !reason && slice != c->to;
     return MSA_OK;

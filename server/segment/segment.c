@@ -82,8 +82,8 @@ static void fill_note(const msa_object_result *result, char *note, size_t size)
         (void)snprintf(note, size, "nothing found: %s",
                        result->stop_reason[0] ? result->stop_reason : "the model found nothing in a prompt");
     else if (result->n_propagated > 0)
-        (void)snprintf(note, size, "%d prompted, %d carried; %s", result->n_prompted, result->n_propagated,
-                       result->stop_reason);
+        (void)snprintf(note, size, "%d prompted, %d carried%s%s", result->n_prompted, result->n_propagated,
+                       result->stop_reason[0] ? "; " : "", result->stop_reason);
     else
         (void)snprintf(note, size, "%d prompted", result->n_prompted);
 }
