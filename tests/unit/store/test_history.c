@@ -188,6 +188,7 @@ static void step(model *m, fixture *f)
 typedef struct look {
     model *m;
     int open[SERIES];
+    srv_job_state open_state[SERIES];
 } look;
 
 static void look_at_job(void *ctx, const srv_job *job)
@@ -195,7 +196,10 @@ static void look_at_job(void *ctx, const srv_job *job)
     look *l = ctx;
     const int series = atoi(job->series_uid + 2) - 10;
     assert_in_range(series, 0, SERIES - 1);
-    if (job->state <= SRV_JOB_WAITING_PROMPT) assert_int_equal(++l->open[series], 1);
+    if (job->state <= SRV_JOB_WAITING_PROMPT) {
+        assert_int_equal(++l->open[series], 1);
+        l->open_state[series] = job->state;
+    }
     assert_true(job->attempt <= job->max_attempts);
     assert_true((job->finished_ms != 0) == srv_job_state_is_final(job->state));
     assert_true((job->input_key[0] != '\0') || job->state <= SRV_JOB_WAITING_PROMPT ||
@@ -229,7 +233,9 @@ static void check(model *m, srv_store *s)
         }
         assert_int_equal(row.instances, images_of(m, series));
         assert_int_equal(row.prompts, prompts_of(m, series));
-        if (row.open) assert_int_equal(l.open[series], 1);
+        if (!row.open) continue;
+        assert_int_equal(l.open[series], 1);
+        assert_int_equal(l.open_state[series], SRV_JOB_RECEIVING);
     }
 }
 

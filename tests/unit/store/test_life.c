@@ -212,6 +212,20 @@ static void a_late_instance_opens_a_job_that_supersedes(void **state)
     assert_int_equal(fx_bound_instances(s, first.id), 3);
 }
 
+static void a_late_instance_takes_a_waiting_job_back_to_receiving(void **state)
+{
+    srv_store *s = ((fixture *)*state)->store;
+    fx_series(s, "1.5", 3, 1000);
+    assert_int_equal(fx_tick(s, 3000), 0);
+    const srv_job job = fx_newest(s, "1.5");
+    assert_int_equal(job.state, SRV_JOB_WAITING_PROMPT);
+    (void)fx_image(s, "1.5", "1.5.4", "late", 20, 0, 4000);
+    assert_int_equal(fx_newest(s, "1.5").id, job.id);
+    assert_int_equal(fx_newest(s, "1.5").state, SRV_JOB_RECEIVING);
+    assert_int_equal(fx_tick(s, 6000), 0);
+    assert_int_equal(fx_job(s, job.id).state, SRV_JOB_WAITING_PROMPT);
+}
+
 static void prompts_while_the_job_runs_open_another(void **state)
 {
     srv_store *s = ((fixture *)*state)->store;
@@ -455,6 +469,7 @@ int main(void)
         CASE(a_newer_version_of_an_annotation_replaces_the_older),
         CASE(an_annotation_without_prompts_is_fine),
         CASE(a_late_instance_opens_a_job_that_supersedes),
+        CASE(a_late_instance_takes_a_waiting_job_back_to_receiving),
         CASE(prompts_while_the_job_runs_open_another),
         CASE(the_same_inputs_again_make_no_second_job),
         CASE(a_failed_job_is_done_again_when_its_inputs_come_again),
