@@ -54,7 +54,7 @@ class Server:
         finally:
             connection.close()
 
-    def raw(self, data, timeout=10):
+    def raw(self, data, timeout=1):
         """Sends bytes, returns all that comes until the server closes, or nothing comes any more."""
         with socket.create_connection(('127.0.0.1', self.port), timeout=timeout) as s:
             got = b''
