@@ -1,6 +1,6 @@
 /**
- * The HTTP server on a real catalogue, for the tests beside it: http_serve DIR [LIMIT_MS]. Prints "job NAME ID"
- * lines, then "port N"; then obeys lines: finish HOW     ends the oldest queued job and tells the server
+ * The HTTP server on a real catalogue, for the tests beside it: http_serve DIR [LIMIT_MS]. Prints "job NAME
+ * ID" lines, then "port N"; then obeys lines: finish HOW     ends the oldest queued job and tells the server
  * touch ID       tells the server that the job has changed hold MS        keeps the store thread busy
  * unready, ready changes        prints how often prompts_changed was called stop           (or end of input)
  * ends in order; exit 0
