@@ -14,7 +14,7 @@
 
 enum { SERIES = 3, IMAGES = 4, ANNOTATIONS = 3, JOBS_MAX = 4096, HELD_MAX = 8 };
 
-static int histories = 60;
+static int histories = 30;
 static unsigned first_seed = 1;
 
 typedef struct model {

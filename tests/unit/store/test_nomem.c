@@ -9,7 +9,7 @@
 
 static sqlite3_mem_methods real;
 static long fail_at; /* 0: never */
-static long stride = 13;
+static long stride = 23;
 
 static bool now_is_the_time(void)
 {
