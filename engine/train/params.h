@@ -1,0 +1,62 @@
+/* The parameters of a model in training: values in one block, gradients for those that train. */
+#ifndef MSA_ENGINE_TRAIN_PARAMS_H
+#define MSA_ENGINE_TRAIN_PARAMS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/arena.h"
+#include "engine/base/error.h"
+#include "engine/sam/weights.h"
+
+/* Which parameters train. Names as published: "Adapter" marks the adapters (arXiv:2304.12620). */
+typedef enum msa_train_set {
+    MSA_TRAIN_ADAPTERS, /* the paper: adapters of the image encoder (and of the decoder where it has some) */
+    MSA_TRAIN_ADAPTERS_DECODER, /* adapters and the whole mask decoder: what the published code does */
+    MSA_TRAIN_ALL,              /* everything but the Fourier matrix: to make a base */
+} msa_train_set;
+
+typedef struct msa_param {
+    char name[192];
+    int64_t offset, numel; /* in values; in grads too when it trains */
+    int32_t rank;
+    int64_t shape[4];
+    bool trains;
+} msa_param;
+
+/**
+ * Values lie in one block, those that train first; the gradient of a value is found by its place, so that
+ * layers need no second tree of pointers. Frozen parameters have no gradient memory.
+ */
+typedef struct msa_params {
+    msa_config config;
+    msa_weights weights; /* points into values */
+    float *values, *grads;
+    int64_t n_values, n_trained;
+    msa_param *list;
+    int32_t n_list;
+    msa_arena arena;
+} msa_params;
+
+/**
+ * Copies the weights of `from` (of the same configuration) into a training set. Adapters keep their values.
+ * Errors: MSA_E_NOMEM, MSA_E_INVALID (nothing would train).
+ */
+MSA_NODISCARD msa_status msa_params_new(msa_params **out, const msa_config *config, const msa_weights *from,
+                                        msa_train_set set, msa_error *err);
+void msa_params_free(msa_params *p);
+MSA_DEFINE_AUTO(msa_params, msa_params_free);
+void msa_params_zero_grads(msa_params *p);
+/* NULL when there is none of that name. */
+const msa_param *msa_params_find(const msa_params *p, const char *name);
+
+/* Where the gradient of a value is summed; NULL for a frozen one (or for NULL): then nothing is computed for
+ * it. */
+static inline float *msa_grad(const msa_params *p, const float *value)
+{
+    if (value == NULL) return NULL;
+    const int64_t at = value - p->values;
+    return at < p->n_trained ? p->grads + at : NULL;
+}
+
+#endif
