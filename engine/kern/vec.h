@@ -13,6 +13,9 @@ void msa_exp(int64_t n, const float *x, float *y);
  */
 void msa_gelu(int64_t n, const float *x, float *y);
 void msa_relu(int64_t n, const float *x, float *y);
+/* dx = dy * f'(x); dx may be dy. x of the ReLU may be its output as well. */
+void msa_gelu_backward(int64_t n, const float *x, const float *dy, float *dx);
+void msa_relu_backward(int64_t n, const float *x, const float *dy, float *dx);
 /* y += s * x */
 void msa_axpy(int64_t n, float s, const float *x, float *y);
 /* z = x + y; z may be either */

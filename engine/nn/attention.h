@@ -23,6 +23,20 @@ size_t msa_attention_scratch(int64_t nk);
 /* scratch: workers x msa_attention_scratch(). */
 void msa_attention_forward(const msa_attention *a, float *scratch, int32_t workers);
 
+/* dout as out; dq, dk, dv as q, k, v, written: not added to. */
+typedef struct msa_attention_grads {
+    const float *dout;
+    float *dq, *dk, *dv;
+    int64_t lddo, lddq, lddk, lddv;
+} msa_attention_grads;
+
+/* Floats of scratch for one worker. */
+size_t msa_attention_backward_scratch(int64_t nk);
+/* a->out is not looked at. Keys and values of one head are summed by one worker, in the order of the queries.
+ */
+void msa_attention_backward(const msa_attention *a, const msa_attention_grads *g, float *scratch,
+                            int32_t workers);
+
 /**
  * Self-attention inside windows with decomposed relative positions:
  * logit(i, j) = q_i . k_j / sqrt(d) + q_i . Rh[iy - jy] + q_i . Rw[ix - jx], the unscaled q in the last two.

@@ -2,6 +2,7 @@
 #ifndef MSA_ENGINE_NN_LINEAR_H
 #define MSA_ENGINE_NN_LINEAR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/config.h"
@@ -25,5 +26,22 @@ void msa_linear_forward(const msa_linear *l, int64_t M, const float *x, int64_t 
 /* The same, y += scale * (x W^T + b); scratch (M, N). */
 void msa_linear_add(const msa_linear *l, int64_t M, const float *x, int64_t ldx, float scale, float *scratch,
                     float *y, int64_t ldy);
+
+/* ---- backward ---- */
+
+/* dx (M, K), rows lddx apart, not overlapping dy: dy W, added to dx when `add`. */
+void msa_linear_backward_input(const msa_linear *l, int64_t M, const float *dy, int64_t lddy, float *dx,
+                               int64_t lddx, bool add);
+/**
+ * Adds to dweight (N, K) and dbias (N), of which either may be NULL: then nothing is computed for it. x is the
+ * forward's input. Each tile of dweight sums over all rows, so the bits do not depend on the threads.
+ */
+void msa_linear_backward_params(const msa_linear *l, int64_t M, const float *x, int64_t ldx, const float *dy,
+                                int64_t lddy, float *dweight, float *dbias);
+
+/* The activation by itself, over the threads: y = act(x); y may be x. NONE copies. */
+void msa_epilogue_forward(msa_epilogue e, int64_t n, const float *x, float *y);
+/* dx = dy * act'(x), x the value before the activation; dx may be dy. */
+void msa_epilogue_backward(msa_epilogue e, int64_t n, const float *x, const float *dy, float *dx);
 
 #endif
