@@ -1,0 +1,112 @@
+/**
+ * What the trainer learns from: samples, each a picture and one object in it. A sample is a function of
+ * (seed, step, item) and of nothing else, so a run resumed anywhere sees what it would have seen.
+ */
+#ifndef MSA_ENGINE_TRAIN_DATA_H
+#define MSA_ENGINE_TRAIN_DATA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/cleanup.h"
+#include "engine/base/error.h"
+#include "engine/config.h"
+#include "engine/volume/window.h"
+
+/* depth is 1 in 2D; in 3D the planes are neighbouring slices. */
+typedef struct msa_sample {
+    int32_t depth, size;
+    int32_t rows, cols; /* what the picture covers, from the top-left corner; the rest is padding */
+    float *image;       /* (depth, size, size), windowed to 0..1; 0 in the padding */
+    uint8_t *target;    /* (depth, size, size), 0 or 1; not empty on the middle plane, depth / 2 */
+    char source[64], label[64];
+} msa_sample;
+
+MSA_NODISCARD msa_status msa_sample_new(msa_sample **out, int32_t depth, int32_t size, msa_error *err);
+void msa_sample_free(msa_sample *s);
+MSA_DEFINE_AUTO(msa_sample, msa_sample_free);
+/* One plane to network input (3, size, size), through 8 bits as at inference. Errors: MSA_E_NOMEM. */
+MSA_NODISCARD msa_status msa_sample_input(const msa_sample *s, int32_t plane, msa_input_norm norm, float *out,
+                                          msa_error *err);
+
+/* ---- sources ---- */
+
+typedef struct msa_source msa_source;
+
+void msa_source_free(msa_source *s);
+MSA_DEFINE_AUTO(msa_source, msa_source_free);
+/* Fills `sample` (of the caller's depth and size). Threads: any number on one source. Errors: MSA_E_NOMEM. */
+MSA_NODISCARD msa_status msa_source_next(const msa_source *s, uint64_t step, int32_t item, msa_sample *sample,
+                                         msa_error *err);
+
+/* Endless scenes (engine/train/synth.h). */
+MSA_NODISCARD msa_status msa_source_synthetic(msa_source **out, uint64_t seed, msa_error *err);
+
+typedef struct msa_label_name {
+    uint16_t value;
+    char name[60];
+    bool held_out; /* never a target */
+} msa_label_name;
+
+/* A volume with its label map. Slices along D are the ones that are segmented at inference. */
+typedef struct msa_case {
+    char name[64];
+    int32_t depth, rows, cols;
+    float spacing_mm[3]; /* along D, H, W */
+    bool ct;             /* values are HU: windows near lung, soft tissue, bone; else percentiles */
+    float *voxels;       /* (D, H, W) */
+    uint16_t *labels;    /* (D, H, W), 0: nothing */
+    msa_label_name *names;
+    int32_t n_names; /* 0: every value but 0 is a target */
+} msa_case;
+
+void msa_case_free(msa_case *c);
+MSA_DEFINE_AUTO(msa_case, msa_case_free);
+/**
+ * A folder with labels.nii.gz (or .nii), one other NIfTI file, the image, and, when there is one, labels.json
+ * ({"1": "spleen", ...}). CT when the values say so (air below -500). Errors: MSA_E_NOT_FOUND, MSA_E_IO,
+ * MSA_E_PARSE (also: the two do not fit on each other), MSA_E_NOMEM.
+ */
+MSA_NODISCARD msa_status msa_case_load(msa_case **out, const char *folder, msa_error *err);
+/* Marks the label of that name; false when there is none. */
+bool msa_case_hold_out(msa_case *c, const char *label);
+
+typedef struct msa_volumes_options {
+    uint64_t seed;
+    bool all_orientations;        /* also the slices along H and W */
+    int32_t min_pixels;           /* a target has at least so many pixels on its slice; default 12 */
+    float crop_chance;            /* of a crop around the target instead of the whole slice; default 0.8 */
+    float margin_min, margin_max; /* of the crop, as a part of the target's box; default 0.15 .. 1.5 */
+    float augment_chance;         /* default 0.9 */
+} msa_volumes_options;
+
+msa_volumes_options msa_volumes_defaults(uint64_t seed);
+/* Takes the cases, also on failure (the array itself stays the caller's). Every case counts the same, and
+ * every label within it. Errors: MSA_E_INVALID (no case, or one without a target), MSA_E_NOMEM. */
+MSA_NODISCARD msa_status msa_source_volumes(msa_source **out, msa_case **cases, int32_t n_cases,
+                                            const msa_volumes_options *options, msa_error *err);
+
+/* Chooses among sources by weight (not negative, one above zero), for each sample anew. Takes the sources,
+ * also on failure. */
+MSA_NODISCARD msa_status msa_source_mix(msa_source **out, uint64_t seed, msa_source **sources,
+                                        const double *weights, int32_t n, msa_error *err);
+
+/* ---- loading beside training ---- */
+
+typedef struct msa_loader msa_loader;
+
+/**
+ * Threads of its own make samples (step, item) ahead, item 0 .. batch - 1, from first_step on; at most
+ * `ahead` wait. The order, and so the result, is the same for any number of threads. Borrows the source.
+ * Errors: MSA_E_NOMEM, MSA_E_INVALID (threads, ahead, batch below 1).
+ */
+MSA_NODISCARD msa_status msa_loader_new(msa_loader **out, const msa_source *source, uint64_t first_step,
+                                        int32_t batch, int32_t depth, int32_t size, int32_t threads,
+                                        int32_t ahead, msa_error *err);
+void msa_loader_free(msa_loader *l);
+MSA_DEFINE_AUTO(msa_loader, msa_loader_free);
+/* Swaps the next sample in order for `sample`, which has the loader's depth and size. Blocks until it is
+ * there. Errors: what the source failed with. */
+MSA_NODISCARD msa_status msa_loader_next(msa_loader *l, msa_sample *sample, msa_error *err);
+
+#endif
