@@ -43,9 +43,8 @@ static inline float exp1(float x)
  * (relative error 5e-9 before rounding). Going by erfc keeps the relative accuracy where GELU is tiny; erf
  * would lose it.
  */
-static inline float gelu1(float x)
+static inline float erfc_scaled1(float z)
 {
-    const float z = (x < 0.0f ? -x : x) * 0.707106781f;
     float p = 3.225134370e-02f;
     p = p * z + 2.266155369e-01f;
     p = p * z + 7.261348272e-01f;
@@ -57,7 +56,14 @@ static inline float gelu1(float x)
     q = q * z + 2.390859414e+00f;
     q = q * z + 2.361558136e+00f;
     q = q * z + 1.0f;
-    const float tail = 0.5f * (p / q) * exp1(-0.5f * x * x); /* the normal distribution's upper tail at |x| */
+    return p / q;
+}
+
+static inline float gelu1(float x)
+{
+    const float z = (x < 0.0f ? -x : x) * 0.707106781f;
+    /* the normal distribution's upper tail at |x| */
+    const float tail = 0.5f * erfc_scaled1(z) * exp1(-0.5f * x * x);
     /* Every arm is computed, then selected: compilers vectorise that, and not a computation inside a
      * condition. */
     const float lower = x * tail, upper = x - lower, far = x < 0.0f ? 0.0f : x;
@@ -81,6 +87,30 @@ void msa_relu(int64_t n, const float *x, float *y)
 {
     for (int64_t i = 0; i < n; i++)
         y[i] = x[i] < 0.0f ? 0.0f : x[i];
+}
+
+/* gelu'(x) = Phi(x) + x phi(x), Phi by the same upper tail as in gelu1(). */
+static inline float gelu_slope1(float x)
+{
+    const float z = (x < 0.0f ? -x : x) * 0.707106781f;
+    const float bell = exp1(-0.5f * x * x);
+    const float tail = 0.5f * erfc_scaled1(z) * bell;
+    const float below = x < 0.0f ? tail : 1.0f - tail;
+    const float far = x < 0.0f ? 0.0f : 1.0f;
+    const float slope = below + x * (bell * 0.398942280f);
+    return z > 9.5f ? far : slope;
+}
+
+void msa_gelu_backward(int64_t n, const float *x, const float *dy, float *dx)
+{
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = dy[i] * gelu_slope1(x[i]);
+}
+
+void msa_relu_backward(int64_t n, const float *x, const float *dy, float *dx)
+{
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = x[i] > 0.0f ? dy[i] : 0.0f;
 }
 
 void msa_axpy(int64_t n, float s, const float *x, float *y)

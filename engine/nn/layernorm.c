@@ -1,6 +1,7 @@
 #include "engine/nn/layernorm.h"
 
 #include <math.h>
+#include <stddef.h>
 
 #include "engine/base/pool.h"
 #include "engine/kern/vec.h"
@@ -71,4 +72,119 @@ void msa_norm_planes(const msa_norm *n, float eps, int64_t pixels, const float *
         for (int32_t c = 0; c < n->C; c++)
             y[c * pixels + p] = (x[c * pixels + p] - mean) * scale * n->weight[c] + n->bias[c];
     }
+}
+
+/* ---- backward ---- */
+
+#define STRIP 64
+
+typedef struct norm_back_job {
+    const msa_norm *n;
+    const float *x, *dy;
+    float *dx, *dweight, *dbias;
+    float *mean, *scale; /* (T) */
+    int64_t T;
+    float eps;
+    bool add;
+} norm_back_job;
+
+static void stats_item(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const norm_back_job *j = ctx;
+    const int32_t C = j->n->C;
+    const int64_t first = (int64_t)item * ROWS_PER_ITEM;
+    const int64_t last = first + ROWS_PER_ITEM < j->T ? first + ROWS_PER_ITEM : j->T;
+    for (int64_t t = first; t < last; t++) {
+        const float *x = j->x + t * C;
+        j->mean[t] = msa_sum(C, x) / (float)C;
+        j->scale[t] = 1.0f / sqrtf(squared_distance(C, x, j->mean[t]) / (float)C + j->eps);
+    }
+}
+
+/* The weight's and bias's gradient of at most STRIP channels over all rows, summed in double. */
+static void norm_params_item(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const norm_back_job *j = ctx;
+    const int64_t C = j->n->C, c0 = (int64_t)item * STRIP, n = C - c0 < STRIP ? C - c0 : STRIP;
+    double dweight[STRIP] = {0}, dbias[STRIP] = {0};
+    for (int64_t t = 0; t < j->T; t++) {
+        const float *x = j->x + t * C + c0, *dy = j->dy + t * C + c0;
+        const float mean = j->mean[t], scale = j->scale[t];
+        for (int64_t c = 0; c < n; c++) {
+            dweight[c] += (double)(dy[c] * ((x[c] - mean) * scale));
+            dbias[c] += (double)dy[c];
+        }
+    }
+    for (int64_t c = 0; c < n && j->dweight != NULL; c++)
+        j->dweight[c0 + c] += (float)dweight[c];
+    for (int64_t c = 0; c < n && j->dbias != NULL; c++)
+        j->dbias[c0 + c] += (float)dbias[c];
+}
+
+/* With u = dy * weight and z the normalised row: dx = scale * (u - mean(u) - z * mean(u z)). */
+static void norm_input_row(const norm_back_job *j, int64_t t)
+{
+    enum { LANES = 8 };
+    const int32_t C = j->n->C;
+    const float *x = j->x + t * C, *dy = j->dy + t * C, *weight = j->n->weight;
+    float *dx = j->dx + t * C;
+    const float mean = j->mean[t], scale = j->scale[t];
+    float u[LANES] = {0}, uz[LANES] = {0}, mean_u = 0.0f, mean_uz = 0.0f;
+    int32_t c = 0;
+    for (; c + LANES <= C; c += LANES)
+        for (int l = 0; l < LANES; l++) {
+            const float v = dy[c + l] * weight[c + l];
+            u[l] += v;
+            uz[l] += v * ((x[c + l] - mean) * scale);
+        }
+    for (int l = 0; c < C; c++, l++) {
+        const float v = dy[c] * weight[c];
+        u[l] += v;
+        uz[l] += v * ((x[c] - mean) * scale);
+    }
+    for (int l = 0; l < LANES; l++) {
+        mean_u += u[l];
+        mean_uz += uz[l];
+    }
+    mean_u /= (float)C;
+    mean_uz /= (float)C;
+    if (j->add)
+        for (c = 0; c < C; c++)
+            dx[c] += scale * (dy[c] * weight[c] - mean_u - (x[c] - mean) * scale * mean_uz);
+    else
+        for (c = 0; c < C; c++)
+            dx[c] = scale * (dy[c] * weight[c] - mean_u - (x[c] - mean) * scale * mean_uz);
+}
+
+static void norm_input_item(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const norm_back_job *j = ctx;
+    const int64_t first = (int64_t)item * ROWS_PER_ITEM;
+    const int64_t last = first + ROWS_PER_ITEM < j->T ? first + ROWS_PER_ITEM : j->T;
+    for (int64_t t = first; t < last; t++)
+        norm_input_row(j, t);
+}
+
+void msa_norm_backward(const msa_norm *n, float eps, int64_t T, const float *x, const float *dy, float *dx,
+                       bool add, float *dweight, float *dbias, float *scratch)
+{
+    norm_back_job j = {.n = n,
+                       .x = x,
+                       .dy = dy,
+                       .dx = dx,
+                       .dweight = dweight,
+                       .dbias = dbias,
+                       .mean = scratch,
+                       .scale = scratch + T,
+                       .T = T,
+                       .eps = eps,
+                       .add = add};
+    const int32_t items = (int32_t)((T + ROWS_PER_ITEM - 1) / ROWS_PER_ITEM);
+    msa_pool_run(stats_item, &j, items, MSA_THREADS_MAX);
+    if (dweight != NULL || dbias != NULL) /* before dy is overwritten */
+        msa_pool_run(norm_params_item, &j, (n->C + STRIP - 1) / STRIP, MSA_THREADS_MAX);
+    if (dx != NULL) msa_pool_run(norm_input_item, &j, items, MSA_THREADS_MAX);
 }

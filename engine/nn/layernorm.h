@@ -23,8 +23,8 @@ void msa_norm_forward(const msa_norm *n, float eps, int64_t T, const float *x, f
 void msa_norm_planes(const msa_norm *n, float eps, int64_t pixels, const float *x, float *y);
 
 /**
- * Backward of msa_norm_forward(); x is its input. dx (T, C), may be dy, is added to when `add` (then it is not
- * dy); NULL: not wanted. dweight, dbias (C), added to; NULL: frozen. scratch (2 * T).
+ * Backward of msa_norm_forward(); x is its input. dx (T, C), may be dy, is added to when `add` (then it is
+ * not dy); NULL: not wanted. dweight, dbias (C), added to; NULL: frozen. scratch (2 * T).
  */
 void msa_norm_backward(const msa_norm *n, float eps, int64_t T, const float *x, const float *dy, float *dx,
                        bool add, float *dweight, float *dbias, float *scratch);

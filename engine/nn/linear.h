@@ -33,8 +33,8 @@ void msa_linear_add(const msa_linear *l, int64_t M, const float *x, int64_t ldx,
 void msa_linear_backward_input(const msa_linear *l, int64_t M, const float *dy, int64_t lddy, float *dx,
                                int64_t lddx, bool add);
 /**
- * Adds to dweight (N, K) and dbias (N), of which either may be NULL: then nothing is computed for it. x is the
- * forward's input. Each tile of dweight sums over all rows, so the bits do not depend on the threads.
+ * Adds to dweight (N, K) and dbias (N), of which either may be NULL: then nothing is computed for it. x is
+ * the forward's input. Each tile of dweight sums over all rows, so the bits do not depend on the threads.
  */
 void msa_linear_backward_params(const msa_linear *l, int64_t M, const float *x, int64_t ldx, const float *dy,
                                 int64_t lddy, float *dweight, float *dbias);
