@@ -1,11 +1,12 @@
 #include "server/tool/input_key.h"
 
+#include <dirent.h>
 #include <errno.h>
-#include <fts.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "engine/base/cleanup.h"
 
@@ -18,11 +19,6 @@ static void hashes_clear(hashes *h)
 {
     free(h->hex);
 }
-static void close_fts(FTS **fts)
-{
-    if (*fts) (void)fts_close(*fts);
-}
-
 static msa_status add_file(hashes *h, const char *path, msa_error *err)
 {
     if (h->n == h->room) {
@@ -35,26 +31,37 @@ static msa_status add_file(hashes *h, const char *path, msa_error *err)
     return msa_sha256_file(path, h->hex[h->n++], err);
 }
 
-static bool same_folder(const char *path, const char *skip_dir)
+static void close_folder(DIR **d)
 {
-    char real[PATH_MAX];
-    return realpath(path, real) && strcmp(real, skip_dir) == 0;
+    if (*d) (void)closedir(*d);
 }
 
-static msa_status add_folder(hashes *h, const char *dir, const char *skip_dir, msa_error *err)
+enum { DEPTH_MAX = 32 };
+
+static msa_status add_folder(hashes *h, const char *dir, const char *skip_dir, int depth, msa_error *err);
+
+static msa_status add_entry(hashes *h, const char *path, const char *skip_dir, int depth, msa_error *err)
 {
-    MSA_AUTO_FREE char *copy = strdup(dir);
-    char *roots[] = {copy, NULL};
-    if (!copy) return msa_fail(err, MSA_E_NOMEM, "out of memory for the input's hash");
-    __attribute__((cleanup(close_fts))) FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
-    if (!fts) return msa_fail(err, MSA_E_IO, "cannot read the folder %.120s", dir);
-    for (FTSENT *e = fts_read(fts); e; e = fts_read(fts)) {
-        if (e->fts_info == FTS_D && same_folder(e->fts_path, skip_dir))
-            (void)fts_set(fts, e, FTS_SKIP);
-        else if (e->fts_info == FTS_F)
-            MSA_TRY(add_file(h, e->fts_path, err));
-        else if (e->fts_info == FTS_DNR || e->fts_info == FTS_ERR)
-            return msa_fail(err, MSA_E_IO, "cannot read the folder %.120s: %s", dir, strerror(e->fts_errno));
+    char real[PATH_MAX];
+    struct stat st;
+    if (lstat(path, &st) != 0) return msa_fail(err, MSA_E_IO, "cannot read %.150s", path);
+    if (S_ISREG(st.st_mode)) return add_file(h, path, err);
+    if (!S_ISDIR(st.st_mode) || (realpath(path, real) && strcmp(real, skip_dir) == 0)) return MSA_OK;
+    return add_folder(h, path, skip_dir, depth + 1, err);
+}
+
+static msa_status add_folder(hashes *h, const char *dir, const char *skip_dir, int depth, msa_error *err)
+{
+    __attribute__((cleanup(close_folder))) DIR *d = opendir(dir);
+    if (!d) return msa_fail(err, MSA_E_IO, "cannot read the folder %.120s: %s", dir, strerror(errno));
+    if (depth > DEPTH_MAX) return msa_fail(err, MSA_E_UNSUPPORTED, "the folder %.120s lies too deep", dir);
+    for (const struct dirent *e = readdir(d); e; e = readdir(d)) {
+        char path[PATH_MAX];
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+        const int n = snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        if (n < 0 || (size_t)n >= sizeof path)
+            return msa_fail(err, MSA_E_UNSUPPORTED, "a path below %.120s is too long", dir);
+        MSA_TRY(add_entry(h, path, skip_dir, depth, err));
     }
     return MSA_OK;
 }
@@ -69,7 +76,7 @@ msa_status srv_input_key(const srv_segment_arguments *a, const char *skip_dir, c
 {
     __attribute__((cleanup(hashes_clear))) hashes h = {0};
     char line[512];
-    MSA_TRY(add_folder(&h, a->series_dir, skip_dir, err));
+    MSA_TRY(add_folder(&h, a->series_dir, skip_dir, 0, err));
     for (size_t i = 0; i < a->n_annotations; i++)
         MSA_TRY(add_file(&h, a->annotations[i], err));
     if (h.n > 0) qsort(h.hex, h.n, sizeof *h.hex, by_text);

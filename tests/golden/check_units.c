@@ -37,9 +37,12 @@ float *units_to_channels_first(const float *x, int64_t N, int64_t C, int64_t pix
 
 void golden_check_units(const golden_file *f, golden_report *r)
 {
+    units_check_kern(f, r);
     units_check_rows(f, r);
     units_check_grids(f, r);
+    units_check_positions(f, r);
     units_check_images(f, r);
     units_check_scores(f, r);
+    units_check_losses(f, r);
     golden_skip_prefix(r, "out.opt.", "optimisers: not in this version");
 }

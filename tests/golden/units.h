@@ -12,12 +12,15 @@ float *units_floats(int64_t n);
 float *units_to_channels_last(const float *x, int64_t N, int64_t C, int64_t pixels);
 float *units_to_channels_first(const float *x, int64_t N, int64_t C, int64_t pixels);
 
-/* Each checks its operators and nothing else. */
-void units_check_rows(const golden_file *f, golden_report *r); /* activations, norms, softmax, positions */
+/* Each checks the operators of one room. */
+void units_check_kern(const golden_file *f, golden_report *r); /* GELU, softmax */
+void units_check_rows(const golden_file *f,
+                      golden_report *r); /* norms, other activations, relative positions */
 void units_check_grids(const golden_file *f,
                        golden_report *r); /* convolutions, windows, attention, resizing */
-void units_check_images(const golden_file *f,
-                        golden_report *r); /* PIL resize, profiles, windows of grey levels */
-void units_check_scores(const golden_file *f, golden_report *r); /* losses, metrics, distances */
+void units_check_positions(const golden_file *f, golden_report *r); /* Fourier features */
+void units_check_images(const golden_file *f, golden_report *r);    /* PIL resize, profiles, grey windows */
+void units_check_scores(const golden_file *f, golden_report *r);    /* metrics, distances */
+void units_check_losses(const golden_file *f, golden_report *r);
 
 #endif

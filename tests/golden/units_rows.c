@@ -1,12 +1,10 @@
 #include <stdlib.h>
 
 #include "engine/base/cleanup.h"
-#include "engine/kern/vec.h"
 #include "engine/nn/activation.h"
 #include "engine/nn/depth_fold.h"
 #include "engine/nn/layernorm.h"
 #include "engine/nn/relpos.h"
-#include "engine/sam/position_code.h"
 #include "tests/golden/units.h"
 
 static void check_activations(const golden_file *f, golden_report *r)
@@ -14,10 +12,8 @@ static void check_activations(const golden_file *f, golden_report *r)
     static const struct {
         const char *name;
         void (*apply)(int64_t n, const float *x, float *y);
-    } cases[] = {{"out.gelu.exact", msa_gelu},
-                 {"out.gelu.tanh", msa_gelu_tanh},
-                 {"out.quickgelu", msa_quickgelu},
-                 {"out.sigmoid", msa_sigmoid}};
+    } cases[] = {
+        {"out.gelu.tanh", msa_gelu_tanh}, {"out.quickgelu", msa_quickgelu}, {"out.sigmoid", msa_sigmoid}};
     const msa_tensor *x = units_need(f, r, "in.gelu.x");
     if (!x) return;
     MSA_AUTO_FREE float *y = units_floats(x->count);
@@ -25,18 +21,6 @@ static void check_activations(const golden_file *f, golden_report *r)
         cases[i].apply(x->count, x->data, y);
         (void)golden_compare(r, cases[i].name, y, x->count);
     }
-}
-
-static void check_softmax(const golden_file *f, golden_report *r)
-{
-    const msa_tensor *x = units_need(f, r, "in.softmax.x");
-    if (!x) return;
-    MSA_AUTO_FREE float *y = units_floats(x->count);
-    for (int64_t i = 0; i < x->count; i++)
-        y[i] = x->data[i];
-    for (int64_t row = 0; row < x->shape[0]; row++)
-        msa_softmax(x->shape[1], y + row * x->shape[1]);
-    (void)golden_compare(r, "out.softmax", y, x->count);
 }
 
 static void check_layernorm(const golden_file *f, golden_report *r)
@@ -71,24 +55,6 @@ static void check_layernorm2d(const golden_file *f, golden_report *r)
     msa_norm_forward(&n, MSA_EPS_ENCODER, x->shape[0] * pixels, rows, rows);
     MSA_AUTO_FREE float *planes = units_to_channels_first(rows, x->shape[0], C, pixels);
     (void)golden_compare(r, "out.layernorm2d", planes, x->count);
-}
-
-static void check_positions(const golden_file *f, golden_report *r)
-{
-    const msa_tensor *gaussian = units_need(f, r, "in.pe.gaussian");
-    const msa_tensor *coords = units_need(f, r, "in.pe.coords");
-    const msa_tensor *grid = units_need(f, r, "out.pe.grid_3x5");
-    if (!gaussian || !coords || !grid) return;
-    const int32_t P = (int32_t)gaussian->shape[1] * 2;
-    MSA_AUTO_FREE float *points = units_floats(coords->count / 2 * P);
-    for (int64_t i = 0; i < coords->count / 2; i++) /* frame 48 high, 64 wide; no half pixel is added here */
-        msa_position_code(gaussian->data, P, (double)coords->data[2 * i] / 64,
-                          (double)coords->data[2 * i + 1] / 48, points + i * P);
-    (void)golden_compare(r, "out.pe.coords_48x64", points, coords->count / 2 * P);
-    MSA_AUTO_FREE float *cells = units_floats(grid->count);
-    msa_position_grid(gaussian->data, P, 3, 5, cells);
-    MSA_AUTO_FREE float *planes = units_to_channels_first(cells, 1, P, 15);
-    (void)golden_compare(r, "out.pe.grid_3x5", planes, grid->count);
 }
 
 static void check_relpos(const golden_file *f, golden_report *r)
@@ -129,10 +95,8 @@ static void check_depth_fold(const golden_file *f, golden_report *r)
 void units_check_rows(const golden_file *f, golden_report *r)
 {
     check_activations(f, r);
-    check_softmax(f, r);
     check_layernorm(f, r);
     check_layernorm2d(f, r);
-    check_positions(f, r);
     check_relpos(f, r);
     check_depth_fold(f, r);
 }

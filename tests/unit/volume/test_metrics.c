@@ -1,11 +1,9 @@
-/* Metrics and losses where the answer can be written down. */
+/* Metrics where the answer can be written down. */
 #include <math.h>
 #include <string.h>
 
 #include "tests/unit/volume/cm.h"
 
-#include "engine/nn/depth_fold.h"
-#include "engine/train/loss.h"
 #include "engine/volume/metrics.h"
 #include "engine/volume/select.h"
 
@@ -52,31 +50,6 @@ static void hausdorff_of_nothing(void **state)
     assert_string_equal(err.what, "one of the masks is empty, so they have no distance");
 }
 
-static void losses_at_known_points(void **state)
-{
-    (void)state;
-    const float zero[2] = {0, 0};
-    const float sure[2] = {40, -40};
-    const float target[2] = {1, 0};
-    assert_near(msa_loss_bce(zero, target, 1, 2, 1), log(2), 1e-12);
-    assert_near(msa_loss_bce(sure, target, 1, 2, 1), 0, 1e-12);
-    assert_near(msa_loss_bce(zero, target, 1, 2, 2), 1.5 * log(2), 1e-12);
-    assert_near(msa_loss_dice(sure, target, 1, 2, true), 0, 1e-9);
-    assert_near(msa_loss_focal(zero, target, 1, 2, 0.5, 2), 0.5 * 0.25 * log(2), 1e-12);
-}
-
-static void every_depth_folds(void **state)
-{
-    (void)state;
-    for (int32_t n = 1; n <= 500; n++) {
-        int32_t rows = 0;
-        int32_t cols = 0;
-        msa_depth_fold(n, &rows, &cols);
-        assert_int_equal(rows * cols, n);
-        assert_true(rows <= cols);
-    }
-}
-
 static void one_click_chooses_among_masks(void **state)
 {
     (void)state;
@@ -97,8 +70,6 @@ int main(void)
         cmocka_unit_test(overlaps),
         cmocka_unit_test(hausdorff_uses_the_spacing_of_each_axis),
         cmocka_unit_test(hausdorff_of_nothing),
-        cmocka_unit_test(losses_at_known_points),
-        cmocka_unit_test(every_depth_folds),
         cmocka_unit_test(one_click_chooses_among_masks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
