@@ -99,7 +99,9 @@ static msa_status read_prompts(const srv_segment_arguments *a, prompt_list *l, m
         MSA_AUTO_FREE dicom_prompt *found = NULL;
         size_t n = 0;
         const char *note = NULL;
-        MSA_TRY(dicom_annotation_read(&found, &n, &note, a->annotations[i], err));
+        msa_error why = MSA_ERROR_INIT;
+        if (dicom_annotation_read(&found, &n, &note, a->annotations[i], &why) != MSA_OK)
+            return msa_fail(err, why.status, "--annot %.80s: %.130s", a->annotations[i], why.what);
         if (n == 0)
             (void)fprintf(stderr, "msa: no prompt in %s: %s\n", a->annotations[i],
                           note ? note : "it is empty");
@@ -156,9 +158,11 @@ static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outco
     char out_dir[PATH_MAX];
     char key[MSA_SHA256_HEX];
     srv_progress progress;
+    msa_error why = MSA_ERROR_INIT;
     MSA_TRY(check_folder(a->series_dir, err));
     MSA_TRY(srv_model_path(a->model, model_path, sizeof model_path, err));
-    MSA_TRY(msa_model_load(model, model_path, err));
+    if (msa_model_load(model, model_path, &why) != MSA_OK)
+        return msa_fail(err, why.status, "model %.80s: %.130s", model_path, why.what);
     MSA_TRY(dicom_init(err));
     MSA_TRY(read_prompts(a, &prompts, err));
     MSA_TRY(dicom_series_load_dir(&series, a->series_dir, NULL, err));
