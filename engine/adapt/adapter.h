@@ -16,4 +16,23 @@ typedef struct msa_adapter {
 void msa_adapter_forward(const msa_adapter *a, msa_activation act, bool skip, int64_t T, const float *x,
                          float *hidden, float *y);
 
+/* ---- training ---- */
+
+/* The same, keeping the values before the activation in pre (T, D); hidden (T, D) is scratch. */
+void msa_adapter_forward_kept(const msa_adapter *a, msa_activation act, bool skip, int64_t T, const float *x,
+                              float *pre, float *hidden, float *y);
+
+/* Added to; each may be NULL: frozen. */
+typedef struct msa_adapter_grads {
+    float *down_weight, *down_bias, *up_weight, *up_bias;
+} msa_adapter_grads;
+
+/**
+ * x and pre as forward had and left them; dy (T, C). dx (T, C), not dy, is added to when `add`; NULL: not
+ * wanted. hidden, dhidden (T, D): scratch.
+ */
+void msa_adapter_backward(const msa_adapter *a, msa_activation act, bool skip, int64_t T, const float *x,
+                          const float *pre, const float *dy, float *dx, bool add, const msa_adapter_grads *g,
+                          float *hidden, float *dhidden);
+
 #endif

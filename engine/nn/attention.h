@@ -59,4 +59,21 @@ typedef struct msa_window_attention {
 size_t msa_window_attention_scratch(const msa_windows *windows, int32_t d);
 void msa_window_attention_forward(const msa_window_attention *a, float *scratch, int32_t workers);
 
+/* dout as out; dqkv as qkv, written in full: the padding row's keys and values sum over all their places. */
+typedef struct msa_window_attention_grads {
+    const float *dout;
+    float *dqkv;
+    float *drel_h, *drel_w; /* as the tables, added to; NULL: frozen */
+} msa_window_attention_grads;
+
+/* Floats of scratch for all workers together. */
+size_t msa_window_attention_backward_scratch(const msa_windows *windows, int32_t heads, int32_t d,
+                                             int32_t workers);
+/**
+ * a->out is not looked at; the scores are computed again. What several windows share, the tables and the
+ * padding row, is summed per head and group of windows, and the groups are added in order.
+ */
+void msa_window_attention_backward(const msa_window_attention *a, const msa_window_attention_grads *g,
+                                   float *scratch, int32_t workers);
+
 #endif

@@ -96,3 +96,34 @@ void msa_resize_bicubic(const float *src, int32_t h, int32_t w, int32_t C, float
         }
     }
 }
+
+/* ---- backward ---- */
+
+void msa_resize_bicubic_backward(const float *ddst, int32_t oh, int32_t ow, int32_t C, float *dsrc, int32_t h,
+                                 int32_t w)
+{
+    for (int32_t oy = 0; oy < oh; oy++) {
+        const tap4 y = cubic_tap(oy, h, oh);
+        for (int32_t ox = 0; ox < ow; ox++, ddst += C) {
+            const tap4 x = cubic_tap(ox, w, ow);
+            for (int32_t m = 0; m < 16; m++) {
+                const float k = (float)(y.k[m / 4] * x.k[m % 4]);
+                float *to = dsrc + ((int64_t)y.i[m / 4] * w + x.i[m % 4]) * C;
+                for (int32_t c = 0; c < C; c++)
+                    to[c] += k * ddst[c];
+            }
+        }
+    }
+}
+
+void msa_resize_linear_backward(const float *ddst, int32_t on, int32_t C, float *dsrc, int32_t n)
+{
+    for (int32_t o = 0; o < on; o++, ddst += C) {
+        const tap2 y = linear_tap(o, n, on);
+        float *a = dsrc + (int64_t)y.i * C, *b = dsrc + (int64_t)y.j * C;
+        for (int32_t c = 0; c < C; c++)
+            a[c] += ddst[c] * (1.0f - y.t);
+        for (int32_t c = 0; c < C; c++)
+            b[c] += ddst[c] * y.t;
+    }
+}
