@@ -423,6 +423,10 @@ class Case(unittest.TestCase):
         return Phantom(self.path(name), '--modality', 'CT', '--rows', '96', '--cols', '112', '--slices', '12',
                        '--seed', str(1 + sum(map(ord, name))), report=self.path(name + '-report.dcm'))
 
+    def big_ct_with_report(self):
+        return Phantom(self.path('big'), '--modality', 'CT', '--rows', '256', '--cols', '256', '--slices', '60',
+                       report=self.path('big-report.dcm'))
+
     def mr_with_boxes(self, name='mr'):
         """Odd sizes: the bits of a frame do not fill whole bytes."""
         return Phantom(self.path(name), '--modality', 'MR', '--rows', '83', '--cols', '101', '--slices', '10',

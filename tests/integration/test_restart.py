@@ -74,20 +74,22 @@ class Restart(harness.Case):
 
     def test_three_dead_workers_fail_the_job(self):
         service = self.msad()
-        ct = self.ct_with_report()
-        worker = self.hold_worker(service)
+        ct = self.big_ct_with_report()  # seconds of work, so that a kill meets the job while it runs
         service.send(ct.folder, ct.report, tool='storescu')
-        for _ in range(3):
-            service.wait_job('running')
-            os.kill(worker, signal.SIGKILL)
-            harness.until('the dead worker to be noticed',
-                          lambda: service.jobs()[0]['state'] != 'running' or worker not in service.model_workers())
-            if service.jobs()[0]['state'] == 'failed':
-                break
-            worker = self.hold_worker(service)
+        for attempt in (1, 2, 3):
+            harness.until('attempt %d' % attempt, lambda: [j for j in service.jobs() if j['state'] == 'running'
+                                                           and j['attempt'] == attempt], pause_s=0.02)
+            for worker in service.model_workers():
+                os.kill(worker, signal.SIGKILL)
         job = service.wait_job('failed')
         self.assertEqual(job['attempt'], 3)
-        self.assertGreater(len(job['reason']), 10)
+        self.assertIn('signal 9', job['reason'])
+        self.assertEqual(service.get('/v1/jobs/%s/result' % job['id']).status, 409)
+        self.assertGreaterEqual(service.metric('worker_crashes_total'), 3)
+        # The pool is whole again: another job succeeds.
+        other = self.ct_with_report('other')
+        service.send(other.folder, other.report, tool='storescu')
+        service.wait_job('succeeded', series_uid=other.series_uid)
 
     def test_killed_while_the_destination_is_down(self):
         receiver = self.receiver(start=False)

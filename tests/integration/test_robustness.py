@@ -50,7 +50,7 @@ class Robustness(harness.Case):
         """UID to a dataset that no PACS should send."""
         good = pydicom.dcmread(harness.dicom_files(ct.folder)[0])
         datasets = {
-            '2.25.11': b'', '2.25.12': random.Random(1).randbytes(5000), '2.25.13': b'\xff' * 4000,
+            '2.25.12': random.Random(1).randbytes(5000), '2.25.13': b'\xff' * 4000,
             '2.25.14': nested('2.25.14', 20000), '2.25.15': nested('2.25.15', 200),
             '2.25.16': identity('2.25.16') + explicit(0x7fe0, 0x10, 'OW', bytes(100)),
             '2.25.17': identity('2.25.17') + struct.pack('<HH2sHI', 0x7fe0, 0x10, b'OW', 0, 0xfffffff0) + bytes(64),
@@ -81,8 +81,15 @@ class Robustness(harness.Case):
             self.assertEqual(dul.store_bytes(service.dicom_port, dataset, uid), 0, uid)
         reasons = self.rejected(service, len(datasets))
         self.assertEqual(set(reasons), set(datasets))
+        for uid, reason in sorted(reasons.items()):
+            print('    %s: %s' % (uid, reason))
         self.assertNotIn('signal', reasons['2.25.12'], 'random bytes are refused, they do not crash')
         self.assert_works(service)
+
+    def test_object_without_a_dataset_is_not_acknowledged(self):
+        service = self.msad()
+        self.assertNotEqual(dul.store_bytes(service.dicom_port, b'', '2.25.11'), 0)
+        self.assertEqual(service.metric('catalogue_instances'), 0)
 
     def test_truncated_pixels_fail_the_job_or_the_instance_never_silently(self):
         """A header that is fine over pixels that end early: found when the pixels are read at the latest."""
