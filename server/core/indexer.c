@@ -15,9 +15,9 @@
 
 struct srv_indexer {
     srv_core *core;
-    srv_role *role;     /* NULL: not running */
-    bool ready, asking; /* a task is on its way */
-    bool again;         /* kicked meanwhile */
+    srv_role *role;      /* NULL: not running */
+    bool ready, asking;  /* a task is on its way */
+    bool again;          /* kicked meanwhile */
     int64_t instance_id; /* being read; 0: none */
     uint64_t deadline_ms, restart_at_ms;
     dicom_prompt *prompts; /* PROMPTS_MAX, of the instance being read */
@@ -41,6 +41,7 @@ static void on_exited(void *ctx, const srv_role_exit *how);
 
 static msa_status start_role(srv_indexer *ix, msa_error *err)
 {
+    ix->deadline_ms = uv_now(ix->core->loop) + INDEX_DEADLINE_MS; /* to say that it is ready */
     const srv_role_events events = {.ctx = ix, .message = on_message, .exited = on_exited};
     const srv_config *config = ix->core->config;
     srv_ipc_work_start start = {.index_only = 1, .threads = 1, .memory_mib = config->work_memory_mib};
@@ -230,7 +231,8 @@ void srv_indexer_tick(srv_indexer *ix)
 {
     msa_error err = MSA_ERROR_INIT;
     const uint64_t now = uv_now(ix->core->loop);
-    if (ix->role != NULL && ix->instance_id != 0 && now > ix->deadline_ms) srv_role_kill(ix->role);
+    if (ix->role != NULL && (ix->instance_id != 0 || !ix->ready) && now > ix->deadline_ms)
+        srv_role_kill(ix->role);
     if (ix->again) ask_next(ix);
     if (ix->role == NULL && !ix->core->stopping && now >= ix->restart_at_ms &&
         start_role(ix, &err) != MSA_OK) {

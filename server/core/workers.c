@@ -12,6 +12,7 @@
 #define HEARTBEAT_MS 15000u
 #define PROGRESS_MS  500u
 #define RESTART_MS   1000u
+#define START_MS     120000u /* to load the model: the largest takes seconds */
 
 /* ---- claiming and handing over ---- */
 
@@ -299,6 +300,7 @@ static msa_status start_worker(srv_worker *w, msa_error *err)
     (void)snprintf(start.series_description, sizeof start.series_description, "%s",
                    config->result_series_description);
     (void)snprintf(start.log_level, sizeof start.log_level, "%s", config->log_level);
+    w->ready_by_ms = uv_now(w->pool->core->loop) + START_MS;
     MSA_TRY(srv_role_spawn(&w->role, w->pool->core->loop, "work", -1, &events, err));
     return srv_role_send(w->role, SRV_IPC_WORK_START, &start, sizeof start, err);
 }
@@ -385,6 +387,7 @@ static void tick_worker(srv_worker *w, uint64_t now)
         }
         return;
     }
+    if (w->role != NULL && !w->ready && now > w->ready_by_ms) srv_role_kill(w->role);
     if (!w->busy || w->done_sent) return;
     if (now > w->deadline_ms && w->role != NULL) srv_role_kill(w->role);
     const bool progressed =

@@ -18,7 +18,7 @@ typedef struct srv_worker {
     bool retire; /* it has done its share of jobs: replaced when idle */
     int jobs_done;
     int starts_failed; /* in a row */
-    uint64_t restart_at_ms;
+    uint64_t restart_at_ms, ready_by_ms;
     /* the job it has; job.id 0: none */
     srv_job job;
     bool busy;      /* from claim to the end of bookkeeping */
