@@ -38,9 +38,12 @@ typedef struct dicom_prompt {
 } dicom_prompt;
 
 /**
- * Reads an annotation object. *prompts is an array of *n, freed with free(); *n is 0 when the object holds no
- * box or point (then *note says why, in a static sentence). In this version: SR (Enhanced, Comprehensive, Comprehensive
- * 3D) with SCOORD POLYLINE, POINT, MULTIPOINT, CIRCLE, ELLIPSE below IMAGE references, found anywhere in the tree.
+ * Reads an annotation object. *prompts is an array of *n, freed with free(). *note is a static sentence: why *n is 0, or
+ * what was passed over beside the prompts; "" when nothing was. In this version: SR (Enhanced, Comprehensive,
+ * Comprehensive 3D) with SCOORD POLYLINE, POINT, MULTIPOINT, CIRCLE, ELLIPSE and an IMAGE below, beside or by reference,
+ * found anywhere in the tree. Two crossing lines of one group (long and short axis) make one box; a single line none.
+ * Label: a typed short label, else the finding's meaning, else the tracking identifier unless it names a drawing tool,
+ * else "Object n".
  * Errors: MSA_E_PARSE, MSA_E_UNSUPPORTED (an annotation class whose reading is not there yet), MSA_E_IO.
  * Limits: 4,096 prompts, 32 levels.
  */

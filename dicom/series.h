@@ -47,7 +47,10 @@ typedef struct dicom_volume_info {
 /**
  * Reads `n` single-frame CT or MR files of one series. Order of paths does not matter.
  * Slices are sorted by dot(origin, normal); values become float modality units: rescale slope and intercept per
- * slice, MONOCHROME1 inverted, padding values set to the least valid value.
+ * slice, MONOCHROME1 inverted (stored value -> least + greatest storable value - stored value, before the rescale; the
+ * window turns with it), padding values set to the least valid value of the volume.
+ * The same instance twice counts once. Of two instances at one position the higher instance number stays; of several
+ * orientations the largest parallel group, on a tie the one with the lowest instance number.
  * Errors: MSA_E_PARSE, MSA_E_UNSUPPORTED (several series, matrix sizes differ, no plane, multi-frame, syntax
  * that has no decoder), MSA_E_NOMEM, MSA_E_IO. Sentences name instances by number, never by UID or name.
  */
