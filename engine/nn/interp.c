@@ -37,6 +37,27 @@ void msa_resize_bilinear(const float *src, int32_t h, int32_t w, int32_t C, floa
     }
 }
 
+void msa_resize_bilinear_backward(const float *ddst, int32_t oh, int32_t ow, int32_t C, float *dsrc,
+                                  int32_t h, int32_t w)
+{
+    const int64_t row = (int64_t)w * C;
+    for (int32_t oy = 0; oy < oh; oy++) {
+        const tap2 y = linear_tap(oy, h, oh);
+        float *r0 = dsrc + y.i * row, *r1 = dsrc + y.j * row;
+        for (int32_t ox = 0; ox < ow; ox++) {
+            const tap2 x = linear_tap(ox, w, ow);
+            const int64_t left = (int64_t)x.i * C, right = (int64_t)x.j * C;
+            for (int32_t c = 0; c < C; c++) {
+                const float d = *ddst++, top = d * (1.0f - y.t), bottom = d * y.t;
+                r0[left + c] += top * (1.0f - x.t);
+                r0[right + c] += top * x.t;
+                r1[left + c] += bottom * (1.0f - x.t);
+                r1[right + c] += bottom * x.t;
+            }
+        }
+    }
+}
+
 void msa_resize_linear(const float *src, int32_t n, int32_t C, float *dst, int32_t on)
 {
     for (int32_t o = 0; o < on; o++) {

@@ -18,6 +18,8 @@ void msa_resize_bicubic(const float *src, int32_t h, int32_t w, int32_t C, float
 void msa_resize_linear(const float *src, int32_t n, int32_t C, float *dst, int32_t on);
 
 /* Backward: ddst as dst; added to dsrc, shaped as src. */
+void msa_resize_bilinear_backward(const float *ddst, int32_t oh, int32_t ow, int32_t C, float *dsrc,
+                                  int32_t h, int32_t w);
 void msa_resize_bicubic_backward(const float *ddst, int32_t oh, int32_t ow, int32_t C, float *dsrc, int32_t h,
                                  int32_t w);
 void msa_resize_linear_backward(const float *ddst, int32_t on, int32_t C, float *dsrc, int32_t n);

@@ -1,4 +1,4 @@
-/* Adam and AdamW on the trained part of msa_params; schedules, clipping, moving average. */
+/* Adam, AdamW and momentum on the trained part of msa_params; schedules, clipping, moving average. */
 #ifndef MSA_ENGINE_TRAIN_OPTIMIZER_H
 #define MSA_ENGINE_TRAIN_OPTIMIZER_H
 
@@ -7,6 +7,8 @@
 typedef enum msa_schedule { MSA_SCHEDULE_CONSTANT, MSA_SCHEDULE_COSINE, MSA_SCHEDULE_STEP } msa_schedule;
 
 typedef struct msa_optimizer_options {
+    bool momentum_only; /* v = beta1 v + g, value -= lr v: stochastic gradient descent; beta2 and eps are not
+                           used */
     bool decoupled; /* AdamW: weight decay beside the gradient (Loshchilov and Hutter); else Adam with L2 */
     double lr, beta1, beta2, eps, weight_decay;
     msa_schedule schedule;
@@ -20,16 +22,20 @@ typedef struct msa_optimizer_options {
 
 typedef struct msa_optimizer {
     msa_optimizer_options options;
-    msa_params *params; /* borrowed */
-    float *m, *v, *ema; /* (n_trained) */
-    int64_t step;       /* done so far */
-    double last_lr, last_grad_norm;
+    msa_params *params;             /* borrowed */
+    float *m, *v, *ema;             /* (n_trained) */
+    int64_t step;                   /* done so far */
+    double last_lr, last_grad_norm; /* the norm before clipping */
+    msa_arena arena;
 } msa_optimizer;
 
 MSA_NODISCARD msa_status msa_optimizer_new(msa_optimizer **out, msa_params *params,
                                            const msa_optimizer_options *options, msa_error *err);
 void msa_optimizer_free(msa_optimizer *o);
 MSA_DEFINE_AUTO(msa_optimizer, msa_optimizer_free);
+/* Adam with the published defaults: rate lr, betas 0.9 and 0.999, eps 1e-8, constant, no decay, no clipping.
+ */
+msa_optimizer_options msa_optimizer_defaults(double lr);
 /* Applies params->grads (as they are: the caller divides by the batch). MSA_E_INTERNAL, naming the parameter,
  * when one is not finite: nothing is changed then. Deterministic whatever the number of threads. */
 MSA_NODISCARD msa_status msa_optimizer_step(msa_optimizer *o, msa_error *err);

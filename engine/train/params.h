@@ -44,11 +44,27 @@ typedef struct msa_params {
  */
 MSA_NODISCARD msa_status msa_params_new(msa_params **out, const msa_config *config, const msa_weights *from,
                                         msa_train_set set, msa_error *err);
+
+typedef struct msa_params_start {
+    uint64_t seed;
+    int32_t adapter_width; /* of adapters that `from` does not have; 0: dim / 4, as published */
+} msa_params_start;
+
+/**
+ * The same where there are values missing: with `from` NULL the whole model begins at random (a base is to be
+ * made); where the configuration has adapters and `from` has none, they begin so that the model computes what
+ * its base does (D_fc2 is zero). The start depends on the seed and a tensor's name alone.
+ */
+MSA_NODISCARD msa_status msa_params_start_new(msa_params **out, const msa_config *config,
+                                              const msa_weights *from, msa_train_set set,
+                                              const msa_params_start *start, msa_error *err);
 void msa_params_free(msa_params *p);
 MSA_DEFINE_AUTO(msa_params, msa_params_free);
 void msa_params_zero_grads(msa_params *p);
 /* NULL when there is none of that name. */
 const msa_param *msa_params_find(const msa_params *p, const char *name);
+/* Values without the padding between tensors. */
+int64_t msa_params_count(const msa_params *p, bool trained_only);
 
 /* Where the gradient of a value is summed; NULL for a frozen one (or for NULL): then nothing is computed for
  * it. */
