@@ -50,7 +50,7 @@ install_packages() {
     command -v dpkg-query >/dev/null || die "this script installs Debian packages, and this is not a Debian system." \
         "Use Debian 12, or the Dockerfile: docker build -t msad ."
     local missing as_root=()
-    mapfile -t missing < <(missing_packages "$@")
+    read -r -d '' -a missing <<<"$(missing_packages "$@")" || true # -d '': all lines, and read then ends with 1
     if [ ${#missing[@]} -eq 0 ]; then
         echo "      all packages are there"
         return
