@@ -7,7 +7,7 @@ RUN . /src/scripts/packages \
     && rm -rf /var/lib/apt/lists/*
 COPY . /src
 RUN meson setup /build /src --buildtype=release --prefix=/usr \
-    && ninja -C /build \
+    && ninja -C /build msad msa config/default.safetensors \
     && DESTDIR=/out meson install -C /build --no-rebuild --strip
 
 FROM debian:12-slim
@@ -16,7 +16,7 @@ RUN . /tmp/packages \
     && apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $runtime_packages \
     && rm -rf /var/lib/apt/lists/* /tmp/packages \
-    && useradd --system --uid 10001 --home-dir /var/lib/msad --create-home --shell /usr/sbin/nologin msad
+    && useradd --uid 10001 --user-group --home-dir /var/lib/msad --create-home --shell /usr/sbin/nologin msad
 COPY --from=build /out/ /
 USER msad
 WORKDIR /var/lib/msad
