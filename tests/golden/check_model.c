@@ -1,7 +1,5 @@
 /* Replays image encoder, prompt cases and post-processing of a model file. */
 #include <inttypes.h>
-#include <jansson.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,93 +38,11 @@ static void transpose(const float *x, int64_t rows, int64_t C, float *y)
             y[c * rows + i] = x[i * C + c];
 }
 
-/* ---- metadata ---- */
-
-static int32_t config_int(const json_t *j, const char *key, int32_t otherwise)
-{
-    const json_t *v = json_object_get(j, key);
-    return json_is_integer(v) ? (int32_t)json_integer_value(v) : otherwise;
-}
-
-static void config_of_variant(msa_config *c, const char *variant)
-{
-    const bool sam = strcmp(variant, "sam") == 0, esam = strncmp(variant, "msa2025", 7) == 0;
-    c->adapters = !sam;
-    c->pad_order = sam ? MSA_NORM_THEN_PAD : MSA_PAD_THEN_NORM;
-    c->decoder_wiring = esam ? MSA_WIRING_ESAM : MSA_WIRING_SAM;
-    c->mask_select = esam ? MSA_SELECT_FIRST : MSA_SELECT_SAM;
-    c->adapter_mlp_scale = 0.5f;
-}
-
-static bool read_config(replay *p)
-{
-    const char *text = golden_meta(p->f, "config");
-    json_t *j = text == NULL ? NULL : json_loads(text, 0, NULL);
-    const msa_tensor *tokens = golden_find(p->f, "w.mask_decoder.mask_tokens.weight");
-    msa_config *c = &p->c;
-    if (j == NULL) return false;
-    c->image_size = config_int(j, "img", 0);
-    c->patch = config_int(j, "patch", 16);
-    c->dim = config_int(j, "dim", 0);
-    c->depth = config_int(j, "depth", 0);
-    c->heads = config_int(j, "heads", 0);
-    c->mlp_dim = config_int(j, "mlp", 4 * c->dim);
-    c->window = config_int(j, "win", 0);
-    c->prompt_dim = config_int(j, "pdim", 256);
-    c->decoder_depth = config_int(j, "ddepth", 2);
-    c->decoder_heads = config_int(j, "dheads", 8);
-    c->decoder_mlp_dim = config_int(j, "dmlp", 2048);
-    c->iou_hidden = config_int(j, "iouh", 256);
-    c->mask_tokens = tokens == NULL ? 4 : (int32_t)tokens->shape[0];
-    const json_t *blocks = json_object_get(j, "glob");
-    for (size_t i = 0; i < json_array_size(blocks) && i < MSA_DEPTH_MAX; i++)
-        c->global_blocks[c->n_global++] = (int32_t)json_integer_value(json_array_get(blocks, i));
-    config_of_variant(c, golden_meta(p->f, "variant"));
-    json_decref(j);
-    return true;
-}
-
-static uint64_t seed_of(const golden_file *f)
-{
-    const char *seed = golden_meta(f, "seed");
-    return seed == NULL ? 0 : strtoull(seed, NULL, 10);
-}
-
 /* "[64, 48]" */
 static bool read_pair(const golden_file *f, const char *key, int32_t pair[2])
 {
     const char *text = golden_meta(f, key);
     return text != NULL && sscanf(text, "[%" SCNd32 ", %" SCNd32 "]", &pair[0], &pair[1]) == 2;
-}
-
-/* ---- the model ---- */
-
-static msa_status open_hashed(replay *p, msa_error *err)
-{
-    char folder[] = "/tmp/check_golden.XXXXXX", path[64];
-    if (mkdtemp(folder) == NULL) return msa_fail(err, MSA_E_IO, "cannot make a temporary folder");
-    (void)snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    const int32_t pos_grid = strncmp(golden_meta(p->f, "variant"), "msa2025", 7) == 0 ? 64 : 0;
-    msa_status status = msa_model_write_hashed(path, &p->c, seed_of(p->f), pos_grid, err);
-    if (status == MSA_OK) status = msa_model_open(&p->m, path, "", &p->c, err);
-    (void)unlink(path); /* the mapping stays */
-    (void)rmdir(folder);
-    return status;
-}
-
-static msa_status open_model(replay *p, msa_error *err)
-{
-    const char *weights = golden_meta(p->f, "weights_file");
-    char path[4096];
-    if (weights == NULL) return msa_fail(err, MSA_E_PARSE, "the metadata names no weights_file");
-    if (strncmp(weights, "none", 4) == 0) return open_hashed(p, err);
-    if (weights[0] == '(') return msa_model_open(&p->m, golden_path(p->f), "w.", &p->c, err);
-    if (strchr(weights, '/') != NULL) return msa_fail(err, MSA_E_PARSE, "weights_file is not a plain name");
-    char *copy = strdup(golden_path(p->f));
-    if (copy == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory");
-    (void)snprintf(path, sizeof path, "%s/%s", dirname(copy), weights);
-    free(copy);
-    return msa_model_open(&p->m, path, "w.", &p->c, err);
 }
 
 /* ---- gathering what the tap sees ---- */
@@ -216,7 +132,7 @@ static msa_status replay_encoder(replay *p, msa_error *err)
 {
     const int64_t S = p->c.image_size, n = (int64_t)p->grid_h * p->grid_w * p->c.prompt_dim;
     const msa_tensor *image = golden_find(p->f, "in.image");
-    float *made = image == NULL ? hashed_input("in.image", seed_of(p->f), 2.0, 3 * S * S) : NULL;
+    float *made = image == NULL ? hashed_input("in.image", golden_seed(p->f), 2.0, 3 * S * S) : NULL;
     const float *x = made == NULL ? image->data : made;
     msa_status status = MSA_OK;
     if (image != NULL && image->count != 3 * S * S)
@@ -358,7 +274,7 @@ static bool find_mask(const replay *p, prompt_case *k)
     }
     if (golden_find(p->f, "in.image") == NULL && strstr(k->name, "mask") != NULL)
         k->mask = k->made_mask =
-            hashed_input(k->points != NULL ? "in.mask2" : "in.mask", seed_of(p->f), 6.0, n);
+            hashed_input(k->points != NULL ? "in.mask2" : "in.mask", golden_seed(p->f), 6.0, n);
     return true;
 }
 
@@ -494,9 +410,9 @@ void golden_check_model(const golden_file *f, golden_report *r)
     replay p = {.f = f, .r = r};
     p.tap.ctx = &p;
     p.g = calloc((size_t)golden_count(f) + 1, sizeof *p.g);
-    if (p.g == NULL || !read_config(&p)) {
+    if (p.g == NULL || !golden_config(&p.c, f)) {
         golden_fail(r, "the metadata holds no configuration");
-    } else if (open_model(&p, &err) != MSA_OK) {
+    } else if (golden_model(&p.m, f, &p.c, &err) != MSA_OK) {
         golden_fail(r, err.what);
     } else {
         const bool encoder_only = strstr(golden_meta(f, "variant"), "encoder only") != NULL;

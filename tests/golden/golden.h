@@ -8,6 +8,7 @@
 
 #include "engine/base/error.h"
 #include "engine/io/safetensors.h"
+#include "engine/model.h"
 
 typedef struct golden_file golden_file;
 typedef struct golden_report golden_report;
@@ -47,9 +48,17 @@ void golden_fail(golden_report *r, const char *sentence);
 /* Prints the line of the file and, indented below it, the groups that were skipped; true when ok. */
 bool golden_report_finish(golden_report *r, FILE *to);
 
+/* open_model.c: what the metadata says about the model, and the weights it names. */
+bool golden_config(msa_config *c, const golden_file *f);
+MSA_NODISCARD msa_status golden_model(msa_model **m, const golden_file *f, const msa_config *c,
+                                      msa_error *err);
+uint64_t golden_seed(const golden_file *f);
+
 /* check_units.c: the operators of a file whose variant is "unit operators". */
 void golden_check_units(const golden_file *f, golden_report *r);
 /* check_model.c: image encoder, prompt cases and post-processing of a model file. */
 void golden_check_model(const golden_file *f, golden_report *r);
+/* check_train.c: loss, gradients, optimiser steps and the loss trajectory of a training file. */
+void golden_check_train(const golden_file *f, golden_report *r);
 
 #endif

@@ -23,4 +23,8 @@ void units_check_images(const golden_file *f, golden_report *r);    /* PIL resiz
 void units_check_scores(const golden_file *f, golden_report *r);    /* metrics, distances */
 void units_check_losses(const golden_file *f, golden_report *r);
 
+/* units_grads.c */
+void units_check_grads(const golden_file *f, golden_report *r); /* gradients of single operators */
+void units_check_optimizers(const golden_file *f, golden_report *r);
+
 #endif
