@@ -86,3 +86,42 @@ void msa_transpose(const float *x, int64_t C, int64_t n, float *y)
                 for (int64_t c = c0; c < c0 + BLOCK && c < C; c++)
                     y[i * C + c] = x[c * n + i];
 }
+
+/* ---- backward ---- */
+
+typedef struct rows_back_job {
+    const float *drows;
+    float *dx;
+    int32_t h, w, C;
+} rows_back_job;
+
+/* One line of pixels; each takes its part from the rows of its nine neighbours. */
+static void rows_back_item(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const rows_back_job *j = ctx;
+    const int64_t w = j->w, C = j->C, y0 = item;
+    for (int64_t x0 = 0; x0 < w; x0++) {
+        float *to = j->dx + (y0 * w + x0) * C;
+        memset(to, 0, (size_t)C * sizeof *to);
+        for (int64_t k = 0; k < 9; k++) {
+            const int64_t y = y0 - k / 3 + 1, x = x0 - k % 3 + 1;
+            if (y >= 0 && y < j->h && x >= 0 && x < w)
+                msa_add(C, to, j->drows + ((y * w + x) * 9 + k) * C, to);
+        }
+    }
+}
+
+void msa_conv3x3_rows_backward(const float *drows, int32_t h, int32_t w, int32_t C, float *dx)
+{
+    rows_back_job j = {drows, dx, h, w, C};
+    msa_pool_run(rows_back_item, &j, h, MSA_THREADS_MAX);
+}
+
+void msa_conv3x3_weight_backward(const float *dout, int32_t N, int32_t C, float *dweight)
+{
+    for (int64_t o = 0; o < N; o++)
+        for (int64_t k = 0; k < 9; k++)
+            for (int64_t c = 0; c < C; c++)
+                dweight[(o * C + c) * 9 + k] += *dout++;
+}

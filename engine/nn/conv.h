@@ -27,4 +27,11 @@ void msa_conv_transpose2x2(const float *x, int32_t h, int32_t w, int32_t C, cons
 /* (C, n) to (n, C). Used both ways between channels-first and channels-last. */
 void msa_transpose(const float *x, int64_t C, int64_t n, float *y);
 
+/* ---- backward ---- */
+
+/* Gradient of the rows, (h * w, 9 * C), to that of x, written. */
+void msa_conv3x3_rows_backward(const float *drows, int32_t h, int32_t w, int32_t C, float *dx);
+/* Gradient in the order of the rows, (N, 3, 3, C), added to dweight (N, C, 3, 3). */
+void msa_conv3x3_weight_backward(const float *dout, int32_t N, int32_t C, float *dweight);
+
 #endif

@@ -1,0 +1,282 @@
+#include "engine/train/encoder_pass.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/pool.h"
+#include "engine/kern/vec.h"
+#include "engine/nn/attention.h"
+#include "engine/nn/conv.h"
+#include "engine/nn/interp.h"
+#include "engine/nn/relpos.h"
+
+static size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* ---- what trains ---- */
+
+static bool norm_trains(const msa_params *q, const msa_norm *n)
+{
+    return msa_grad(q, n->weight) != NULL || msa_grad(q, n->bias) != NULL;
+}
+
+static bool linear_trains(const msa_params *q, const msa_linear *l)
+{
+    return msa_grad(q, l->weight) != NULL || msa_grad(q, l->bias) != NULL;
+}
+
+static bool adapter_trains(const msa_params *q, const msa_adapter *a)
+{
+    return linear_trains(q, &a->down) || linear_trains(q, &a->up);
+}
+
+static void find_trained(msa_encoder_pass *p)
+{
+    const msa_params *q = p->params;
+    const msa_encoder_weights *w = &q->weights.encoder;
+    p->stem_trains = linear_trains(q, &w->patch) || msa_grad(q, w->pos_embed) != NULL;
+    p->neck_trains = linear_trains(q, &w->neck1) || msa_grad(q, w->neck3x3) != NULL ||
+                     norm_trains(q, &w->neck_norm1) || norm_trains(q, &w->neck_norm2);
+    p->first = q->config.depth;
+    for (int32_t i = q->config.depth - 1; i >= 0; i--) {
+        const msa_block_weights *b = &w->blocks[i];
+        block_state *s = &p->blocks[i];
+        const bool adapters = q->config.adapters;
+        s->attention_trains = norm_trains(q, &b->norm1) || linear_trains(q, &b->qkv) ||
+                              linear_trains(q, &b->proj) || msa_grad(q, b->rel_h) != NULL ||
+                              msa_grad(q, b->rel_w) != NULL;
+        s->space_trains = adapters && adapter_trains(q, &b->space);
+        s->rest_trains = norm_trains(q, &b->norm2) || linear_trains(q, &b->lin1) ||
+                         linear_trains(q, &b->lin2) || (adapters && adapter_trains(q, &b->mlp));
+        if (s->attention_trains || s->space_trains || s->rest_trains) p->first = i;
+    }
+    if (p->stem_trains) p->first = 0;
+}
+
+/* ---- memory ---- */
+
+/* Own pieces for what backward looks at, those of `shared` for the rest. */
+static void keep_layout(msa_encoder_pass *p, int32_t i, const block_keep *shared)
+{
+    const msa_params *q = p->params;
+    const msa_block_weights *w = &q->weights.encoder.blocks[i];
+    block_keep *k = &p->blocks[i].keep;
+    const size_t T = (size_t)p->tokens, R = (size_t)p->blocks[i].rows, C = (size_t)q->config.dim;
+    *k = *shared;
+    if (i < p->first || p->recompute) return;
+    if (msa_grad(q, w->qkv.weight) != NULL) k->norm1 = msa_arena_floats(&p->arena, R * C);
+    k->qkv = msa_arena_floats(&p->arena, R * 3 * C);
+    if (msa_grad(q, w->proj.weight) != NULL) k->mixed = msa_arena_floats(&p->arena, T * C);
+    k->attn = msa_arena_floats(&p->arena, T * C);
+    k->middle = msa_arena_floats(&p->arena, T * C);
+    k->norm2 = msa_arena_floats(&p->arena, T * C);
+    k->hidden = msa_arena_floats(&p->arena, T * (size_t)q->config.mlp_dim);
+    if (!q->config.adapters) return;
+    k->space = msa_arena_floats(&p->arena, T * (size_t)w->space.down.N);
+    k->mlp = msa_arena_floats(&p->arena, T * (size_t)w->mlp.down.N);
+}
+
+static size_t widest_adapter(const msa_encoder_pass *p)
+{
+    const msa_config *c = &p->params->config;
+    size_t width = 0;
+    for (int32_t i = 0; i < c->depth && c->adapters; i++) {
+        const msa_block_weights *w = &p->params->weights.encoder.blocks[i];
+        width = max_size(width, max_size((size_t)w->space.down.N, (size_t)w->mlp.down.N));
+    }
+    return width;
+}
+
+/* The widest row of anything that is spread out: MLP, patches, 3 x 3 neighbourhoods, adapters. */
+static size_t widest(const msa_encoder_pass *p)
+{
+    const msa_config *c = &p->params->config;
+    const size_t patch = 3u * (size_t)c->patch * (size_t)c->patch, rows3x3 = 9u * (size_t)c->prompt_dim;
+    return max_size(max_size((size_t)c->mlp_dim, widest_adapter(p)), max_size(patch, rows3x3));
+}
+
+static void shared_keep(msa_encoder_pass *p, block_keep *k)
+{
+    const msa_config *c = &p->params->config;
+    const size_t T = (size_t)p->tokens, R = T + 1, C = (size_t)c->dim, D = widest_adapter(p);
+    *k = (block_keep){.norm1 = msa_arena_floats(&p->arena, R * C),
+                      .mixed = msa_arena_floats(&p->arena, T * C)};
+    if (p->first == 0 && !p->recompute) return; /* every block keeps the others */
+    k->qkv = msa_arena_floats(&p->arena, R * 3 * C);
+    k->attn = msa_arena_floats(&p->arena, T * C);
+    k->middle = msa_arena_floats(&p->arena, T * C);
+    k->norm2 = msa_arena_floats(&p->arena, T * C);
+    k->hidden = msa_arena_floats(&p->arena, T * (size_t)c->mlp_dim);
+    k->space = msa_arena_floats(&p->arena, T * D);
+    k->mlp = msa_arena_floats(&p->arena, T * D);
+}
+
+static void blocks_layout(msa_encoder_pass *p)
+{
+    const msa_config *c = &p->params->config;
+    const size_t T = (size_t)p->tokens, C = (size_t)c->dim, d = (size_t)(c->dim / c->heads);
+    block_keep shared = {0};
+    shared_keep(p, &shared);
+    for (int32_t i = c->depth; i >= 0; i--)
+        p->x[i] = i < p->first ? p->x[i + 1] : msa_arena_floats(&p->arena, T * C);
+    for (int32_t i = 0; i < c->depth; i++) {
+        const msa_block_weights *w = &p->params->weights.encoder.blocks[i];
+        block_state *b = &p->blocks[i];
+        const bool global = msa_block_is_global(c, i);
+        b->windows = msa_windows_make(p->grid, p->grid, global ? 0 : c->window);
+        b->row_of = global ? NULL : p->row_of;
+        b->rows = p->tokens + (msa_windows_tokens(&b->windows) > p->tokens ? 1 : 0);
+        keep_layout(p, i, &shared);
+        const int32_t rows_h = msa_relpos_rows(b->windows.win_h, b->windows.win_h);
+        const int32_t rows_w = msa_relpos_rows(b->windows.win_w, b->windows.win_w);
+        b->rel_h = rows_h == w->rel_h_rows ? NULL : msa_arena_floats(&p->arena, (size_t)rows_h * d);
+        b->rel_w = rows_w == w->rel_w_rows ? NULL : msa_arena_floats(&p->arena, (size_t)rows_w * d);
+    }
+}
+
+static size_t attention_floats(const msa_encoder_pass *p, const msa_windows *windows)
+{
+    const msa_config *c = &p->params->config;
+    const int32_t d = c->dim / c->heads;
+    return max_size((size_t)p->workers * msa_window_attention_scratch(windows, d),
+                    msa_window_attention_backward_scratch(windows, c->heads, d, p->workers));
+}
+
+static void map_rows(msa_encoder_pass *p, const msa_windows *windows)
+{
+    const int64_t area = (int64_t)windows->win_h * windows->win_w, all = msa_windows_tokens(windows);
+    for (int64_t slot = 0; slot < all; slot++) {
+        const int64_t source = msa_windows_source(windows, slot / area, slot % area);
+        p->row_of[slot] = (int32_t)(source < 0 ? p->tokens : source);
+    }
+}
+
+static void layout(msa_encoder_pass *p)
+{
+    const msa_params *q = p->params;
+    const msa_config *c = &q->config;
+    const msa_encoder_weights *w = &q->weights.encoder;
+    const size_t T = (size_t)p->tokens, R = T + 1, C = (size_t)c->dim, P = (size_t)c->prompt_dim;
+    const msa_windows windows = msa_windows_make(p->grid, p->grid, c->window);
+    const msa_windows global = msa_windows_make(p->grid, p->grid, 0);
+    msa_arena *a = &p->arena;
+    p->row_of = msa_arena_take(a, (size_t)msa_windows_tokens(&windows), sizeof *p->row_of);
+    if (p->row_of != NULL) map_rows(p, &windows);
+    blocks_layout(p);
+    p->wide = msa_arena_floats(a, T * widest(p));
+    p->wide2 = msa_arena_floats(a, T * widest_adapter(p));
+    p->patches = msa_grad(q, w->patch.weight) == NULL ? p->wide : msa_arena_floats(a, T * (size_t)w->patch.K);
+    p->pos = w->pos_h == p->grid && w->pos_w == p->grid ? NULL : msa_arena_floats(a, T * C);
+    p->neck0 = msa_arena_floats(a, T * P);
+    p->neck1 = msa_arena_floats(a, T * P);
+    p->neck2 = msa_arena_floats(a, T * P);
+    p->neck3x3 = msa_arena_floats(a, 9 * P * P);
+    p->dneck3x3 = msa_grad(q, w->neck3x3) == NULL ? NULL : msa_arena_floats(a, 9 * P * P);
+    p->dx = msa_arena_floats(a, T * C);
+    p->a = msa_arena_floats(a, R * max_size(C, P));
+    p->b = msa_arena_floats(a, R * max_size(C, P));
+    p->dqkv = msa_arena_floats(a, R * 3 * C);
+    p->stats = msa_arena_floats(a, 2 * T);
+    const size_t side = max_size((size_t)p->grid, (size_t)c->window);
+    p->drel = msa_arena_floats(a, 2 * (2 * side - 1) * (C / (size_t)c->heads));
+    p->attention = msa_arena_floats(a, max_size(attention_floats(p, &windows), attention_floats(p, &global)));
+}
+
+msa_status msa_encoder_pass_new(msa_encoder_pass **out, msa_params *params, bool recompute, msa_error *err)
+{
+    *out = NULL;
+    MSA_AUTO(msa_encoder_pass) p = calloc(1, sizeof *p);
+    if (p == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for a training pass");
+    p->params = params;
+    p->recompute = recompute;
+    p->workers = msa_threads_get();
+    p->grid = params->config.image_size / params->config.patch;
+    p->tokens = (int64_t)p->grid * p->grid;
+    p->fresh = -1;
+    find_trained(p);
+    layout(p);
+    MSA_TRY(msa_arena_commit(&p->arena, err));
+    layout(p);
+    *out = MSA_STEAL(p);
+    return MSA_OK;
+}
+
+void msa_encoder_pass_free(msa_encoder_pass *p)
+{
+    if (p == NULL) return;
+    msa_arena_release(&p->arena);
+    free(p);
+}
+
+size_t msa_encoder_pass_bytes(const msa_encoder_pass *p)
+{
+    return p->arena.size;
+}
+
+/* ---- patches and positions ---- */
+
+static void stem_forward(msa_encoder_pass *p, const float *image)
+{
+    const msa_config *c = &p->params->config;
+    const msa_encoder_weights *w = &p->params->weights.encoder;
+    const int32_t side = p->grid * c->patch;
+    const float *pos = w->pos_embed;
+    msa_patch_rows(image, 3, side, side, c->patch, 0, p->tokens, p->patches);
+    msa_linear_forward(&w->patch, p->tokens, p->patches, w->patch.K, p->x[0], c->dim, MSA_EPILOGUE_NONE);
+    if (p->pos != NULL) {
+        msa_resize_bicubic(w->pos_embed, w->pos_h, w->pos_w, c->dim, p->pos, p->grid, p->grid);
+        pos = p->pos;
+    }
+    msa_add(p->tokens * c->dim, p->x[0], pos, p->x[0]);
+}
+
+static void stem_backward(msa_encoder_pass *p)
+{
+    const msa_params *q = p->params;
+    const msa_encoder_weights *w = &q->weights.encoder;
+    const int32_t C = q->config.dim;
+    float *dpos = msa_grad(q, w->pos_embed);
+    msa_linear_backward_params(&w->patch, p->tokens, p->patches, w->patch.K, p->dx, C,
+                               msa_grad(q, w->patch.weight), msa_grad(q, w->patch.bias));
+    if (dpos == NULL) return;
+    if (p->pos == NULL)
+        msa_add(p->tokens * C, dpos, p->dx, dpos);
+    else
+        msa_resize_bicubic_backward(p->dx, p->grid, p->grid, C, dpos, w->pos_h, w->pos_w);
+}
+
+/* ---- the pass ---- */
+
+msa_status msa_encoder_pass_forward(msa_encoder_pass *p, const float *image, float *embedding, msa_error *err)
+{
+    const msa_config *c = &p->params->config;
+    const int64_t side = (int64_t)p->grid * c->patch;
+    if (!msa_all_finite(3 * side * side, image))
+        return msa_fail(err, MSA_E_INTERNAL, "image encoder: the input image holds a non-finite value");
+    stem_forward(p, image);
+    for (int32_t i = 0; i < c->depth; i++) {
+        msa_encoder_block_forward(p, i);
+        if (!msa_all_finite(p->tokens * c->dim, p->x[i + 1]))
+            return msa_fail(err, MSA_E_INTERNAL, "image encoder: block %d yields a non-finite value", i);
+    }
+    p->fresh = c->depth - 1;
+    msa_encoder_neck_forward(p, embedding);
+    if (!msa_all_finite(p->tokens * c->prompt_dim, embedding))
+        return msa_fail(err, MSA_E_INTERNAL, "image encoder: the neck yields a non-finite value");
+    return MSA_OK;
+}
+
+void msa_encoder_pass_backward(msa_encoder_pass *p, const float *dembedding)
+{
+    const msa_config *c = &p->params->config;
+    if (!p->neck_trains && p->first == c->depth && !p->stem_trains) return;
+    msa_encoder_neck_backward(p, dembedding);
+    for (int32_t i = c->depth - 1; i >= p->first; i--) {
+        if (p->recompute && i != p->fresh) msa_encoder_block_forward(p, i);
+        p->fresh = i;
+        msa_encoder_block_backward(p, i);
+    }
+    if (p->stem_trains) stem_backward(p);
+}
