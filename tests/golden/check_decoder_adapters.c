@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/kern/vec.h"
+#include "engine/io/config_json.h"
 #include "engine/sam/mask_decoder.h"
 #include "engine/sam/position_code.h"
 #include "engine/sam/prompt_encoder.h"
@@ -209,6 +209,7 @@ static msa_status replay_scope(replay *p, const msa_tensor *low_res, msa_error *
 
 static msa_status replay_all(replay *p, msa_error *err)
 {
+    MSA_TRY(msa_config_check(&p->c, err));
     if (!read_inputs(p)) return msa_fail(err, MSA_E_PARSE, "the inputs do not fit the configuration");
     for (int32_t i = 0; i < golden_count(p->f); i++) {
         const msa_tensor *t = golden_at(p->f, i);

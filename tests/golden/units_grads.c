@@ -233,12 +233,19 @@ static void attend_back(const attention_case *a, const float *x, const float *dy
     msa_linear_backward_input(&a->qkv, n, dqkv, 3 * C, dx, C, false);
 }
 
-/* With one row, the row positions add the same to every logit of a query, which a softmax does not see. */
-static void check_zero(golden_report *r, const char *name, const float *got, int64_t n)
+/* With one row, the row positions add the same to every logit of a query, which a softmax does not see: what
+ * is left is rounding, and small against the gradient of the columns, the same sums without the cancellation.
+ */
+static void check_zero(golden_report *r, const char *name, const float *got, int64_t n, const float *columns,
+                       int64_t n_columns)
 {
+    float largest = 0;
+    for (int64_t i = 0; i < n_columns; i++)
+        largest = fmaxf(largest, fabsf(columns[i]));
     for (int64_t i = 0; i < n; i++)
-        if (!(fabsf(got[i]) <= 5e-7f)) golden_fail(r, "a gradient that is zero by its formula is not small");
-    golden_skip(r, name, "zero by its formula: the reference holds rounding (checked to be below 5e-7)");
+        if (!(fabsf(got[i]) <= 1e-6f * largest))
+            golden_fail(r, "a gradient that is zero by its formula is not small");
+    golden_skip(r, name, "zero by its formula: the reference holds rounding (ours was checked to be small)");
 }
 
 static void check_attention_grid(const golden_file *f, golden_report *r, attention_case *a)
@@ -263,7 +270,7 @@ static void check_attention_grid(const golden_file *f, golden_report *r, attenti
     (void)golden_comparef(r, dx, x->count, "grad.attn.%dx%d.x", a->h, a->w);
     for (int i = 0; i < 6; i++) {
         if (i == 4 && a->h == 1)
-            check_zero(r, "grad.attn.1x6.rel_pos_h", sums[i], counts[i]);
+            check_zero(r, "grad.attn.1x6.rel_pos_h", sums[4], counts[4], sums[5], counts[5]);
         else
             (void)golden_comparef(r, sums[i], counts[i], "grad.attn.%dx%d.%s", a->h, a->w, names[i]);
         free(sums[i]);
