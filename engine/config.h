@@ -15,12 +15,20 @@ typedef enum msa_decoder_wiring { MSA_WIRING_SAM, MSA_WIRING_ESAM } msa_decoder_
 typedef enum msa_pad_order { MSA_NORM_THEN_PAD, MSA_PAD_THEN_NORM } msa_pad_order;
 typedef enum msa_mask_select { MSA_SELECT_SAM, MSA_SELECT_FIRST } msa_mask_select;
 typedef enum msa_activation { MSA_ACT_GELU, MSA_ACT_RELU } msa_activation;
+/* Which of the decoder's layers carry adapters, and how the prompt enters them; adapt/decoder_adapter.h. */
+typedef enum msa_decoder_adapters {
+    MSA_DECODER_ADAPTERS_NONE,
+    MSA_DECODER_ADAPTERS_FIRST,
+    MSA_DECODER_ADAPTERS_ALL,
+} msa_decoder_adapters;
+typedef enum msa_decoder_adapter_mode { MSA_ADAPTER_ADD, MSA_ADAPTER_HYPER } msa_decoder_adapter_mode;
 /* How a windowed 8-bit or 0..1 image becomes network input; shared/engine spec section 0. */
 typedef enum msa_input_norm {
     MSA_NORM_SAM,         /* 0..255, minus SAM's mean, over SAM's standard deviation */
     MSA_NORM_UNIT,        /* 0..1 */
     MSA_NORM_MEDSAM,      /* per-image min-max to 0..1 */
-    MSA_NORM_SAM_ON_UNIT, /* SAM's mean and deviation on 0..1 data (an upstream defect, kept to load its weights) */
+    MSA_NORM_SAM_ON_UNIT, /* SAM's mean and deviation on 0..1 data (an upstream defect, kept to load its
+                             weights) */
 } msa_input_norm;
 /* How rows x columns become image_size x image_size. */
 typedef enum msa_geometry { MSA_GEOMETRY_LONGEST_SIDE, MSA_GEOMETRY_STRETCH } msa_geometry;
@@ -29,7 +37,8 @@ typedef enum msa_geometry { MSA_GEOMETRY_LONGEST_SIDE, MSA_GEOMETRY_STRETCH } ms
  * Sizes are counts, not bytes. S = image_size, g = S / patch (tokens per side), C = dim, P = prompt_dim.
  * JSON form (safetensors metadata key "config"): the same names in snake_case; enums by the names
  * sam|esam, norm_then_pad|pad_then_norm, sam|first, gelu|relu, sam|unit|medsam|sam_on_unit,
- * longest_side|stretch. Unknown keys are refused: a profile that is misread fails silently otherwise.
+ * longest_side|stretch, none|first|all, add|hyper. Unknown keys are refused: a profile that is misread fails
+ * silently otherwise.
  */
 typedef struct msa_config {
     int32_t image_size, patch, dim, depth, heads, mlp_dim;
@@ -39,7 +48,10 @@ typedef struct msa_config {
     int32_t prompt_dim, decoder_depth, decoder_heads, decoder_mlp_dim, iou_hidden, mask_tokens;
     bool adapters; /* Space and MLP adapters in every block; their width is that of D_fc1 */
     msa_activation adapter_act;
-    float adapter_mlp_scale; /* s of x + MLP(n) + s * Adapter(n); 0.5 */
+    float adapter_mlp_scale;               /* s of x + MLP(n) + s * Adapter(n); 0.5 */
+    msa_decoder_adapters decoder_adapters; /* the two below are written only where there are some */
+    msa_decoder_adapter_mode decoder_adapter_mode;
+    msa_activation decoder_adapter_act;
     msa_decoder_wiring decoder_wiring;
     msa_pad_order pad_order;
     msa_mask_select mask_select;

@@ -35,6 +35,9 @@ static const char *const act_names[] = {"gelu", "relu", NULL};
 static const char *const norm_names[] = {"sam", "unit", "medsam", "sam_on_unit", NULL};
 static const char *const geometry_names[] = {"longest_side", "stretch", NULL};
 
+static const char *const where_names[] = {"none", "first", "all", NULL};
+static const char *const mode_names[] = {"add", "hyper", NULL};
+
 #define AT(member) offsetof(msa_config, member)
 static const field fields[] = {
     {"name", FIELD_TEXT, AT(name), 0, sizeof((msa_config *)0)->name, NULL, true},
@@ -56,6 +59,9 @@ static const field fields[] = {
     {"adapters", FIELD_BOOL, AT(adapters), 0, 0, NULL, false},
     {"adapter_act", FIELD_ENUM, AT(adapter_act), 0, 0, act_names, true},
     {"adapter_mlp_scale", FIELD_FLOAT, AT(adapter_mlp_scale), 0, 0, NULL, true},
+    {"decoder_adapters", FIELD_ENUM, AT(decoder_adapters), 0, 0, where_names, true},
+    {"decoder_adapter_mode", FIELD_ENUM, AT(decoder_adapter_mode), 0, 0, mode_names, true},
+    {"decoder_adapter_act", FIELD_ENUM, AT(decoder_adapter_act), 0, 0, act_names, true},
     {"decoder_wiring", FIELD_ENUM, AT(decoder_wiring), 0, 0, wiring_names, false},
     {"pad_order", FIELD_ENUM, AT(pad_order), 0, 0, pad_names, false},
     {"mask_select", FIELD_ENUM, AT(mask_select), 0, 0, select_names, false},
@@ -234,12 +240,20 @@ static json_t *print_field(const field *f, const msa_config *c)
     return list;
 }
 
+/* A model without decoder adapters says nothing of them: its file stays what it was, and older readers, which
+ * refuse unknown keys, take it. */
+static bool left_out(const field *f, const msa_config *c)
+{
+    return c->decoder_adapters == MSA_DECODER_ADAPTERS_NONE && strncmp(f->key, "decoder_adapter", 15) == 0;
+}
+
 msa_status msa_config_print(char **out, const msa_config *config, msa_error *err)
 {
     *out = NULL;
     AUTO_JSON root = json_object();
     for (size_t i = 0; i < N_FIELDS; i++)
-        if (json_object_set_new(root, fields[i].key, print_field(&fields[i], config)) != 0)
+        if (!left_out(&fields[i], config) &&
+            json_object_set_new(root, fields[i].key, print_field(&fields[i], config)) != 0)
             return msa_fail(err, MSA_E_NOMEM, "no memory for the configuration, or its text is not UTF-8");
     *out = json_dumps(root, JSON_COMPACT);
     if (*out == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for the configuration");

@@ -125,3 +125,53 @@ void msa_conv3x3_weight_backward(const float *dout, int32_t N, int32_t C, float 
             for (int64_t c = 0; c < C; c++)
                 dweight[(o * C + c) * 9 + k] += *dout++;
 }
+
+void msa_patch_rows_backward(const float *drows, int32_t C, int32_t H, int32_t W, int32_t p, float *dimage)
+{
+    const int64_t across = W / p, n = H / p * across;
+    if (H % p != 0 || W % p != 0) memset(dimage, 0, (size_t)C * (size_t)H * (size_t)W * sizeof *dimage);
+    for (int64_t t = 0; t < n; t++) {
+        const int64_t y0 = t / across * p, x0 = t % across * p;
+        for (int32_t c = 0; c < C; c++)
+            for (int32_t y = 0; y < p; y++, drows += p)
+                memcpy(dimage + ((int64_t)c * H + y0 + y) * W + x0, drows, (size_t)p * sizeof *drows);
+    }
+}
+
+/* One run of input pixels: each (N, 2, 2) gradient from its four output pixels. */
+static void gather_item(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const transpose_job *j = ctx;
+    const int64_t first = (int64_t)item * ROWS_PER_ITEM, N = j->N;
+    const int64_t n = j->pixels - first < ROWS_PER_ITEM ? j->pixels - first : ROWS_PER_ITEM;
+    for (int64_t t = first; t < first + n; t++) {
+        float *to = j->scratch + t * 4 * N;
+        for (int64_t k = 0; k < 4; k++) {
+            const float *from =
+                j->y + ((t / j->w * 2 + k / 2) * (2 * (int64_t)j->w) + t % j->w * 2 + k % 2) * N;
+            for (int64_t o = 0; o < N; o++)
+                to[o * 4 + k] = from[o];
+        }
+    }
+}
+
+/*
+ * Read backwards, the layer is a dense one from (N, 2, 2) to C with the weight as it is stored: its forward
+ * gives dx, and x takes the part of the output's gradient in the sum for the weight.
+ */
+void msa_conv_transpose2x2_backward(const float *x, int32_t h, int32_t w, int32_t C, const float *weight,
+                                    int32_t N, const float *dy, float *scratch, float *dx, float *dweight,
+                                    float *dbias)
+{
+    const int64_t pixels = (int64_t)h * w;
+    const msa_linear reversed = {.weight = weight, .N = C, .K = 4 * N}, bias_only = {.N = N, .K = 1};
+    if (dbias != NULL) msa_linear_backward_params(&bias_only, 4 * pixels, NULL, 1, dy, N, NULL, dbias);
+    if (dx == NULL && dweight == NULL) return;
+    /* gather_item() only reads y. */
+    transpose_job j = {.scratch = scratch, .y = (float *)(uintptr_t)dy, .pixels = pixels, .w = w, .N = N};
+    msa_pool_run(gather_item, &j, (int32_t)((pixels + ROWS_PER_ITEM - 1) / ROWS_PER_ITEM), MSA_THREADS_MAX);
+    if (dweight != NULL)
+        msa_linear_backward_params(&reversed, pixels, scratch, 4 * (int64_t)N, x, C, dweight, NULL);
+    if (dx != NULL) msa_linear_forward(&reversed, pixels, scratch, 4 * (int64_t)N, dx, C, MSA_EPILOGUE_NONE);
+}

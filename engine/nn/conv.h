@@ -34,4 +34,15 @@ void msa_conv3x3_rows_backward(const float *drows, int32_t h, int32_t w, int32_t
 /* Gradient in the order of the rows, (N, 3, 3, C), added to dweight (N, C, 3, 3). */
 void msa_conv3x3_weight_backward(const float *dout, int32_t N, int32_t C, float *dweight);
 
+/* Patches cover the image once: rows (H/p * W/p, C * p * p) back to (C, H, W), what no patch covers is zero.
+ */
+void msa_patch_rows_backward(const float *drows, int32_t C, int32_t H, int32_t W, int32_t p, float *dimage);
+/**
+ * Backward of msa_conv_transpose2x2(). dy (2h, 2w, N); dx (h, w, C) is written, NULL: not wanted; dweight
+ * (C, N, 2, 2) and dbias (N) are added to, NULL: frozen. scratch (h * w * 4 * N).
+ */
+void msa_conv_transpose2x2_backward(const float *x, int32_t h, int32_t w, int32_t C, const float *weight,
+                                    int32_t N, const float *dy, float *scratch, float *dx, float *dweight,
+                                    float *dbias);
+
 #endif

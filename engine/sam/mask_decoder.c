@@ -13,8 +13,22 @@ static size_t max_size(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-void msa_decoder_work_layout(msa_decoder_work *k, msa_arena *arena, const msa_config *c, int32_t grid_h,
-                             int32_t grid_w, int32_t workers)
+static void adapter_layout(msa_decoder_work *k, msa_arena *arena, const msa_config *c,
+                           const msa_decoder_weights *w, size_t rows)
+{
+    size_t width = 0;
+    for (int32_t i = 0; i < c->decoder_depth; i++) {
+        const msa_layer_adapters *a = &w->layers[i].adapters;
+        msa_prompt_adapter_layout(&k->adapters[i], arena, &a->prompt, k->tokens_max);
+        if (a->mlp.down.weight != NULL)
+            width =
+                max_size(width, (size_t)(a->mlp.down.N > a->image.down.N ? a->mlp.down.N : a->image.down.N));
+    }
+    if (width > 0) k->adapter_hidden = msa_arena_floats(arena, rows * width);
+}
+
+void msa_decoder_work_layout(msa_decoder_work *k, msa_arena *arena, const msa_config *c,
+                             const msa_decoder_weights *w, int32_t grid_h, int32_t grid_w, int32_t workers)
 {
     const size_t P = (size_t)c->prompt_dim, T = (size_t)(1 + c->mask_tokens + MSA_SPARSE_MAX);
     const size_t n = (size_t)grid_h * (size_t)grid_w, most = max_size(T, n);
@@ -38,6 +52,7 @@ void msa_decoder_work_layout(msa_decoder_work *k, msa_arena *arena, const msa_co
     k->up1 = msa_arena_floats(arena, 4 * n * (P / 4));
     k->up2 = msa_arena_floats(arena, 16 * n * (P / 8));
     k->hyper = msa_arena_floats(arena, (size_t)c->mask_tokens * (P / 8));
+    adapter_layout(k, arena, c, w, most);
 }
 
 /* Three dense layers, ReLU between, on one token. */

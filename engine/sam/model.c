@@ -225,6 +225,12 @@ void msa_model_describe(const msa_model *m, FILE *to)
     fprintf(to, "decoder       width %d, %d layers, %d heads, MLP %d, %d mask tokens, IoU hidden %d\n",
             c->prompt_dim, c->decoder_depth, c->decoder_heads, c->decoder_mlp_dim, c->mask_tokens,
             c->iou_hidden);
+    if (c->decoder_adapters != MSA_DECODER_ADAPTERS_NONE)
+        fprintf(to, "              adapters in %s, width %d, %s, %s\n",
+                c->decoder_adapters == MSA_DECODER_ADAPTERS_ALL ? "every layer" : "the first layer",
+                m->w.decoder.layers[0].adapters.prompt.down.N,
+                c->decoder_adapter_mode == MSA_ADAPTER_HYPER ? "hyper-prompting" : "prompt added",
+                c->decoder_adapter_act == MSA_ACT_RELU ? "relu" : "gelu");
     fprintf(to,
             "profile       decoder_wiring=%s pad_order=%s mask_select=%s input_norm=%s geometry=%s "
             "point_order=%s\n",

@@ -24,7 +24,8 @@ static void layout(msa_predictor *p, int32_t workers)
     const msa_tables *t = msa_model_tables(p->model);
     msa_encoder_work_layout(&p->encoder, &p->arena, c, msa_model_weights(p->model), t->h, t->w,
                             p->tap != NULL, workers);
-    msa_decoder_work_layout(&p->decoder, &p->arena, c, t->h, t->w, workers);
+    msa_decoder_work_layout(&p->decoder, &p->arena, c, &msa_model_weights(p->model)->decoder, t->h, t->w,
+                            workers);
     p->prompt_scratch = msa_arena_floats(&p->arena, msa_prompt_scratch(t->h, t->w));
     p->sparse = msa_arena_floats(&p->arena, (size_t)MSA_SPARSE_MAX * (size_t)c->prompt_dim);
     p->dense = msa_arena_floats(&p->arena, (size_t)t->h * (size_t)t->w * (size_t)c->prompt_dim);

@@ -54,23 +54,34 @@ static void self_attention(const msa_config *c, const msa_two_way_weights *l, bo
     msa_norm_forward(&l->norm1, MSA_EPS_DECODER, T, k->queries, k->queries);
 }
 
-/* Queries look at the image: q = LN(q + A(q + T, k + pos, k)). */
+/* Queries look at the image: q = LN(q + A(q + T, k + pos, k)). adapter: on A's result; NULL, or absent. */
 static void look_at_image(const msa_config *c, const msa_decoder_attention *a, const msa_norm *norm,
-                          int64_t T, msa_decoder_work *k)
+                          const msa_prompt_adapter *adapter, msa_prompt_adapter_work *work, int64_t T,
+                          msa_decoder_work *k)
 {
     const int64_t n = T * c->prompt_dim;
     msa_add(n, k->queries, k->tokens, k->token_in);
     attention(c, a, k, k->token_in, T, k->image_in, k->keys, k->pixels);
-    msa_add(n, k->queries, k->result, k->queries);
+    const float *result = k->result;
+    if (adapter != NULL && adapter->down.weight != NULL) {
+        msa_prompt_adapter_forward(adapter, c->decoder_adapter_act, T, k->result, k->tokens, work, k->mixed);
+        result = k->mixed;
+    }
+    msa_add(n, k->queries, result, k->queries);
     msa_norm_forward(norm, MSA_EPS_DECODER, T, k->queries, k->queries);
 }
 
 static void mlp(const msa_config *c, const msa_two_way_weights *l, int64_t T, msa_decoder_work *k)
 {
     const int64_t P = c->prompt_dim, hidden = c->decoder_mlp_dim;
+    const bool adapted = l->adapters.mlp.down.weight != NULL;
+    if (adapted)
+        msa_adapter_forward(&l->adapters.mlp, c->decoder_adapter_act, false, T, k->queries, k->adapter_hidden,
+                            k->mixed);
     msa_linear_forward(&l->lin1, T, k->queries, P, k->hidden, hidden, MSA_EPILOGUE_RELU);
     msa_linear_forward(&l->lin2, T, k->hidden, hidden, k->result, P, MSA_EPILOGUE_NONE);
     msa_add(T * P, k->queries, k->result, k->queries);
+    if (adapted) msa_axpy(T * P, c->adapter_mlp_scale, k->mixed, k->queries);
     msa_norm_forward(&l->norm3, MSA_EPS_DECODER, T, k->queries, k->queries);
 }
 
@@ -82,6 +93,11 @@ static void update_image(const msa_config *c, const msa_two_way_weights *l, cons
     msa_add(T * P, k->queries, k->tokens, k->token_in);
     attention(c, &l->image_to_token, k, k->image_in, k->pixels, k->token_in, k->queries, T);
     msa_add(k->pixels * P, k->keys, k->result, k->keys);
+    if (l->adapters.image.down.weight != NULL) {
+        msa_adapter_forward(&l->adapters.image, c->decoder_adapter_act, true, k->pixels, k->keys,
+                            k->adapter_hidden, k->result);
+        memcpy(k->keys, k->result, (size_t)(k->pixels * P) * sizeof *k->keys);
+    }
     msa_norm_forward(&l->norm4, MSA_EPS_DECODER, k->pixels, k->keys, k->keys);
     msa_add(k->pixels * P, k->keys, dense_pe, k->image_in);
 }
@@ -95,11 +111,11 @@ void msa_two_way_forward(const msa_config *c, const msa_decoder_weights *w, cons
     for (int32_t i = 0; i < c->decoder_depth; i++) {
         const msa_two_way_weights *l = &w->layers[i];
         self_attention(c, l, i == 0, n_tokens, k);
-        look_at_image(c, &l->token_to_image, &l->norm2, n_tokens, k);
+        look_at_image(c, &l->token_to_image, &l->norm2, &l->adapters.prompt, &k->adapters[i], n_tokens, k);
         mlp(c, l, n_tokens, k);
         update_image(c, l, dense_pe, n_tokens, k);
         MSA_TAP(tap, k->queries, n_tokens, P, "layer%d.queries", i);
         MSA_TAP(tap, k->keys, k->pixels, P, "layer%d.keys", i);
     }
-    look_at_image(c, &w->final_attn, &w->norm_final, n_tokens, k);
+    look_at_image(c, &w->final_attn, &w->norm_final, NULL, NULL, n_tokens, k);
 }

@@ -21,6 +21,12 @@ bool msa_block_is_global(const msa_config *c, int32_t i)
     return false;
 }
 
+bool msa_layer_is_adapted(const msa_config *c, int32_t i)
+{
+    return c->decoder_adapters == MSA_DECODER_ADAPTERS_ALL ||
+           (c->decoder_adapters == MSA_DECODER_ADAPTERS_FIRST && i == 0);
+}
+
 static void enter(walk *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void enter(walk *w, const char *fmt, ...)
 {
@@ -87,27 +93,48 @@ static void dense(walk *w, const char *name, int32_t N, int32_t K, msa_linear *l
 }
 
 /* The width of a stored adapter is its own: the first tensor tells it, the others must agree. */
-static void adapter(walk *w, const char *name, msa_adapter *a, bool optional)
+static void adapter_down(walk *w, const char *name, int32_t C, msa_linear *down, bool optional)
 {
-    const int32_t C = w->c->dim;
     char part[64];
-    a->down = (msa_linear){.N = C >= 4 ? C / 4 : 1, .K = C};
+    *down = (msa_linear){.N = C >= 4 ? C / 4 : 1, .K = C};
     (void)snprintf(part, sizeof part, "%s.D_fc1.weight", name);
     visit(w, part,
           (msa_weight_spec){.rank = 2,
-                            .shape = {a->down.N, C},
+                            .shape = {down->N, C},
                             .free_axes = 1u,
                             .optional = optional,
-                            .to = &a->down.weight,
-                            .size = {&a->down.N}});
-    if (optional && a->down.weight == NULL) return;
+                            .to = &down->weight,
+                            .size = {&down->N}});
+    if (optional && down->weight == NULL) return;
     (void)snprintf(part, sizeof part, "%s.D_fc1.bias", name);
-    vector(w, part, a->down.N, &a->down.bias);
-    a->up = (msa_linear){.N = C, .K = a->down.N};
-    (void)snprintf(part, sizeof part, "%s.D_fc2.weight", name);
-    matrix(w, part, C, a->up.K, &a->up.weight);
-    (void)snprintf(part, sizeof part, "%s.D_fc2.bias", name);
-    vector(w, part, C, &a->up.bias);
+    vector(w, part, down->N, &down->bias);
+}
+
+static void adapter(walk *w, const char *name, int32_t C, msa_adapter *a, bool optional)
+{
+    char part[64];
+    adapter_down(w, name, C, &a->down, optional);
+    if (optional && a->down.weight == NULL) return;
+    (void)snprintf(part, sizeof part, "%s.D_fc2", name);
+    dense(w, part, C, a->down.N, &a->up);
+}
+
+static void prompt_adapter(walk *w, msa_prompt_adapter *a)
+{
+    const bool hyper = w->c->decoder_adapter_mode == MSA_ADAPTER_HYPER;
+    const char *name = hyper ? "HyP_Adapter" : "Prompt_Adapter";
+    const int32_t P = w->c->prompt_dim;
+    char part[64];
+    adapter_down(w, name, P, &a->down, false);
+    const int32_t r = a->down.N;
+    (void)snprintf(part, sizeof part, "%s.P_fc1", name);
+    dense(w, part, r, P, &a->prompt);
+    if (hyper) {
+        dense(w, "HyP_Adapter.M", r * r, r, &a->generate);
+        norm(w, "HyP_Adapter.norm", r, &a->norm);
+    }
+    (void)snprintf(part, sizeof part, "%s.D_fc2", name);
+    dense(w, part, P, r, &a->up);
 }
 
 static void relative(walk *w, const char *name, const char *const alias[2], int32_t side, const float **to,
@@ -137,9 +164,9 @@ static void block(walk *w, int32_t i, msa_block_weights *b, bool depth_adapters)
     dense(w, "mlp.lin1", c->mlp_dim, c->dim, &b->lin1);
     dense(w, "mlp.lin2", c->dim, c->mlp_dim, &b->lin2);
     if (!c->adapters) return;
-    adapter(w, "Space_Adapter", &b->space, false);
-    adapter(w, "MLP_Adapter", &b->mlp, false);
-    if (depth_adapters) adapter(w, "Depth_Adapter", &b->depth, true);
+    adapter(w, "Space_Adapter", c->dim, &b->space, false);
+    adapter(w, "MLP_Adapter", c->dim, &b->mlp, false);
+    if (depth_adapters) adapter(w, "Depth_Adapter", c->dim, &b->depth, true);
 }
 
 static void encoder(walk *w, msa_encoder_weights *e, bool depth_adapters)
@@ -222,6 +249,10 @@ static void two_way(walk *w, int32_t i, msa_two_way_weights *l)
     norm(w, "norm3", P, &l->norm3);
     norm(w, "norm4", P, &l->norm4);
     attention(w, "cross_attn_image_to_token", P / 2, &l->image_to_token);
+    if (!msa_layer_is_adapted(w->c, i)) return;
+    prompt_adapter(w, &l->adapters.prompt);
+    adapter(w, "MLP_Adapter", P, &l->adapters.mlp, false);
+    adapter(w, "Image_Adapter", P, &l->adapters.image, false);
 }
 
 static void decoder(walk *w, msa_decoder_weights *d)

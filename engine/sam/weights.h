@@ -3,6 +3,7 @@
 #define MSA_ENGINE_SAM_WEIGHTS_H
 
 #include "engine/adapt/adapter.h"
+#include "engine/adapt/decoder_adapter.h"
 #include "engine/base/error.h"
 #include "engine/config.h"
 #include "engine/nn/layernorm.h"
@@ -46,6 +47,7 @@ typedef struct msa_two_way_weights {
     msa_decoder_attention self_attn, token_to_image, image_to_token;
     msa_norm norm1, norm2, norm3, norm4;
     msa_linear lin1, lin2;
+    msa_layer_adapters adapters; /* zero where the layer has none */
 } msa_two_way_weights;
 
 typedef struct msa_mlp3_weights {
@@ -94,5 +96,7 @@ MSA_NODISCARD msa_status msa_weights_walk(const msa_config *c, msa_weights *w, b
 
 /* Block i attends to the whole grid. */
 bool msa_block_is_global(const msa_config *c, int32_t i);
+/* Layer i of the decoder carries adapters. */
+bool msa_layer_is_adapted(const msa_config *c, int32_t i);
 
 #endif
