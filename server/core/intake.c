@@ -257,12 +257,23 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     unref(c);
 }
 
-static msa_status start_role(srv_intake *in, int fd, msa_error *err)
+/* Known before anything is said, so that a peer that says nothing sensible has an address in the log. */
+static void name_peer(connection *c, const uv_tcp_t *peer)
+{
+    struct sockaddr_storage address;
+    int size = sizeof address;
+    if (uv_tcp_getpeername(peer, (struct sockaddr *)&address, &size) != 0 ||
+        uv_ip_name((const struct sockaddr *)&address, c->info.peer, sizeof c->info.peer) != 0)
+        (void)snprintf(c->info.peer, sizeof c->info.peer, "unknown");
+}
+
+static msa_status start_role(srv_intake *in, const uv_tcp_t *peer, int fd, msa_error *err)
 {
     const srv_config *config = in->core->config;
     connection *c = calloc(1, sizeof *c);
     if (c == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     c->in = in;
+    name_peer(c, peer);
     c->busy = in->open >= config->dicom_max_associations || in->core->stopping;
     const srv_role_events events = {.ctx = c, .message = on_message, .exited = on_exited};
     const msa_status st = srv_role_spawn(&c->role, in->core->loop, "receive", fd, &events, err);
@@ -312,8 +323,8 @@ static void on_connection(uv_stream_t *listener, int status)
     msa_error err = MSA_ERROR_INIT;
     if (uv_accept(listener, (uv_stream_t *)peer) == 0 && uv_fileno((uv_handle_t *)peer, &fd) == 0) {
         if (in->open >= in->core->config->dicom_max_associations && in->busy >= BUSY_ROLES_MAX)
-            (void)msa_fail(&err, MSA_E_BUSY, "too many connections");
-        else if (start_role(in, fd, &err) != MSA_OK)
+            msa_log(MSA_LOG_DEBUG, "receive", "closed_unanswered what=\"too many connections\"");
+        else if (start_role(in, peer, fd, &err) != MSA_OK)
             msa_log(MSA_LOG_ERROR, "receive", "no_role what=\"%s\"", err.what);
     }
     uv_close((uv_handle_t *)peer, on_accepted_closed); /* the role holds its own copy */

@@ -25,7 +25,7 @@ static bool put(char *out, size_t size, const char *dir, const char *file)
 
 msa_status srv_model_path(const char *path, char *out, size_t out_size, msa_error *err)
 {
-    static const char *const places[] = {"/models/default.safetensors",
+    static const char *const places[] = {"/config/models/default.safetensors",
                                          "/../share/msad/models/default.safetensors"};
     char dir[PATH_MAX];
     if (path && path[0] && strcmp(path, "default") != 0) {

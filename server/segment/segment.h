@@ -53,7 +53,7 @@ MSA_NODISCARD msa_status srv_segment_run(const srv_segment_request *request, srv
                                          msa_error *err);
 
 /* Path of the model that `path` names: a file, or "" or "default" for the bundled one beside the running
- * program (models/default.safetensors, then ../share/msad/models/). Errors: MSA_E_NOT_FOUND with both places
+ * program (config/models/default.safetensors, then ../share/msad/models/). Errors: MSA_E_NOT_FOUND with both places
  * named. */
 MSA_NODISCARD msa_status srv_model_path(const char *path, char *out, size_t out_size, msa_error *err);
 #endif

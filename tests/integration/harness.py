@@ -127,7 +127,7 @@ def read_uid(path):
 
 
 def bundled_model():
-    return os.path.join(BUILD, 'models', 'default.safetensors')
+    return os.path.join(BUILD, 'config', 'models', 'default.safetensors')
 
 
 def read_headers(folder):
