@@ -1,0 +1,207 @@
+/* Which object of a scene is the target. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/train/synth_scene.h"
+
+/* Of one id, alone and with everything inside it. */
+typedef struct measure {
+    int32_t area, edge; /* edge: pixel sides that border on something else */
+    double inside, inside2, around;
+    int32_t n_around;
+} measure;
+
+static bool lies_in(const msa_synth *s, uint8_t id, uint8_t ancestor)
+{
+    for (int32_t guard = 0; id != 0 && guard < 16; guard++) {
+        if (id == ancestor) return true;
+        id = s->parent[id];
+    }
+    return false;
+}
+
+/* member[id]: belongs to the target. */
+static void members(const msa_synth *s, uint8_t id, bool filled, bool member[256])
+{
+    for (int32_t k = 0; k < 256; k++)
+        member[k] = k != 0 && (filled ? lies_in(s, (uint8_t)k, id) : k == id);
+}
+
+static void measure_mask(const uint8_t *mask, const float *image, int32_t size, measure *m)
+{
+    *m = (measure){0};
+    for (int32_t y = 0; y < size; y++)
+        for (int32_t x = 0; x < size; x++) {
+            const int32_t i = y * size + x;
+            const int32_t near[4] = {x > 0 ? i - 1 : -1, x + 1 < size ? i + 1 : -1, y > 0 ? i - size : -1,
+                                     y + 1 < size ? i + size : -1};
+            if (!mask[i]) continue;
+            m->area++;
+            if (image) {
+                m->inside += (double)image[i];
+                m->inside2 += (double)image[i] * (double)image[i];
+            }
+            for (int k = 0; k < 4; k++) {
+                if (near[k] >= 0 && mask[near[k]]) continue;
+                m->edge++;
+                if (!image || near[k] < 0) continue;
+                m->around += (double)image[near[k]];
+                m->n_around++;
+            }
+        }
+}
+
+/* Flood fill over 4-neighbours: pieces are numbered from 1 in `piece`; returns the area. stack (size * size).
+ */
+static int32_t flood(const uint8_t *mask, int32_t size, int32_t start, int32_t number, int32_t *piece,
+                     int32_t *stack)
+{
+    int32_t n = 0, area = 0;
+    stack[n++] = start;
+    piece[start] = number;
+    while (n > 0) {
+        const int32_t i = stack[--n], x = i % size, y = i / size;
+        const int32_t near[4] = {x > 0 ? i - 1 : -1, x + 1 < size ? i + 1 : -1, y > 0 ? i - size : -1,
+                                 y + 1 < size ? i + size : -1};
+        area++;
+        for (int k = 0; k < 4; k++)
+            if (near[k] >= 0 && mask[near[k]] && piece[near[k]] == 0) {
+                piece[near[k]] = number;
+                stack[n++] = near[k];
+            }
+    }
+    return area;
+}
+
+/* Leaves the piece at (x, y), or else the largest. */
+static bool keep_piece(uint8_t *mask, int32_t size, int32_t x, int32_t y)
+{
+    const size_t n = (size_t)size * (size_t)size;
+    MSA_AUTO_FREE int32_t *piece = calloc(n, sizeof *piece);
+    MSA_AUTO_FREE int32_t *stack = malloc(n * sizeof *stack);
+    int32_t number = 0, best = 0, best_area = 0;
+    if (!piece || !stack) return false;
+    for (int32_t i = 0; i < size * size; i++) {
+        if (!mask[i] || piece[i] != 0) continue;
+        const int32_t area = flood(mask, size, i, ++number, piece, stack);
+        if (area > best_area) {
+            best_area = area;
+            best = number;
+        }
+    }
+    const int32_t here = piece[y * size + x];
+    if (here != 0) best = here;
+    for (size_t i = 0; i < n; i++)
+        mask[i] = mask[i] && piece[i] == best;
+    return true;
+}
+
+int32_t msa_synth_mask(const msa_synth *s, const msa_synth_target *t, const uint8_t *labels, int32_t size,
+                       int32_t seed_x, int32_t seed_y, uint8_t *mask)
+{
+    bool member[256];
+    int32_t area = 0;
+    members(s, t->id, t->filled, member);
+    for (int32_t i = 0; i < size * size; i++)
+        mask[i] = member[labels[i]];
+    if (t->piece && !keep_piece(mask, size, seed_x, seed_y)) return -1;
+    for (int32_t i = 0; i < size * size; i++)
+        area += mask[i];
+    return area;
+}
+
+/* Small, thin, faint: all three come more often than their share of the picture. */
+static double weight_of(const measure *m, int32_t size, bool has_image)
+{
+    const double part = (double)m->area / ((double)size * size);
+    const double thin = (double)m->edge * m->edge / (16.0 * m->area); /* 1 for a square */
+    double w = part < 0.003 ? 0.7 : part < 0.03 ? 1.2 : part < 0.15 ? 1 : 0.5;
+    if (thin > 3) w *= 1.4;
+    if (has_image && m->n_around > 0) {
+        const double mean = m->inside / m->area;
+        const double contrast = fabs(mean - m->around / m->n_around);
+        const double noise = sqrt(fmax(m->inside2 / m->area - mean * mean, 0));
+        if (contrast < 0.012 || contrast < 0.12 * noise)
+            w *= 0.05; /* there is nothing to be seen */
+        else if (contrast < 0.1)
+            w *= 1.3;
+    }
+    return w;
+}
+
+bool synth_visible(const uint8_t *mask, const float *image, int32_t size)
+{
+    measure m;
+    measure_mask(mask, image, size, &m);
+    return m.area > 0 && weight_of(&m, size, true) >= 0.1;
+}
+
+static void describe(const uint8_t *mask, int32_t size, uint64_t which, msa_synth_target *out)
+{
+    int32_t skip = (int32_t)(which % (uint64_t)out->area);
+    out->x0 = out->y0 = size;
+    out->x1 = out->y1 = 0;
+    for (int32_t y = 0; y < size; y++)
+        for (int32_t x = 0; x < size; x++) {
+            if (!mask[y * size + x]) continue;
+            if (x < out->x0) out->x0 = x;
+            if (y < out->y0) out->y0 = y;
+            if (x >= out->x1) out->x1 = x + 1;
+            if (y >= out->y1) out->y1 = y + 1;
+            if (skip-- == 0) {
+                out->x = x;
+                out->y = y;
+            }
+        }
+}
+
+/* One draw among the ids by weight; total is their sum. */
+static uint8_t draw(const double weight[256], double total, float unit)
+{
+    double left = (double)unit * total;
+    int32_t last = 0;
+    for (int32_t k = 1; k < 256; k++) {
+        if (weight[k] <= 0) continue;
+        last = k;
+        left -= weight[k];
+        if (left < 0) break;
+    }
+    return (uint8_t)last;
+}
+
+msa_status msa_synth_pick(const msa_synth *s, uint64_t salt, const uint8_t *labels, const float *image,
+                          int32_t size, int32_t min_area, msa_synth_target *out, msa_error *err)
+{
+    const size_t n = (size_t)size * (size_t)size;
+    MSA_AUTO_FREE uint8_t *mask = malloc(n);
+    int32_t area[256] = {0};
+    double weight[256] = {0}, total = 0;
+    msa_rng r = msa_rng_key(s->seed ^ 0xB1C4, s->index, salt);
+    *out = (msa_synth_target){0};
+    if (!mask) return msa_fail(err, MSA_E_NOMEM, "out of memory for a synthetic target");
+    for (size_t i = 0; i < n; i++)
+        area[labels[i]]++;
+    for (int32_t k = 1; k < 256; k++) /* first by area alone: what is left is weighed as it would be seen */
+        if (area[k] >= min_area && !s->hidden[k] && (size_t)area[k] * 20 < n * 19)
+            total += weight[k] = area[k] < (int32_t)n / 300 ? 1.2 : area[k] < (int32_t)n / 8 ? 1 : 0.5;
+    for (int attempt = 0; attempt < 12 && total > 0; attempt++) {
+        msa_synth_target t = {.id = draw(weight, total, msa_rng_unit(&r))};
+        t.filled = msa_rng_chance(&r, 0.72F);
+        t.piece = msa_rng_chance(&r, 0.35F);
+        t.x = msa_rng_below(&r, size);
+        t.y = msa_rng_below(&r, size);
+        const uint64_t where = msa_rng_u64(&r);
+        t.area = msa_synth_mask(s, &t, labels, size, t.x, t.y, mask);
+        if (t.area < 0) return msa_fail(err, MSA_E_NOMEM, "out of memory for a synthetic target");
+        if (t.area < min_area || (size_t)t.area * 20 > n * 19) continue;
+        measure m;
+        measure_mask(mask, image, size, &m);
+        const double worth = weight_of(&m, size, image != NULL);
+        if (worth < 0.1) continue;
+        describe(mask, size, where, &t);
+        *out = t;
+        if (msa_rng_unit(&r) < (float)(worth / 2)) break;
+    }
+    return MSA_OK;
+}

@@ -1,0 +1,267 @@
+/* What a scanner and a window make of a picture. */
+#include <math.h>
+#include <string.h>
+
+#include "engine/train/synth_scene.h"
+
+static void ct_window(synth_scan *scan, msa_rng *r)
+{
+    float centre = msa_rng_range(r, 15, 90);
+    float width = msa_rng_range(r, 260, 520); /* soft tissue, the usual one */
+    const float which = msa_rng_unit(r);
+    if (which > 0.93F) { /* lung */
+        centre = msa_rng_range(r, -650, -400);
+        width = msa_rng_range(r, 1000, 1800);
+    } else if (which > 0.83F) { /* bone */
+        centre = msa_rng_range(r, 200, 600);
+        width = msa_rng_range(r, 900, 2500);
+    } else if (which > 0.73F) { /* wide: everything */
+        centre = msa_rng_range(r, -100, 200);
+        width = msa_rng_range(r, 800, 2600);
+    } else if (which > 0.65F) { /* narrow */
+        centre = msa_rng_range(r, 30, 60);
+        width = msa_rng_range(r, 90, 220);
+    }
+    scan->lo = centre - width / 2;
+    scan->hi = centre + width / 2;
+}
+
+static void resolution(synth_scan *scan, msa_rng *r)
+{
+    scan->coarse_x = scan->coarse_y = 1;
+    if (msa_rng_chance(r, 0.55F)) { /* crops of 3 mm volumes are shown several times larger */
+        scan->coarse_x = scan->coarse_y = msa_rng_log(r, 1, 5);
+        if (msa_rng_chance(r, 0.35F)) scan->coarse_y = msa_rng_log(r, 1, 6);
+        if (msa_rng_chance(r, 0.2F)) scan->coarse_x = 1;
+    }
+    scan->nearest = msa_rng_chance(r, 0.06F);
+    scan->blur = msa_rng_chance(r, 0.5F) ? msa_rng_range(r, 0.2F, 1.3F) : 0;
+}
+
+synth_scan synth_scan_make(const synth_law *law, msa_rng *r)
+{
+    synth_scan scan = {.gamma = 1};
+    float range = 1;
+    resolution(&scan, r);
+    if (law->kind == SYNTH_LAW_CT) {
+        ct_window(&scan, r);
+        range = fminf(scan.hi - scan.lo, 700);
+        scan.streaks = msa_rng_chance(r, 0.15F) ? msa_rng_int(r, 1, 14) : 0;
+        scan.streak = range * msa_rng_log(r, 0.02F, 0.3F);
+        scan.bias = 0;
+    } else {
+        scan.lo = msa_rng_range(r, 0, 2);
+        scan.hi = msa_rng_range(r, 98, 99.9F);
+        scan.percentile = true;
+        scan.bias = msa_rng_chance(r, 0.7F) ? msa_rng_log(r, 0.03F, 0.6F) : 0;
+        scan.rician = msa_rng_chance(r, 0.8F);
+        scan.ghost = msa_rng_chance(r, 0.1F) ? msa_rng_range(r, 0.02F, 0.15F) : 0;
+        scan.ghost_shift = msa_rng_range(r, 0.1F, 0.6F);
+        scan.gamma = msa_rng_chance(r, 0.4F) ? msa_rng_log(r, 0.6F, 1.6F) : 1;
+    }
+    scan.bias_field = synth_field_make(r, msa_rng_log(r, 0.3F, 1.2F), 1, 1, 1);
+    scan.noise = msa_rng_chance(r, 0.9F) ? range * msa_rng_log(r, 0.003F, 0.11F) : 0;
+    scan.grain = msa_rng_chance(r, 0.5F) ? msa_rng_range(r, 0.4F, 1.2F) : 0;
+    scan.inverted = msa_rng_chance(r, 0.05F);
+    return scan;
+}
+
+/* ---- filters ---- */
+
+/* A Gaussian of deviation sigma along both axes; in place; what lies outside repeats the edge. */
+static void blur(float *v, int32_t rows, int32_t cols, float sigma, float *line)
+{
+    float k[9];
+    float sum = 0;
+    if (sigma <= 0.05F) return;
+    const int32_t radius = sigma > 1.3F ? 4 : sigma > 0.7F ? 3 : 2;
+    for (int32_t i = 0; i <= radius; i++) {
+        k[i] = expf(-(float)(i * i) / (2 * sigma * sigma));
+        sum += i == 0 ? k[i] : 2 * k[i];
+    }
+    for (int32_t i = 0; i <= radius; i++)
+        k[i] /= sum;
+    for (int pass = 0; pass < 2; pass++) {
+        const int32_t n = pass == 0 ? cols : rows, lines = pass == 0 ? rows : cols;
+        const int32_t along = pass == 0 ? 1 : cols, across = pass == 0 ? cols : 1;
+        for (int32_t l = 0; l < lines; l++) {
+            float *at = v + (size_t)l * (size_t)across;
+            for (int32_t i = 0; i < n; i++)
+                line[radius + i] = at[i * along];
+            for (int32_t i = 0; i < radius; i++) {
+                line[i] = line[radius];
+                line[radius + n + i] = line[radius + n - 1];
+            }
+            for (int32_t i = 0; i < n; i++) {
+                const float *m = line + radius + i;
+                float out = k[0] * m[0];
+                for (int32_t j = 1; j <= radius; j++)
+                    out += k[j] * (m[-j] + m[j]);
+                at[i * along] = out;
+            }
+        }
+    }
+}
+
+/* Mean over voxels that are fx x fy pixels large: partial volume of a coarse scan. */
+static void shrink(const float *from, int32_t size, float *to, int32_t rows, int32_t cols)
+{
+    for (int32_t y = 0; y < rows; y++) {
+        const int32_t y0 = y * size / rows, y1 = ((y + 1) * size + rows - 1) / rows;
+        for (int32_t x = 0; x < cols; x++) {
+            const int32_t x0 = x * size / cols, x1 = ((x + 1) * size + cols - 1) / cols;
+            float sum = 0;
+            for (int32_t j = y0; j < y1; j++)
+                for (int32_t i = x0; i < x1; i++)
+                    sum += from[j * size + i];
+            to[y * cols + x] = sum / (float)((y1 - y0) * (x1 - x0));
+        }
+    }
+}
+
+static void axis_of(int32_t i, int32_t n, int32_t size, bool nearest, int32_t *a, int32_t *b, float *t)
+{
+    const float p = ((float)i + 0.5F) * (float)n / (float)size - 0.5F;
+    const float clipped = p < 0 ? 0 : p > (float)(n - 1) ? (float)(n - 1) : p;
+    *a = (int32_t)clipped;
+    *b = *a + 1 < n ? *a + 1 : *a;
+    *t = clipped - (float)*a;
+    if (nearest) *t = *t < 0.5F ? 0 : 1;
+}
+
+static void enlarge(const float *from, int32_t rows, int32_t cols, float *to, int32_t size, bool nearest)
+{
+    for (int32_t y = 0; y < size; y++) {
+        int32_t y0, y1, x0, x1;
+        float v, u;
+        axis_of(y, rows, size, nearest, &y0, &y1, &v);
+        for (int32_t x = 0; x < size; x++) {
+            axis_of(x, cols, size, nearest, &x0, &x1, &u);
+            const float top = from[y0 * cols + x0] * (1 - u) + from[y0 * cols + x1] * u;
+            const float low = from[y1 * cols + x0] * (1 - u) + from[y1 * cols + x1] * u;
+            to[y * size + x] = top * (1 - v) + low * v;
+        }
+    }
+}
+
+/* Nearly Gaussian, mean 0, deviation 1: the sum of eight 16-bit uniforms in two draws. */
+static inline float quick_normal(msa_rng *r)
+{
+    const uint64_t a = msa_rng_u64(r), b = msa_rng_u64(r);
+    const uint32_t sum = (uint32_t)((a & 0xFFFF) + (a >> 16 & 0xFFFF) + (a >> 32 & 0xFFFF) + (a >> 48)) +
+                         (uint32_t)((b & 0xFFFF) + (b >> 16 & 0xFFFF) + (b >> 32 & 0xFFFF) + (b >> 48));
+    return ((float)sum / 65535.0F - 4.0F) * 1.2247449F;
+}
+
+/* ---- defects ---- */
+
+static void add_noise(const synth_scan *k, float *v, int32_t rows, int32_t cols, float *field, float *line,
+                      msa_rng *r)
+{
+    const int32_t n = rows * cols;
+    /* a blurred field is weaker; roughly put right, the level is random anyway */
+    const float level = k->noise * (1 + 1.6F * k->grain);
+    if (k->noise <= 0) return;
+    for (int32_t i = 0; i < n; i++)
+        field[i] = level * quick_normal(r);
+    blur(field, rows, cols, k->grain, line);
+    for (int32_t i = 0; i < n; i++) {
+        v[i] += field[i];
+        if (k->rician) v[i] = hypotf(v[i], k->noise * quick_normal(r));
+    }
+}
+
+/* Lines through a point, bright and dark, as metal and bone leave them. */
+static void add_streaks(const synth_scan *k, float *v, int32_t size, msa_rng *r)
+{
+    const float cx = msa_rng_range(r, 0.1F, 0.9F) * (float)size,
+                cy = msa_rng_range(r, 0.1F, 0.9F) * (float)size;
+    for (int32_t s = 0; s < k->streaks; s++) {
+        const float angle = msa_rng_range(r, 0, 3.14159F), ca = cosf(angle), sa = sinf(angle);
+        const float width = msa_rng_log(r, 0.5F, 3), height = k->streak * msa_rng_range(r, -1, 1);
+        for (int32_t y = 0; y < size; y++)
+            for (int32_t x = 0; x < size; x++) {
+                const float d = (((float)x - cx) * sa - ((float)y - cy) * ca) / width;
+                if (d > -3 && d < 3) v[y * size + x] += height * expf(-d * d);
+            }
+    }
+}
+
+static void add_bias(const synth_scan *k, const synth_canvas *c, float *v)
+{
+    for (int32_t i = 0; i < c->size * c->size; i++)
+        v[i] *= expf(k->bias * synth_field_at(&k->bias_field, c->x[i], c->y[i], c->z[i]));
+}
+
+static void add_ghost(const synth_scan *k, float *v, int32_t size, float *scratch)
+{
+    const int32_t by = (int32_t)(k->ghost_shift * (float)size);
+    memcpy(scratch, v, (size_t)size * (size_t)size * sizeof *v);
+    for (int32_t y = 0; y < size; y++)
+        for (int32_t x = 0; x < size; x++)
+            v[y * size + x] += k->ghost * scratch[((y + by) % size) * size + x];
+}
+
+/* lo, hi from percentiles of the positive pixels, by counting. */
+static void percentile_window(const synth_scan *k, const float *v, int32_t n, float *lo, float *hi)
+{
+    enum { BINS = 512 };
+    int32_t count[BINS] = {0}, positive = 0, below = 0;
+    float top = 1e-6F;
+    for (int32_t i = 0; i < n; i++)
+        top = fmaxf(top, v[i]);
+    for (int32_t i = 0; i < n; i++)
+        if (v[i] > 0) {
+            count[(int32_t)(v[i] / top * (BINS - 1))]++;
+            positive++;
+        }
+    *lo = 0;
+    *hi = top;
+    for (int32_t b = 0; b < BINS; b++) {
+        const float before = (float)below * 100 / (float)(positive + 1);
+        below += count[b];
+        const float after = (float)below * 100 / (float)(positive + 1);
+        if (before <= k->lo && after > k->lo) *lo = top * (float)b / BINS;
+        if (before <= k->hi && after > k->hi) *hi = top * (float)(b + 1) / BINS;
+    }
+}
+
+static void apply_window(const synth_scan *k, float *v, int32_t n)
+{
+    float lo = k->lo, hi = k->hi;
+    if (k->percentile) percentile_window(k, v, n, &lo, &hi);
+    const float scale = 1 / fmaxf(hi - lo, 1e-6F);
+    for (int32_t i = 0; i < n; i++) {
+        float u = (v[i] - lo) * scale;
+        u = u < 0 ? 0 : u > 1 ? 1 : u;
+        if (k->gamma != 1) u = powf(u, k->gamma);
+        v[i] = k->inverted ? 1 - u : u;
+    }
+}
+
+void synth_scan_apply(const msa_synth *s, const synth_canvas *c, int32_t plane, float *picture,
+                      float *scratch)
+{
+    const synth_scan *k = &s->scan;
+    const int32_t size = c->size, n = size * size;
+    const float finer = (float)size / 128; /* voxels are as large a part of the picture at any size */
+    const int32_t rows = (int32_t)((float)size / (1 + (k->coarse_y - 1) * fmaxf(finer, 1)));
+    const int32_t cols = (int32_t)((float)size / (1 + (k->coarse_x - 1) * fmaxf(finer, 1)));
+    float line[MSA_SYNTH_SIZE_MAX + 16];
+    msa_rng r = msa_rng_key(s->seed, s->index, 0x4E01 + (uint64_t)plane);
+    if (k->bias > 0) add_bias(k, c, picture);
+    if (k->ghost > 0) add_ghost(k, picture, size, scratch);
+    blur(picture, size, size, k->blur, line);
+    if (k->streaks > 0) { /* the same on every plane, as metal is */
+        msa_rng lines = msa_rng_key(s->seed, s->index, 0x57);
+        add_streaks(k, picture, size, &lines);
+    }
+    if (rows < size || cols < size) {
+        shrink(picture, size, scratch, rows, cols);
+        add_noise(k, scratch, rows, cols, scratch + n, line, &r);
+        enlarge(scratch, rows, cols, picture, size, k->nearest);
+    } else {
+        add_noise(k, picture, size, size, scratch, line, &r);
+    }
+    apply_window(k, picture, n);
+}
