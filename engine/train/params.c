@@ -87,7 +87,8 @@ static void set_shape(const listing *l, const msa_weight_spec *spec, bool copied
         if ((spec->free_axes >> i & 1u) != 0) {
             if (copied)
                 q->shape[i] = twin_size(l, spec->size[n]);
-            else if (is_adapter(spec->name) && l->start->adapter_width > 0)
+            else if (is_adapter(spec->name) && begins(spec->name, "image_encoder.") &&
+                     l->start->adapter_width > 0)
                 q->shape[i] = l->start->adapter_width;
             *spec->size[n++] = (int32_t)q->shape[i];
         }

@@ -1,0 +1,170 @@
+#include "engine/train/export.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/io/config_json.h"
+#include "engine/kern/vec.h"
+#include "engine/sam/internal.h"
+
+#define KIND "msa adapter 1"
+
+/* ---- writing ---- */
+
+static msa_tensor tensor_of(const msa_params *p, const msa_param *q, const float *trained)
+{
+    const float *from = q->trains && trained != NULL ? trained : p->values;
+    msa_tensor t = {.name = q->name, .data = from + q->offset, .rank = q->rank, .count = q->numel};
+    for (int32_t i = 0; i < q->rank; i++)
+        t.shape[i] = q->shape[i];
+    return t;
+}
+
+static msa_status write_list(const msa_params *p, const float *trained, bool trained_only, const char *path,
+                             const msa_metadata *metadata, int32_t n_metadata, msa_error *err)
+{
+    MSA_AUTO_FREE msa_tensor *list = calloc((size_t)p->n_list, sizeof *list);
+    int32_t n = 0;
+    if (list == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory to write a model");
+    for (int32_t i = 0; i < p->n_list; i++) {
+        if (trained_only && !p->list[i].trains) continue;
+        list[n] = tensor_of(p, &p->list[i], trained);
+        if (!msa_all_finite(list[n].count, list[n].data))
+            return msa_fail(err, MSA_E_INVALID, "%.120s holds a value that is not finite", list[n].name);
+        n++;
+    }
+    return msa_safetensors_write(path, list, n, metadata, n_metadata, NULL, NULL, err);
+}
+
+static msa_status with_notes(msa_metadata *metadata, int32_t *n, const msa_metadata *notes, int32_t n_notes,
+                             msa_error *err)
+{
+    if (n_notes > MSA_NOTES_MAX)
+        return msa_fail(err, MSA_E_INVALID, "a model carries at most %d notes", MSA_NOTES_MAX);
+    for (int32_t i = 0; i < n_notes; i++)
+        metadata[(*n)++] = notes[i];
+    return MSA_OK;
+}
+
+static msa_status print_trained(char **json, const msa_params *p, msa_error *err)
+{
+    msa_config c = p->config;
+    c.untrained = false;
+    MSA_TRY(msa_config_check(&c, err));
+    return msa_config_print(json, &c, err);
+}
+
+msa_status msa_export_model(const msa_params *p, const float *trained, const char *path,
+                            const msa_metadata *notes, int32_t n_notes, msa_error *err)
+{
+    MSA_AUTO_FREE char *json = NULL;
+    MSA_TRY(print_trained(&json, p, err));
+    msa_metadata metadata[1 + MSA_NOTES_MAX] = {{"config", json}};
+    int32_t n = 1;
+    MSA_TRY(with_notes(metadata, &n, notes, n_notes, err));
+    return write_list(p, trained, false, path, metadata, n, err);
+}
+
+msa_status msa_export_adapter(const msa_params *p, const float *trained, const char *base_hash,
+                              const char *path, const msa_metadata *notes, int32_t n_notes, msa_error *err)
+{
+    const msa_param *stem = msa_params_find(p, "image_encoder.patch_embed.proj.weight");
+    MSA_AUTO_FREE char *json = NULL;
+    if (stem == NULL || stem->trains)
+        return msa_fail(err, MSA_E_INVALID, "the whole model was trained: there is no base for an adapter");
+    MSA_TRY(print_trained(&json, p, err));
+    msa_metadata metadata[3 + MSA_NOTES_MAX] = {{"kind", KIND}, {"config", json}, {"base_sha256", base_hash}};
+    int32_t n = 3;
+    MSA_TRY(with_notes(metadata, &n, notes, n_notes, err));
+    return write_list(p, trained, true, path, metadata, n, err);
+}
+
+/* ---- reading ---- */
+
+/* The configuration without what an adapter may add. */
+static msa_status print_base(char **json, const msa_config *config, msa_error *err)
+{
+    msa_config c = *config;
+    c.adapters = false;
+    c.adapter_act = MSA_ACT_GELU;
+    c.adapter_mlp_scale = 0.5f;
+    c.decoder_adapters = MSA_DECODER_ADAPTERS_NONE;
+    c.decoder_adapter_mode = MSA_ADAPTER_ADD;
+    c.decoder_adapter_act = MSA_ACT_GELU;
+    c.untrained = false;
+    c.name[0] = c.version[0] = '\0';
+    return msa_config_print(json, &c, err);
+}
+
+static msa_status check_base(const msa_model *base, const msa_safetensors *f, msa_config *c, msa_error *err)
+{
+    MSA_AUTO_FREE char *ours = NULL;
+    MSA_AUTO_FREE char *theirs = NULL;
+    const char *kind = msa_safetensors_metadata(f, "kind"), *json = msa_safetensors_metadata(f, "config"),
+               *hash = msa_safetensors_metadata(f, "base_sha256");
+    if (kind == NULL || strcmp(kind, KIND) != 0 || json == NULL || hash == NULL)
+        return msa_fail(err, MSA_E_PARSE, "the file is not an adapter of this program");
+    if (strcmp(hash, msa_model_hash(base)) != 0)
+        return msa_fail(err, MSA_E_INVALID,
+                        "the adapter was trained on another base: it wants %.12s..., this is %.12s...", hash,
+                        msa_model_hash(base));
+    MSA_TRY(msa_config_parse(c, json, err));
+    MSA_TRY(print_base(&ours, msa_model_config(base), err));
+    MSA_TRY(print_base(&theirs, c, err));
+    if (strcmp(ours, theirs) != 0)
+        return msa_fail(err, MSA_E_INVALID, "the adapter's configuration is not that of its base");
+    return MSA_OK;
+}
+
+static int32_t width_in(const msa_safetensors *f)
+{
+    const msa_tensor *t = msa_safetensors_find(f, "image_encoder.blocks.0.Space_Adapter.D_fc1.weight");
+    return t != NULL && t->rank == 2 && t->shape[0] <= 16384 ? (int32_t)t->shape[0] : 0;
+}
+
+static bool same_shape(const msa_param *q, const msa_tensor *t)
+{
+    if (q->rank != t->rank) return false;
+    for (int32_t i = 0; i < q->rank; i++)
+        if (q->shape[i] != t->shape[i]) return false;
+    return true;
+}
+
+static msa_status copy_tensors(msa_params *p, const msa_safetensors *f, msa_error *err)
+{
+    int32_t used = 0;
+    for (int32_t i = 0; i < p->n_list; i++) {
+        const msa_param *q = &p->list[i];
+        const msa_tensor *t = msa_safetensors_find(f, q->name);
+        if (!q->trains && t != NULL)
+            return msa_fail(err, MSA_E_PARSE, "the adapter holds %.120s, which belongs to the base", q->name);
+        if (!q->trains) continue;
+        if (t == NULL) return msa_fail(err, MSA_E_PARSE, "the adapter lacks %.120s", q->name);
+        if (!same_shape(q, t) || !msa_all_finite(t->count, t->data))
+            return msa_fail(err, MSA_E_PARSE, "the adapter's %.120s has another shape or is not finite",
+                            q->name);
+        memcpy(p->values + q->offset, t->data, (size_t)q->numel * sizeof(float));
+        used++;
+    }
+    if (used != msa_safetensors_count(f))
+        return msa_fail(err, MSA_E_PARSE, "the adapter holds a tensor that is not part of its configuration");
+    return MSA_OK;
+}
+
+msa_status msa_adapter_apply(msa_params **out, const msa_model *base, const char *path, msa_error *err)
+{
+    MSA_AUTO(msa_safetensors) f = NULL;
+    MSA_AUTO(msa_params) p = NULL;
+    msa_config c;
+    *out = NULL;
+    MSA_TRY(msa_safetensors_open(&f, path, err));
+    MSA_TRY(check_base(base, f, &c, err));
+    const bool decoder = msa_safetensors_find(f, "mask_decoder.iou_token.weight") != NULL;
+    const msa_params_start start = {.adapter_width = width_in(f)};
+    MSA_TRY(msa_params_start_new(&p, &c, msa_model_weights(base),
+                                 decoder ? MSA_TRAIN_ADAPTERS_DECODER : MSA_TRAIN_ADAPTERS, &start, err));
+    MSA_TRY(copy_tensors(p, f, err));
+    *out = MSA_STEAL(p);
+    return MSA_OK;
+}
