@@ -95,6 +95,20 @@ static void test_linear(void **state)
     twin_free(&t.x), twin_free(&t.w), twin_free(&t.b), twin_free(&t.dy);
 }
 
+static void same_bits_on_one_thread(const msa_linear *l, int64_t rows, const float *x, const float *dy,
+                                    const float *dx, const float *dw, const float *db)
+{
+    float *in = zeros(rows * l->K), *weight = zeros((int64_t)l->N * l->K), *bias = zeros(l->N);
+    msa_threads_set(1);
+    msa_linear_backward_input(l, rows, dy, l->N, in, l->K, false);
+    msa_linear_backward_params(l, rows, x, l->K, dy, l->N, weight, bias);
+    msa_threads_set(2);
+    assert_memory_equal(in, dx, (size_t)(rows * l->K) * sizeof *in);
+    assert_memory_equal(weight, dw, (size_t)(l->N * l->K) * sizeof *weight);
+    assert_memory_equal(bias, db, (size_t)l->N * sizeof *bias);
+    free(in), free(weight), free(bias);
+}
+
 /* More rows and columns than one tile: the tiles must fit together. */
 static void test_linear_tiles(void **state)
 {
@@ -106,6 +120,7 @@ static void test_linear_tiles(void **state)
     float *dx = zeros(ROWS * IN), *dw = zeros(OUT * IN), *db = zeros(OUT);
     msa_linear_backward_input(&l, ROWS, dy.f, OUT, dx, IN, false);
     msa_linear_backward_params(&l, ROWS, x.f, IN, dy.f, OUT, dw, db);
+    same_bits_on_one_thread(&l, ROWS, x.f, dy.f, dx, dw, db);
     for (int r = 0; r < ROWS; r += 7)
         for (int k = 0; k < IN; k++) {
             double sum = 0.0;
@@ -398,6 +413,13 @@ static void window_one(int32_t h, int32_t w, int32_t window, int32_t heads, int3
     msa_window_attention_backward(&a, &frozen, scratch, 2);
     memset(dqkv, 0xff, (size_t)n * sizeof *dqkv);
     msa_window_attention_backward(&a, &g, scratch, 2);
+    float *again = zeros(n), *again_h = zeros(t.rel_h.n), *again_w = zeros(t.rel_w.n);
+    const msa_window_attention_grads g1 = {t.dout.f, again, again_h, again_w};
+    msa_window_attention_backward(&a, &g1, scratch, 1);
+    assert_memory_equal(again, dqkv, (size_t)n * sizeof *again);
+    assert_memory_equal(again_h, dh, (size_t)t.rel_h.n * sizeof *again_h);
+    assert_memory_equal(again_w, dw, (size_t)t.rel_w.n * sizeof *again_w);
+    free(again), free(again_h), free(again_w);
     central_check("window qkv", window_value, &t, t.qkv.d, n, dqkv, stride, TOLERANCE);
     central_check("window rel_h", window_value, &t, t.rel_h.d, t.rel_h.n, dh, 1, TOLERANCE);
     central_check("window rel_w", window_value, &t, t.rel_w.d, t.rel_w.n, dw, 1, TOLERANCE);
