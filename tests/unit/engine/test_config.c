@@ -86,6 +86,33 @@ static void refuses_what_it_cannot_mean(void **state)
     }
 }
 
+/* A model without decoder adapters does not mention them, so that older readers take it. */
+static void decoder_adapters_are_told_where_there_are_some(void **state)
+{
+    (void)state;
+    msa_config c = fixture_config(), back;
+    msa_error err = MSA_ERROR_INIT;
+    MSA_AUTO_FREE char *without = NULL;
+    MSA_AUTO_FREE char *with = NULL;
+    assert_int_equal(msa_config_print(&without, &c, NULL), MSA_OK);
+    assert_null(strstr(without, "decoder_adapter"));
+    assert_int_equal(msa_config_parse(&back, without, NULL), MSA_OK);
+    assert_int_equal(back.decoder_adapters, MSA_DECODER_ADAPTERS_NONE);
+    c.decoder_adapters = MSA_DECODER_ADAPTERS_FIRST;
+    c.decoder_adapter_mode = MSA_ADAPTER_HYPER;
+    c.decoder_adapter_act = MSA_ACT_RELU;
+    assert_int_equal(msa_config_print(&with, &c, NULL), MSA_OK);
+    assert_int_equal(msa_config_parse(&back, with, NULL), MSA_OK);
+    assert_int_equal(back.decoder_adapters, MSA_DECODER_ADAPTERS_FIRST);
+    assert_int_equal(back.decoder_adapter_mode, MSA_ADAPTER_HYPER);
+    assert_int_equal(back.decoder_adapter_act, MSA_ACT_RELU);
+    char *value = strstr(with, "\"hyper\"");
+    assert_non_null(value);
+    memcpy(value, "\"other\"", 7);
+    assert_int_equal(msa_config_parse(&back, with, &err), MSA_E_UNSUPPORTED);
+    assert_non_null(strstr(err.what, "decoder_adapter_mode has no value other"));
+}
+
 static void refuses_what_is_not_an_object(void **state)
 {
     (void)state;
@@ -100,6 +127,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(survives_a_round_trip),
         cmocka_unit_test(refuses_what_it_cannot_mean),
+        cmocka_unit_test(decoder_adapters_are_told_where_there_are_some),
         cmocka_unit_test(refuses_what_is_not_an_object),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
