@@ -32,7 +32,7 @@ SYSTEM_FOLDERS = ('sys/', 'linux/', 'netinet/', 'arpa/', 'net/', 'asm/', 'bits/'
 # Third-party header, as it is written in an include, to its short name.
 THIRD = (('uv.h', 'uv'), ('uv/', 'uv'), ('microhttpd.h', 'mhd'), ('sqlite3.h', 'sqlite'), ('yaml.h', 'yaml'),
          ('jansson.h', 'jansson'), ('png.h', 'png'), ('zlib.h', 'zlib'), ('openssl/', 'openssl'), ('cblas.h', 'blas'),
-         ('openblas', 'blas'), ('dcmtk/', 'dcmtk'), ('cmocka.h', 'cmocka'))
+         ('openblas', 'blas'), ('dcmtk/', 'dcmtk'), ('nifti/', 'nifti'), ('cmocka.h', 'cmocka'))
 
 
 # C++ for dicom/*.cc only, though it lies beside the public headers: where exceptions end.
@@ -53,7 +53,7 @@ def kind(path):
 # Row: the project's prefixes it may include, the third-party libraries, whether it may use C++.
 TABLE = {
     'engine/base': (('engine/base/',), {'openssl', 'blas'}, False),
-    'engine': (('engine/',), {'blas', 'jansson'}, False),
+    'engine': (('engine/',), {'blas', 'jansson', 'nifti'}, False),
     'dicom/*.h': (('dicom/', 'engine/base/'), set(), False),
     'dicom': (('dicom/', 'engine/base/'), {'dcmtk', 'zlib'}, True),
     'server': (('server/', 'engine/', 'dicom/'), {'uv', 'mhd', 'sqlite', 'yaml', 'jansson', 'png', 'zlib'}, False),
@@ -63,7 +63,8 @@ TABLE = {
 # Libraries that only some files of a row may include: the row, the library, what their path begins with.
 ONLY = (('engine/base', 'openssl', ('engine/base/hash.c',)),
         ('engine/base', 'blas', ('engine/base/pool.c',)),  # the one place where threads are set, OpenBLAS's too
-        ('engine', 'jansson', ('engine/io/',)))
+        ('engine', 'jansson', ('engine/io/',)),
+        ('engine', 'nifti', ('engine/io/nifti.c',)))
 
 
 def is_private(header):
