@@ -1,11 +1,13 @@
 /* The DICOM listener: one receive role per connection, and the catalogue rows behind each Success. */
 #include "server/core/core.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "server/core/doorstep.h"
 #include "server/core/role.h"
 
 /* Beyond the limit a few more roles only say "local limit exceeded"; beyond those the connection is closed
@@ -29,6 +31,7 @@ typedef struct connection {
 struct srv_intake {
     srv_core *core;
     uv_tcp_t listener;
+    srv_doorstep *doorstep;
     connection *connections;
     int open, busy;
     bool listening;
@@ -36,7 +39,7 @@ struct srv_intake {
 
 typedef struct intake_task {
     srv_task task; /* first */
-    connection *c;
+    connection *c; /* NULL: of a peer that never got that far */
     dicom_assoc_info info;
     srv_refusal refusal;
     srv_instance instance;
@@ -71,13 +74,13 @@ static intake_task *new_task(connection *c, msa_status (*run)(srv_task *, srv_st
     t->task.done = done;
     t->c = c;
     t->now_ms = srv_now_ms();
-    c->refs++;
+    if (c != NULL) c->refs++;
     return t;
 }
 
 static void finish_task(intake_task *t)
 {
-    unref(t->c);
+    if (t->c != NULL) unref(t->c);
     free(t);
 }
 
@@ -257,23 +260,13 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     unref(c);
 }
 
-/* Known before anything is said, so that a peer that says nothing sensible has an address in the log. */
-static void name_peer(connection *c, const uv_tcp_t *peer)
-{
-    struct sockaddr_storage address;
-    int size = sizeof address;
-    if (uv_tcp_getpeername(peer, (struct sockaddr *)&address, &size) != 0 ||
-        uv_ip_name((const struct sockaddr *)&address, c->info.peer, sizeof c->info.peer) != 0)
-        (void)snprintf(c->info.peer, sizeof c->info.peer, "unknown");
-}
-
-static msa_status start_role(srv_intake *in, const uv_tcp_t *peer, int fd, msa_error *err)
+static msa_status start_role(srv_intake *in, const char *peer, int fd, msa_error *err)
 {
     const srv_config *config = in->core->config;
     connection *c = calloc(1, sizeof *c);
     if (c == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     c->in = in;
-    name_peer(c, peer);
+    (void)snprintf(c->info.peer, sizeof c->info.peer, "%s", peer);
     c->busy = in->open >= config->dicom_max_associations || in->core->stopping;
     const srv_role_events events = {.ctx = c, .message = on_message, .exited = on_exited};
     const msa_status st = srv_role_spawn(&c->role, in->core->loop, "receive", fd, &events, err);
@@ -302,9 +295,47 @@ static msa_status start_role(srv_intake *in, const uv_tcp_t *peer, int fd, msa_e
     return srv_role_send(c->role, SRV_IPC_RECEIVE_START, &start, sizeof start, err);
 }
 
+/* From the doorstep: an association request has begun. */
+static void on_request(void *ctx, int fd, const char *peer)
+{
+    srv_intake *in = ctx;
+    msa_error err = MSA_ERROR_INIT;
+    if (in->open >= in->core->config->dicom_max_associations && in->busy >= BUSY_ROLES_MAX)
+        msa_log(MSA_LOG_DEBUG, "receive", "peer=%s closed_unanswered what=\"too many associations\"", peer);
+    else if (start_role(in, peer, fd, &err) != MSA_OK)
+        msa_log(MSA_LOG_ERROR, "receive", "peer=%s no_role what=\"%s\"", peer, err.what);
+    (void)close(fd); /* the role holds its own copy */
+}
+
+static void on_turned_away(void *ctx, const char *peer, const char *why)
+{
+    srv_intake *in = ctx;
+    if (why[0] == '\0') return; /* it looked whether the port is open */
+    msa_log(MSA_LOG_DEBUG, "receive", "peer=%s turned_away why=\"%s\"", peer, why);
+    intake_task *t = new_task(NULL, run_refused, done_logged);
+    if (t == NULL) return;
+    t->refusal.at_ms = t->now_ms;
+    t->refusal.count = 1;
+    (void)snprintf(t->refusal.peer, sizeof t->refusal.peer, "%s", peer);
+    (void)snprintf(t->refusal.what, sizeof t->refusal.what, "connection");
+    (void)snprintf(t->refusal.reason, sizeof t->refusal.reason, "%s", why);
+    srv_core_submit(in->core, &t->task);
+}
+
 static void on_accepted_closed(uv_handle_t *handle)
 {
     free(handle);
+}
+
+/* The peer's address is known before anything is said, so that one who says nothing sensible has one in the
+ * log. */
+static void name_peer(const uv_tcp_t *tcp, char *out, size_t size)
+{
+    struct sockaddr_storage address;
+    int n = sizeof address;
+    if (uv_tcp_getpeername(tcp, (struct sockaddr *)&address, &n) != 0 ||
+        uv_ip_name((const struct sockaddr *)&address, out, size) != 0)
+        (void)snprintf(out, size, "unknown");
 }
 
 static void on_connection(uv_stream_t *listener, int status)
@@ -314,20 +345,22 @@ static void on_connection(uv_stream_t *listener, int status)
         msa_log(MSA_LOG_WARN, "receive", "accept what=\"%s\"", uv_strerror(status));
         return;
     }
-    uv_tcp_t *peer = malloc(sizeof *peer);
-    if (peer == NULL || uv_tcp_init(in->core->loop, peer) != 0) {
-        free(peer);
+    uv_tcp_t *tcp = malloc(sizeof *tcp);
+    if (tcp == NULL || uv_tcp_init(in->core->loop, tcp) != 0) {
+        free(tcp);
         return;
     }
     uv_os_fd_t fd = -1;
-    msa_error err = MSA_ERROR_INIT;
-    if (uv_accept(listener, (uv_stream_t *)peer) == 0 && uv_fileno((uv_handle_t *)peer, &fd) == 0) {
-        if (in->open >= in->core->config->dicom_max_associations && in->busy >= BUSY_ROLES_MAX)
-            msa_log(MSA_LOG_DEBUG, "receive", "closed_unanswered what=\"too many connections\"");
-        else if (start_role(in, peer, fd, &err) != MSA_OK)
-            msa_log(MSA_LOG_ERROR, "receive", "no_role what=\"%s\"", err.what);
+    char peer[48];
+    if (uv_accept(listener, (uv_stream_t *)tcp) == 0 && uv_fileno((uv_handle_t *)tcp, &fd) == 0) {
+        name_peer(tcp, peer, sizeof peer);
+        const int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (own >= 0)
+            srv_doorstep_add(in->doorstep, own, peer);
+        else
+            on_turned_away(in, peer, "no descriptor is left for another connection");
     }
-    uv_close((uv_handle_t *)peer, on_accepted_closed); /* the role holds its own copy */
+    uv_close((uv_handle_t *)tcp, on_accepted_closed);
 }
 
 static msa_status bind_listener(srv_intake *in, msa_error *err)
@@ -358,6 +391,9 @@ msa_status srv_intake_start(srv_core *core, msa_error *err)
     in->core = core;
     core->intake = in;
     in->listener.data = in;
+    const srv_doorstep_events events = {.ctx = in, .ready = on_request, .turned_away = on_turned_away};
+    MSA_TRY(srv_doorstep_new(&in->doorstep, core->loop,
+                             (uint64_t)core->config->dicom_associate_timeout_s * 1000u, &events, err));
     if (uv_tcp_init(core->loop, &in->listener) != 0) return msa_fail(err, MSA_E_IO, "cannot make a socket");
     in->listening = true;
     return bind_listener(in, err);
@@ -367,12 +403,15 @@ void srv_intake_stop(srv_intake *in, bool now)
 {
     if (in->listening) uv_close((uv_handle_t *)&in->listener, NULL);
     in->listening = false;
+    srv_doorstep_free(in->doorstep);
+    in->doorstep = NULL;
     for (connection *c = in->connections; now && c != NULL; c = c->next)
         if (c->role != NULL) srv_role_kill(c->role);
 }
 
 void srv_intake_deadlines(srv_intake *in)
 {
+    if (in->doorstep != NULL) srv_doorstep_tick(in->doorstep);
     for (connection *c = in->connections; c != NULL; c = c->next)
         if (c->role != NULL && uv_now(in->core->loop) > c->kill_at_ms) srv_role_kill(c->role);
     in->core->live.associations_open = in->open;

@@ -2,7 +2,6 @@
 """Associations: who is let in, what is refused and where the reason is shown, and peers that do not behave."""
 import os
 import random
-import time
 
 import dul
 import harness
@@ -73,22 +72,48 @@ class Negotiation(harness.Case):
             service.echo(aec='SOMEONE', wanted=None)
         harness.until('the count', lambda: [r['count'] for r in self.refusals(service, 'SOMEONE')] == [3], 20)
 
+    def stalled(self, service):
+        """Three peers that keep a connection and go no further: silent, idle in an association, halfway in an object."""
+        silent, idle, halfway = [self.enterContext(dul.Peer(service.dicom_port)) for _ in range(3)]
+        idle.associate([(dul.VERIFICATION, [dul.IMPLICIT_LE])])
+        halfway.associate([(dul.CT_IMAGE, [dul.EXPLICIT_LE])])
+        halfway.store_command(dul.CT_IMAGE, '2.25.1')
+        halfway.pdv(1, bytes(1000), False, False)
+        return silent, idle, halfway
+
     def test_stalled_peers_block_nobody(self):
+        service = self.msad(dicom_associate_timeout_s=120, dicom_idle_timeout_s=600)
+        peers = self.stalled(service)
+        service.echo()
+        for peer in peers:  # they were there all the time
+            peer.socket.settimeout(0.2)
+            self.assertFalse(self.closed(peer), 'a peer was let go before its time')
+
+    def test_stalled_peers_are_let_go(self):
         service = self.msad(dicom_associate_timeout_s=2, dicom_idle_timeout_s=2)
-        with dul.Peer(service.dicom_port) as silent, dul.Peer(service.dicom_port) as idle, \
-                dul.Peer(service.dicom_port) as halfway:
-            idle.associate([(dul.VERIFICATION, [dul.IMPLICIT_LE])])
-            halfway.associate([(dul.CT_IMAGE, [dul.EXPLICIT_LE])])
-            halfway.store_command(dul.CT_IMAGE, '2.25.1')
-            halfway.pdv(1, bytes(1000), False, False)
-            begun = time.monotonic()
-            service.echo()
-            self.assertLess(time.monotonic() - begun, 5, 'an echo waited for the stalled peers')
-            harness.until('the stalled peers to be let go', lambda: not service.roles('receive'), 30)
-            for peer in (silent, idle, halfway):
-                peer.socket.settimeout(5)
-                self.assertTrue(self.closed(peer), 'the connection of a stalled peer is still open')
+        peers = self.stalled(service)
+        harness.until('the stalled peers to be let go', lambda: not service.roles('receive'), 30)
+        for peer in peers:
+            peer.socket.settimeout(10)
+            self.assertTrue(self.closed(peer), 'the connection of a stalled peer is still open')
         self.assertEqual(self.incoming(service), [], 'a part of the unfinished object was kept')
+        shown = harness.until('the silent one at REST',
+                              lambda: [r for r in service.json('/v1/associations')['refusals'] if r['what'] == 'connection'])
+        self.assertIn('said nothing', shown[0]['reason'])
+
+    def test_silence_costs_no_process(self):
+        """Only the head of an association request is worth a role: 600 silent peers, then an honest echo."""
+        service = self.msad(dicom_associate_timeout_s=120)
+        peers = [self.enterContext(dul.Peer(service.dicom_port)) for _ in range(600)]
+        for peer in peers[::2]:
+            peer.raw(b'\x01\x00\x00')  # not even a head
+        service.echo()
+        harness.until('the echo to end', lambda: not service.roles('receive'), 30)
+        self.assertEqual(service.roles('receive'), [])
+        peers[0].socket.settimeout(10)
+        self.assertTrue(self.closed(peers[0]), 'the oldest gives way when too many wait')
+        peers[-1].socket.settimeout(0.2)
+        self.assertFalse(self.closed(peers[-1]))
 
     @staticmethod
     def closed(peer):
