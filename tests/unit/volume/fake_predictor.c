@@ -49,6 +49,17 @@ msa_status msa_predictor_encode(msa_predictor *p, const float *image, float *emb
     return MSA_OK;
 }
 
+/* How far inside the box the centre of a logit lies, in input pixels: linear, so that resampling keeps edges.
+ * The prompt's coordinates lack the 0.5 that the prompt encoder adds. */
+static float inside_box(const float box[4], int32_t i)
+{
+    const float x = (float)(i % S) + 0.5F;
+    const float y = (float)(i / S) + 0.5F;
+    const float across = fminf(x - (box[0] + 0.5F), box[2] + 0.5F - x);
+    const float down = fminf(y - (box[1] + 0.5F), box[3] + 0.5F - y);
+    return fminf(across, down);
+}
+
 msa_status msa_predictor_decode(msa_predictor *p, const float *embedding, const msa_prompt_set *prompt,
                                 float *logits, float *iou, msa_error *err)
 {
@@ -62,7 +73,9 @@ msa_status msa_predictor_decode(msa_predictor *p, const float *embedding, const 
     for (int32_t m = 0; m < fake_config.mask_tokens; m++) {
         iou[m] = fake_log.iou;
         for (int32_t i = 0; i < S * S; i++)
-            logits[m * S * S + i] = (fake_log.inverted ? 0.5F - embedding[i] : embedding[i] - 0.5F) * 10;
+            logits[m * S * S + i] = fake_log.box_is_mask && prompt->box ? inside_box(prompt->box, i)
+                                    : fake_log.inverted                 ? (0.5F - embedding[i]) * 10
+                                                                        : (embedding[i] - 0.5F) * 10;
     }
     if (fake_log.nan_at == fake_log.decoded) logits[S + 1] = NAN;
     return MSA_OK;

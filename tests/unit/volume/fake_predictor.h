@@ -1,4 +1,4 @@
-/* A predictor that cuts at half brightness: the segmenter's flow without a network. */
+/* A predictor that cuts at half brightness, or gives the box back: the segmenter's flow without a network. */
 #ifndef MSA_TESTS_UNIT_VOLUME_FAKE_PREDICTOR_H
 #define MSA_TESTS_UNIT_VOLUME_FAKE_PREDICTOR_H
 
@@ -11,8 +11,9 @@ typedef struct fake_predictor_log {
     bool last_had_box;
     int32_t last_points;
     float last_point[2];
-    int32_t nan_at; /* this decode, counted from 1, has a NaN logit; 0: none */
-    bool inverted;  /* everything dark is the object */
+    int32_t nan_at;   /* this decode, counted from 1, has a NaN logit; 0: none */
+    bool inverted;    /* everything dark is the object */
+    bool box_is_mask; /* the object is what the box covers, wherever that is */
     float iou;
 } fake_predictor_log;
 
