@@ -19,6 +19,7 @@ static void hashes_clear(hashes *h)
 {
     free(h->hex);
 }
+
 static msa_status add_file(hashes *h, const char *path, msa_error *err)
 {
     if (h->n == h->room) {
@@ -71,25 +72,43 @@ static int by_text(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-msa_status srv_input_key(const srv_segment_arguments *a, const char *skip_dir, const char *model_hash,
-                         char key[MSA_SHA256_HEX], msa_error *err)
+/* A list of hashes, its length before it: a file may not pass from one list into the other unnoticed. */
+static void put_hashes(msa_sha256 *sum, const char *what, const hashes *h)
 {
-    __attribute__((cleanup(hashes_clear))) hashes h = {0};
+    char head[48];
+    const int n = snprintf(head, sizeof head, "%s %zu", what, h->n);
+    msa_sha256_update(sum, head, (size_t)n + 1);
+    for (size_t i = 0; i < h->n; i++)
+        msa_sha256_update(sum, h->hex[i], MSA_SHA256_HEX);
+}
+
+static void put_boxes(msa_sha256 *sum, const srv_segment_arguments *a)
+{
     char line[512];
-    MSA_TRY(add_folder(&h, a->series_dir, skip_dir, 0, err));
-    for (size_t i = 0; i < a->n_annotations; i++)
-        MSA_TRY(add_file(&h, a->annotations[i], err));
-    if (h.n > 0) qsort(h.hex, h.n, sizeof *h.hex, by_text);
-    msa_sha256 *sum = msa_sha256_new();
-    if (!sum) return msa_fail(err, MSA_E_NOMEM, "out of memory for the input's hash");
-    for (size_t i = 0; i < h.n; i++)
-        msa_sha256_update(sum, h.hex[i], MSA_SHA256_HEX);
     for (size_t i = 0; i < a->n_boxes; i++) {
         const dicom_prompt *b = &a->boxes[i];
         const int n = snprintf(line, sizeof line, "box %.17g %.17g %.17g %.17g %d %s", b->x0, b->y0, b->x1,
                                b->y1, b->slice, b->label);
         msa_sha256_update(sum, line, (size_t)n + 1);
     }
+}
+
+msa_status srv_input_key(const srv_segment_arguments *a, const char *skip_dir, const char *model_hash,
+                         char key[MSA_SHA256_HEX], msa_error *err)
+{
+    static const char version[] = "msad " MSAD_VERSION; /* it is in the result, and so is what it does */
+    __attribute__((cleanup(hashes_clear))) hashes series = {0};
+    __attribute__((cleanup(hashes_clear))) hashes annotations = {0};
+    MSA_TRY(add_folder(&series, a->series_dir, skip_dir, 0, err));
+    for (size_t i = 0; i < a->n_annotations; i++)
+        MSA_TRY(add_file(&annotations, a->annotations[i], err));
+    if (series.n > 0) qsort(series.hex, series.n, sizeof *series.hex, by_text);
+    msa_sha256 *sum = msa_sha256_new();
+    if (!sum) return msa_fail(err, MSA_E_NOMEM, "out of memory for the input's hash");
+    msa_sha256_update(sum, version, sizeof version);
+    put_hashes(sum, "series", &series);
+    put_hashes(sum, "annotations", &annotations);
+    put_boxes(sum, a);
     msa_sha256_update(sum, model_hash, strlen(model_hash));
     msa_sha256_hex(sum, key);
     msa_sha256_free(sum);
