@@ -16,7 +16,7 @@ typedef struct dicom_destination {
 } dicom_destination;
 
 typedef enum dicom_delivery { /* what the sender does next */
-    DICOM_DELIVERED = 0, /* 0000 or a warning (Bxxx) */
+    DICOM_DELIVERED = 0, /* 0000, a warning (Bxxx), or 0111: the peer has this very object */
     DICOM_RETRY = 1,     /* network error, abort, transient reject, A7xx, 0110, 0213 */
     DICOM_REFUSED = 2,   /* A9xx, Cxxx, 0122, 0124, permanent reject: will not get better by itself */
 } dicom_delivery;

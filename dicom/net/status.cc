@@ -30,6 +30,9 @@ dicom_delivery delivery_outcome(uint16_t status)
     if ((status & 0xF000) == 0xB000) return DICOM_DELIVERED; /* stored, with a warning */
     if (status == 0x0001 || status == 0x0107 || status == 0x0116)
         return DICOM_DELIVERED; /* likewise, PS3.7 C.3 */
+    /* Duplicate SOP instance: it is there. One UID of ours never has other bytes, so an earlier try got
+     * through. */
+    if (status == 0x0111) return DICOM_DELIVERED;
     if ((status & 0xFF00) == 0xA700) return DICOM_RETRY;
     if (status == STATUS_PROCESSING || status == 0x0213 || status == 0xFE00) return DICOM_RETRY;
     return DICOM_REFUSED;

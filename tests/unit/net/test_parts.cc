@@ -35,11 +35,11 @@ static void test_status_table(void **)
 
 static void test_delivery_table(void **)
 {
-    for (unsigned s : {0x0000U, 0x0001U, 0x0107U, 0x0116U, 0xB000U, 0xB006U, 0xB007U, 0xBFFFU})
+    for (unsigned s : {0x0000U, 0x0001U, 0x0107U, 0x0116U, 0x0111U, 0xB000U, 0xB006U, 0xB007U, 0xBFFFU})
         assert_int_equal(delivery_outcome(uint16_t(s)), DICOM_DELIVERED);
     for (unsigned s : {0xA700U, 0xA7FFU, 0x0110U, 0x0213U, 0xFE00U})
         assert_int_equal(delivery_outcome(uint16_t(s)), DICOM_RETRY);
-    for (unsigned s : {0xA900U, 0xC000U, 0xCFFFU, 0x0122U, 0x0124U, 0x0117U, 0x0111U, 0xFFFFU})
+    for (unsigned s : {0xA900U, 0xC000U, 0xCFFFU, 0x0122U, 0x0124U, 0x0117U, 0xFFFFU})
         assert_int_equal(delivery_outcome(uint16_t(s)), DICOM_REFUSED);
     for (unsigned s = 0; s <= 0xFFFF; s++)
         assert_non_null(status_meaning(uint16_t(s)));
