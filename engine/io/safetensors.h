@@ -12,6 +12,13 @@
 #define MSA_TENSOR_NAME_MAX        200
 #define MSA_SAFETENSORS_HEADER_MAX (1u << 20)
 
+/* How a file holds a tensor; in memory all are float32. */
+typedef enum msa_stored {
+    MSA_STORED_F32,
+    MSA_STORED_F16,
+    MSA_STORED_BF16, /* read only */
+} msa_stored;
+
 /* One float32 tensor, C-contiguous. `data` and `name` belong to the file it came from. */
 typedef struct msa_tensor {
     const char *name;
@@ -19,6 +26,7 @@ typedef struct msa_tensor {
     int32_t rank;
     int64_t shape[MSA_TENSOR_RANK_MAX];
     int64_t count; /* product of shape; never 0 */
+    msa_stored stored;
 } msa_tensor;
 
 typedef struct msa_safetensors msa_safetensors;
@@ -26,7 +34,8 @@ typedef struct msa_safetensors msa_safetensors;
 /**
  * Maps the file (MAP_PRIVATE, PROT_READ) and checks all of its header: at most 1 MiB, a JSON object without
  * duplicate keys, known dtype, rank at most 6, no empty tensor, byte ranges that equal the shapes, follow
- * each other without hole or overlap and cover the file exactly. Only F32 is handled.
+ * each other without hole or overlap and cover the file exactly. F32 is used where it lies; F16 and BF16 are
+ * converted, exactly, into memory of this process: twice the bytes that they have in the file.
  *
  * Errors: MSA_E_NOT_FOUND, MSA_E_IO, MSA_E_PARSE (malformed), MSA_E_UNSUPPORTED (another dtype), MSA_E_NOMEM.
  */
@@ -41,7 +50,7 @@ const msa_tensor *msa_safetensors_at(const msa_safetensors *f, int32_t i);
 const msa_tensor *msa_safetensors_find(const msa_safetensors *f, const char *name);
 /* A string of `__metadata__`; NULL when absent. */
 const char *msa_safetensors_metadata(const msa_safetensors *f, const char *key);
-/* The mapped bytes, for hashing what is really used. */
+/* The mapped bytes, as the file has them: for hashing what is really used. */
 const void *msa_safetensors_bytes(const msa_safetensors *f, size_t *size);
 
 typedef struct msa_metadata {
@@ -53,9 +62,12 @@ typedef void msa_tensor_fill(void *ctx, const msa_tensor *t, int64_t first, int6
 
 /**
  * Writes a file beside `path`, syncs it and renames it into place: readers see the old file or the new one.
- * Tensors whose data is NULL are filled in pieces by `fill`, so that a large model needs no memory.
+ * Tensors whose data is NULL are filled in pieces by `fill`, so that a large model needs no memory. `stored`
+ * F16 rounds to the nearest, ties to even. Order: an F32 tensor must begin at a multiple of four bytes, so F16
+ * ones of odd count go last.
  *
- * Errors: MSA_E_INVALID (a shape out of bounds), MSA_E_IO, MSA_E_NOMEM. Nothing is left behind on failure.
+ * Errors: MSA_E_INVALID (a shape out of bounds, BF16, an F32 tensor after an odd number of halves, a finite
+ * value beyond what F16 holds), MSA_E_IO, MSA_E_NOMEM. Nothing is left behind on failure.
  */
 MSA_NODISCARD msa_status msa_safetensors_write(const char *path, const msa_tensor *tensors, int32_t n_tensors,
                                                const msa_metadata *metadata, int32_t n_metadata,

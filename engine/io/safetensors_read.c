@@ -9,10 +9,13 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "engine/io/half.h"
+
 struct msa_safetensors {
     unsigned char *map;
     size_t size;
-    json_t *header; /* owns the names and the metadata */
+    json_t *header;   /* owns the names and the metadata */
+    float *converted; /* tensors that the file holds in half precision */
     msa_tensor *tensors;
     const msa_tensor **by_name;
     int32_t count;
@@ -23,6 +26,7 @@ void msa_safetensors_free(msa_safetensors *f)
     if (f == NULL) return;
     if (f->map != NULL) (void)munmap(f->map, f->size);
     json_decref(f->header);
+    free(f->converted);
     free(f->tensors);
     free(f->by_name);
     free(f);
@@ -105,6 +109,25 @@ static msa_status read_shape(msa_tensor *t, const json_t *shape, msa_error *err)
     return MSA_OK;
 }
 
+static msa_status read_stored(msa_tensor *t, const json_t *dtype, msa_error *err)
+{
+    static const char *const names[] = {
+        [MSA_STORED_F32] = "F32", [MSA_STORED_F16] = "F16", [MSA_STORED_BF16] = "BF16"};
+    const char *name = json_string_value(dtype);
+    if (name == NULL) return msa_fail(err, MSA_E_PARSE, "tensor %.80s has no dtype", t->name);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        t->stored = (msa_stored)i;
+        if (strcmp(name, names[i]) == 0) return MSA_OK;
+    }
+    return msa_fail(err, MSA_E_UNSUPPORTED, "tensor %.80s is %.8s; only F32, F16 and BF16 are handled",
+                    t->name, name);
+}
+
+static int64_t width_of(const msa_tensor *t)
+{
+    return t->stored == MSA_STORED_F32 ? 4 : 2;
+}
+
 static msa_status read_tensor(msa_safetensors *f, size_t start, const char *name, const json_t *entry,
                               msa_error *err)
 {
@@ -114,10 +137,7 @@ static msa_status read_tensor(msa_safetensors *f, size_t start, const char *name
         return msa_fail(err, MSA_E_PARSE, "a tensor's name is empty or longer than %d", MSA_TENSOR_NAME_MAX);
     if (!json_is_object(entry) || json_object_size(entry) != 3)
         return msa_fail(err, MSA_E_PARSE, "tensor %.80s is not {dtype, shape, data_offsets}", name);
-    const char *dtype = json_string_value(json_object_get(entry, "dtype"));
-    if (dtype == NULL) return msa_fail(err, MSA_E_PARSE, "tensor %.80s has no dtype", name);
-    if (strcmp(dtype, "F32") != 0)
-        return msa_fail(err, MSA_E_UNSUPPORTED, "tensor %.80s is %.8s; only F32 is handled", name, dtype);
+    MSA_TRY(read_stored(t, json_object_get(entry, "dtype"), err));
     MSA_TRY(read_shape(t, json_object_get(entry, "shape"), err));
     const json_t *range = json_object_get(entry, "data_offsets");
     const json_t *from = json_array_get(range, 0), *to = json_array_get(range, 1);
@@ -127,11 +147,11 @@ static msa_status read_tensor(msa_safetensors *f, size_t start, const char *name
     int64_t bytes = 0;
     if (first < 0 || last < first || (uint64_t)last > f->size - start)
         return msa_fail(err, MSA_E_PARSE, "tensor %.80s lies outside the file", name);
-    if (__builtin_mul_overflow(t->count, (int64_t)sizeof(float), &bytes) || bytes != last - first)
+    if (__builtin_mul_overflow(t->count, width_of(t), &bytes) || bytes != last - first)
         return msa_fail(err, MSA_E_PARSE, "tensor %.80s has %lld bytes, its shape asks for another number",
                         name, (long long)(last - first));
-    if (first % (int64_t)sizeof(float) != 0)
-        return msa_fail(err, MSA_E_PARSE, "tensor %.80s is not aligned", name);
+    if (first % width_of(t) != 0) return msa_fail(err, MSA_E_PARSE, "tensor %.80s is not aligned", name);
+    /* of a half: where its bytes lie, until convert() has been there */
     t->data = (const float *)(const void *)(f->map + start + first);
     f->count++;
     return MSA_OK;
@@ -158,11 +178,35 @@ static msa_status check_cover(const msa_safetensors *f, size_t start, msa_error 
         if ((const unsigned char *)t->data != end)
             return msa_fail(err, MSA_E_PARSE, "tensor %.80s leaves a hole or overlaps the one before it",
                             t->name);
-        end += (size_t)t->count * sizeof(float);
+        end += t->count * width_of(t);
     }
     if (end != f->map + f->size)
         return msa_fail(err, MSA_E_PARSE, "%zu bytes at the end belong to no tensor",
                         (size_t)(f->map + f->size - end));
+    return MSA_OK;
+}
+
+/* One block for all, of a size that the file's own size bounds: every half has its two bytes there. */
+static msa_status convert(msa_safetensors *f, msa_error *err)
+{
+    int64_t halves = 0;
+    for (int32_t i = 0; i < f->count; i++)
+        if (f->tensors[i].stored != MSA_STORED_F32) halves += f->tensors[i].count;
+    if (halves == 0) return MSA_OK;
+    f->converted = malloc((size_t)halves * sizeof *f->converted);
+    if (f->converted == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for the tensors");
+    float *to = f->converted;
+    for (int32_t i = 0; i < f->count; i++) {
+        msa_tensor *t = &f->tensors[i];
+        const unsigned char *from = (const unsigned char *)t->data;
+        if (t->stored == MSA_STORED_F32) continue;
+        if (t->stored == MSA_STORED_F16)
+            msa_half_read(from, t->count, to);
+        else
+            msa_bfloat_read(from, t->count, to);
+        t->data = to;
+        to += t->count;
+    }
     return MSA_OK;
 }
 
@@ -181,6 +225,7 @@ static msa_status read_tensors(msa_safetensors *f, size_t start, msa_error *err)
     }
     qsort(f->tensors, (size_t)f->count, sizeof *f->tensors, by_data);
     MSA_TRY(check_cover(f, start, err));
+    MSA_TRY(convert(f, err));
     for (int32_t i = 0; i < f->count; i++)
         f->by_name[i] = &f->tensors[i];
     qsort(f->by_name, (size_t)f->count, sizeof *f->by_name, by_name);

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "engine/io/half.h"
+
 #define PIECE 16384 /* floats filled at a time */
 
 static inline void json_put(json_t **j)
@@ -20,6 +22,12 @@ static inline void json_put(json_t **j)
 static msa_status no_memory(msa_error *err)
 {
     return msa_fail(err, MSA_E_NOMEM, "no memory for the header");
+}
+
+/* Bytes of a value; 0: not written. */
+static int64_t width_of(const msa_tensor *t)
+{
+    return t->stored == MSA_STORED_F32 ? 4 : t->stored == MSA_STORED_F16 ? 2 : 0;
 }
 
 static msa_status describe_tensor(json_t *header, const msa_tensor *t, int64_t *offset, msa_error *err)
@@ -34,10 +42,16 @@ static msa_status describe_tensor(json_t *header, const msa_tensor *t, int64_t *
             return msa_fail(err, MSA_E_INVALID, "tensor %.80s has an impossible shape", t->name);
         if (json_array_append_new(shape, json_integer(t->shape[i])) != 0) return no_memory(err);
     }
-    if (count != t->count || __builtin_mul_overflow(count, (int64_t)sizeof(float), &bytes) ||
+    if (width_of(t) == 0)
+        return msa_fail(err, MSA_E_INVALID, "tensor %.80s can only be written as F32 or F16", t->name);
+    if (count != t->count || __builtin_mul_overflow(count, width_of(t), &bytes) ||
         __builtin_add_overflow(*offset, bytes, &end))
         return msa_fail(err, MSA_E_INVALID, "tensor %.80s has a count that is not its shape's", t->name);
-    json_t *entry = json_pack("{s:s, s:O, s:[I, I]}", "dtype", "F32", "shape", shape, "data_offsets",
+    if (*offset % width_of(t) != 0)
+        return msa_fail(err, MSA_E_INVALID, "tensor %.80s would not be aligned after an odd number of halves",
+                        t->name);
+    const char *dtype = t->stored == MSA_STORED_F16 ? "F16" : "F32";
+    json_t *entry = json_pack("{s:s, s:O, s:[I, I]}", "dtype", dtype, "shape", shape, "data_offsets",
                               (json_int_t)*offset, (json_int_t)end);
     if (entry == NULL) return no_memory(err);
     if (json_object_get(header, t->name) != NULL) {
@@ -84,17 +98,32 @@ static msa_status put(FILE *to, const void *data, size_t bytes, const char *path
     return MSA_OK;
 }
 
+static msa_status put_values(FILE *to, const msa_tensor *t, const float *values, int64_t n, const char *path,
+                             msa_error *err)
+{
+    unsigned char halves[2 * PIECE];
+    if (t->stored == MSA_STORED_F32) return put(to, values, (size_t)n * sizeof *values, path, err);
+    for (int64_t first = 0; first < n; first += PIECE) {
+        const int64_t some = n - first < PIECE ? n - first : PIECE;
+        if (!msa_half_write(values + first, some, halves))
+            return msa_fail(err, MSA_E_INVALID, "tensor %.80s holds a value beyond what F16 can hold",
+                            t->name);
+        MSA_TRY(put(to, halves, 2 * (size_t)some, path, err));
+    }
+    return MSA_OK;
+}
+
 static msa_status put_tensor(FILE *to, const msa_tensor *t, msa_tensor_fill *fill, void *ctx,
                              const char *path, msa_error *err)
 {
-    if (t->data != NULL) return put(to, t->data, (size_t)t->count * sizeof(float), path, err);
+    if (t->data != NULL) return put_values(to, t, t->data, t->count, path, err);
     if (fill == NULL) return msa_fail(err, MSA_E_INVALID, "tensor %.80s has no data", t->name);
     MSA_AUTO_FREE float *piece = malloc(PIECE * sizeof *piece);
     if (piece == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory to write a tensor");
     for (int64_t first = 0; first < t->count; first += PIECE) {
         const int64_t n = t->count - first < PIECE ? t->count - first : PIECE;
         fill(ctx, t, first, n, piece);
-        MSA_TRY(put(to, piece, (size_t)n * sizeof *piece, path, err));
+        MSA_TRY(put_values(to, t, piece, n, path, err));
     }
     return MSA_OK;
 }

@@ -2,6 +2,7 @@
 #include "tests/unit/engine/cm.h"
 
 #include <endian.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,9 @@ static void put_file(const char *path, const char *header, size_t data)
     assert_int_equal(fclose(f), 0);
 }
 
-#define T(shape, from, to) "{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":[" from "," to "]}"
+#define H(dtype, shape, from, to)                                                                            \
+    "{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" from "," to "]}"
+#define T(shape, from, to) H("F32", shape, from, to)
 
 static const struct {
     const char *header;
@@ -60,7 +63,23 @@ static const struct {
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8],\"x\":1}}", 8, MSA_E_PARSE,
      "is not {dtype"},
     {"{\"a\":{\"dtype\":7,\"shape\":[2],\"data_offsets\":[0,8]}}", 8, MSA_E_PARSE, "has no dtype"},
-    {"{\"a\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[0,8]}}", 8, MSA_E_UNSUPPORTED, "only F32"},
+    {"{\"a\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8, MSA_E_UNSUPPORTED,
+     "is F64; only F32, F16 and BF16"},
+    {"{\"a\":{\"dtype\":\"f16\",\"shape\":[4],\"data_offsets\":[0,8]}}", 8, MSA_E_UNSUPPORTED, "only F32"},
+    {"{\"a\":" H("F16", "[2]", "0", "8") "}", 8, MSA_E_PARSE, "its shape asks for another number"},
+    {"{\"a\":" H("F16", "[4]", "0", "4") "}", 4, MSA_E_PARSE, "its shape asks for another number"},
+    {"{\"a\":" H("BF16", "[4]", "0", "8") "}", 6, MSA_E_PARSE, "outside the file"},
+    {"{\"a\":" H("F16", "[1]", "0", "2") "}", 4, MSA_E_PARSE, "2 bytes at the end belong to no tensor"},
+    {"{\"a\":" H("F16", "[1]", "1", "3") "}", 4, MSA_E_PARSE, "not aligned"},
+    {"{\"a\":" H("F16", "[2]", "2", "6") "}", 6, MSA_E_PARSE, "hole or overlaps"},
+    {"{\"a\":" H("F16", "[2]", "0", "4") ",\"b\":" H("BF16", "[2]", "2", "6") "}", 6, MSA_E_PARSE,
+     "hole or overlaps"},
+    {"{\"a\":" H("F16", "[1]", "0", "2") ",\"b\":" T("[1]", "2", "6") "}", 6, MSA_E_PARSE, "not aligned"},
+    {"{\"a\":" H("F16", "[4611686018427387904]", "0", "8") "}", 8, MSA_E_PARSE,
+     "its shape asks for another number"},
+    {"{\"a\":" H("F16", "[9223372036854775807]", "0", "8") "}", 8, MSA_E_PARSE,
+     "its shape asks for another number"},
+    {"{\"a\":" H("BF16", "[4294967296,4294967296]", "0", "8") "}", 8, MSA_E_PARSE, "impossible shape"},
     {"{\"\":" T("[2]", "0", "8") "}", 8, MSA_E_PARSE, "name is empty"},
     {"{\"__metadata__\":[]}", 0, MSA_E_PARSE, "__metadata__ is not an object"},
     {"{\"__metadata__\":{\"k\":1}}", 0, MSA_E_PARSE, "metadata k is not a string"},
@@ -161,6 +180,64 @@ static void reads_what_it_wrote(void **state)
     assert_int_equal(t->shape[1], 3);
 }
 
+/* What fill() gives, as an F16 file holds it: whole numbers up to 2048 are exact, above every second one. */
+static void halves_are_rounded_once(void **state)
+{
+    static const float given[3] = {1, -2.5F, 0x1p-24F}, later[2] = {0x1p-25F, 65519};
+    const msa_tensor tensors[] = {
+        {.name = "f", .data = given, .rank = 1, .shape = {3}, .count = 3},
+        {.name = "filled", .rank = 1, .shape = {40000}, .count = 40000, .stored = MSA_STORED_F16},
+        {.name = "h", .data = given, .rank = 1, .shape = {3}, .count = 3, .stored = MSA_STORED_F16},
+        {.name = "later", .data = later, .rank = 1, .shape = {2}, .count = 2, .stored = MSA_STORED_F16}};
+    msa_error err = MSA_ERROR_INIT;
+    MSA_AUTO(msa_safetensors) f = NULL;
+    const char *path = fixture_path(state, "half");
+    size_t bytes = 0;
+    assert_int_equal(msa_safetensors_write(path, tensors, 4, NULL, 0, count_up, NULL, &err), MSA_OK);
+    assert_int_equal(msa_safetensors_open(&f, path, &err), MSA_OK);
+    const msa_tensor *t = msa_safetensors_find(f, "filled");
+    assert_non_null(t);
+    assert_int_equal(t->stored, MSA_STORED_F16);
+    for (int64_t i = 0; i < t->count; i++) {
+        const float step = i < 2048 ? 1 : i < 4096 ? 2 : i < 8192 ? 4 : i < 16384 ? 8 : i < 32768 ? 16 : 32;
+        assert_true(t->data[i] == rintf((float)i / step) * step);
+    }
+    assert_memory_equal(msa_safetensors_find(f, "f")->data, given, sizeof given);
+    assert_memory_equal(msa_safetensors_find(f, "h")->data, given, sizeof given);
+    assert_true(msa_safetensors_find(f, "later")->data[0] == 0);
+    assert_true(msa_safetensors_find(f, "later")->data[1] == 65504);
+    const unsigned char *end = (const unsigned char *)msa_safetensors_bytes(f, &bytes) + bytes;
+    assert_memory_equal(end - 4, "\0\0\xff\x7b", 4); /* what is hashed is what the file holds */
+}
+
+static void says_which_halves_cannot_be_written(void **state)
+{
+    static const float big[2] = {0, 65520}, special[2] = {INFINITY, NAN};
+    msa_tensor t[2] = {
+        {.name = "a", .data = big, .rank = 1, .shape = {2}, .count = 2, .stored = MSA_STORED_F16},
+        {.name = "b", .data = big, .rank = 1, .shape = {2}, .count = 2}};
+    const char *path = fixture_path(state, "not");
+    MSA_AUTO(msa_safetensors) f = NULL;
+    msa_error err = MSA_ERROR_INIT;
+    struct stat st;
+    assert_int_equal(msa_safetensors_write(path, t, 1, NULL, 0, NULL, NULL, &err), MSA_E_INVALID);
+    assert_non_null(strstr(err.what, "beyond what F16 can hold"));
+    t[0].data = special; /* not finite already: nothing is lost */
+    assert_int_equal(msa_safetensors_write(path, t, 1, NULL, 0, NULL, NULL, NULL), MSA_OK);
+    assert_int_equal(msa_safetensors_open(&f, path, NULL), MSA_OK);
+    assert_true(msa_safetensors_at(f, 0)->data[0] == INFINITY && isnan(msa_safetensors_at(f, 0)->data[1]));
+    assert_int_equal(unlink(path), 0);
+    t[0].shape[0] = t[0].count = 1;
+    err = (msa_error)MSA_ERROR_INIT;
+    assert_int_equal(msa_safetensors_write(path, t, 2, NULL, 0, NULL, NULL, &err), MSA_E_INVALID);
+    assert_non_null(strstr(err.what, "not be aligned"));
+    t[0].stored = MSA_STORED_BF16;
+    err = (msa_error)MSA_ERROR_INIT;
+    assert_int_equal(msa_safetensors_write(path, t, 1, NULL, 0, NULL, NULL, &err), MSA_E_INVALID);
+    assert_non_null(strstr(err.what, "F32 or F16"));
+    assert_int_equal(stat(path, &st), -1);
+}
+
 static void writes_nothing_on_failure(void **state)
 {
     static const float one[1] = {1};
@@ -183,9 +260,13 @@ static void writes_nothing_on_failure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses_what_lies),          cmocka_unit_test(refuses_a_header_length_that_lies),
-        cmocka_unit_test(says_what_cannot_be_opened), cmocka_unit_test(reads_what_it_wrote),
+        cmocka_unit_test(refuses_what_lies),
+        cmocka_unit_test(refuses_a_header_length_that_lies),
+        cmocka_unit_test(says_what_cannot_be_opened),
+        cmocka_unit_test(reads_what_it_wrote),
         cmocka_unit_test(writes_nothing_on_failure),
+        cmocka_unit_test(halves_are_rounded_once),
+        cmocka_unit_test(says_which_halves_cannot_be_written),
     };
     return cmocka_run_group_tests(tests, fixture_folder, fixture_remove);
 }
