@@ -45,7 +45,7 @@ MSA_NODISCARD msa_status msa_source_synthetic(msa_source **out, uint64_t seed, m
 typedef struct msa_label_name {
     uint16_t value;
     char name[60];
-    bool held_out; /* never a target */
+    bool held_out; /* never a target, though its voxels are seen */
 } msa_label_name;
 
 /* A volume with its label map. Slices along D are the ones that are segmented at inference. */
@@ -63,12 +63,21 @@ typedef struct msa_case {
 void msa_case_free(msa_case *c);
 MSA_DEFINE_AUTO(msa_case, msa_case_free);
 /**
+ * From arrays that are already here (a DICOM series and its segmentation): takes voxels and labels, from
+ * malloc(), also on failure. names (n_names) are copied; NULL when there are none. Errors: MSA_E_INVALID
+ * (sizes, spacing, a voxel that is not finite), MSA_E_NOMEM.
+ */
+MSA_NODISCARD msa_status msa_case_new(msa_case **out, const char *name, const int32_t size[3],
+                                      const float spacing_mm[3], bool ct, float *voxels, uint16_t *labels,
+                                      const msa_label_name *names, int32_t n_names, msa_error *err);
+/**
  * A folder with labels.nii.gz (or .nii), one other NIfTI file, the image, and, when there is one, labels.json
- * ({"1": "spleen", ...}). CT when the values say so (air below -500). Errors: MSA_E_NOT_FOUND, MSA_E_IO,
- * MSA_E_PARSE (also: the two do not fit on each other), MSA_E_NOMEM.
+ * ({"1": "spleen", ...}). CT when the values say so (air below -500). The case is called as the folder.
+ * Errors: MSA_E_NOT_FOUND, MSA_E_IO, MSA_E_PARSE (also: the two do not fit on each other), MSA_E_NOMEM.
  */
 MSA_NODISCARD msa_status msa_case_load(msa_case **out, const char *folder, msa_error *err);
-/* Marks the label of that name; false when there is none. */
+/* Marks the label of that name, before the case goes into a source; false when there is none. A held-out
+ * volume is one that is not given to the source. */
 bool msa_case_hold_out(msa_case *c, const char *label);
 
 typedef struct msa_volumes_options {
@@ -108,5 +117,25 @@ MSA_DEFINE_AUTO(msa_loader, msa_loader_free);
 /* Swaps the next sample in order for `sample`, which has the loader's depth and size. Blocks until it is
  * there. Errors: what the source failed with. */
 MSA_NODISCARD msa_status msa_loader_next(msa_loader *l, msa_sample *sample, msa_error *err);
+
+int64_t msa_loader_first_step(const msa_loader *l);
+
+/* ---- to the trainer ---- */
+
+/* What msa_feed_next() takes as ctx: zero it but for the first two. */
+typedef struct msa_feed {
+    msa_loader *loader;
+    msa_input_norm norm;
+    msa_sample *sample; /* from msa_sample_new(), 1 deep, of the model's size */
+    bool started;
+    int64_t step; /* of the sample before */
+    int32_t item;
+} msa_feed;
+
+/* A msa_train_next (engine/train/trainer.h): image (3, S, S), target (S, S), covered rows and columns.
+ * Errors: MSA_E_INVALID (steps and items are not asked for in order, or the first is not the loader's), what
+ * the source fails with. */
+MSA_NODISCARD msa_status msa_feed_next(void *ctx, int64_t step, int32_t item, float *image, uint8_t *target,
+                                       int32_t covered[2], msa_error *err);
 
 #endif

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/train/augment_filter.h"
 #include "engine/train/synth_scene.h"
 
 static void ct_window(synth_scan *scan, msa_rng *r)
@@ -66,93 +67,6 @@ synth_scan synth_scan_make(const synth_law *law, msa_rng *r)
     return scan;
 }
 
-/* ---- filters ---- */
-
-/* A Gaussian of deviation sigma along both axes; in place; what lies outside repeats the edge. */
-static void blur(float *v, int32_t rows, int32_t cols, float sigma, float *line)
-{
-    float k[9];
-    float sum = 0;
-    if (sigma <= 0.05F) return;
-    const int32_t radius = sigma > 1.3F ? 4 : sigma > 0.7F ? 3 : 2;
-    for (int32_t i = 0; i <= radius; i++) {
-        k[i] = expf(-(float)(i * i) / (2 * sigma * sigma));
-        sum += i == 0 ? k[i] : 2 * k[i];
-    }
-    for (int32_t i = 0; i <= radius; i++)
-        k[i] /= sum;
-    for (int pass = 0; pass < 2; pass++) {
-        const int32_t n = pass == 0 ? cols : rows, lines = pass == 0 ? rows : cols;
-        const int32_t along = pass == 0 ? 1 : cols, across = pass == 0 ? cols : 1;
-        for (int32_t l = 0; l < lines; l++) {
-            float *at = v + (size_t)l * (size_t)across;
-            for (int32_t i = 0; i < n; i++)
-                line[radius + i] = at[i * along];
-            for (int32_t i = 0; i < radius; i++) {
-                line[i] = line[radius];
-                line[radius + n + i] = line[radius + n - 1];
-            }
-            for (int32_t i = 0; i < n; i++) {
-                const float *m = line + radius + i;
-                float out = k[0] * m[0];
-                for (int32_t j = 1; j <= radius; j++)
-                    out += k[j] * (m[-j] + m[j]);
-                at[i * along] = out;
-            }
-        }
-    }
-}
-
-/* Mean over voxels that are fx x fy pixels large: partial volume of a coarse scan. */
-static void shrink(const float *from, int32_t size, float *to, int32_t rows, int32_t cols)
-{
-    for (int32_t y = 0; y < rows; y++) {
-        const int32_t y0 = y * size / rows, y1 = ((y + 1) * size + rows - 1) / rows;
-        for (int32_t x = 0; x < cols; x++) {
-            const int32_t x0 = x * size / cols, x1 = ((x + 1) * size + cols - 1) / cols;
-            float sum = 0;
-            for (int32_t j = y0; j < y1; j++)
-                for (int32_t i = x0; i < x1; i++)
-                    sum += from[j * size + i];
-            to[y * cols + x] = sum / (float)((y1 - y0) * (x1 - x0));
-        }
-    }
-}
-
-static void axis_of(int32_t i, int32_t n, int32_t size, bool nearest, int32_t *a, int32_t *b, float *t)
-{
-    const float p = ((float)i + 0.5F) * (float)n / (float)size - 0.5F;
-    const float clipped = p < 0 ? 0 : p > (float)(n - 1) ? (float)(n - 1) : p;
-    *a = (int32_t)clipped;
-    *b = *a + 1 < n ? *a + 1 : *a;
-    *t = clipped - (float)*a;
-    if (nearest) *t = *t < 0.5F ? 0 : 1;
-}
-
-static void enlarge(const float *from, int32_t rows, int32_t cols, float *to, int32_t size, bool nearest)
-{
-    for (int32_t y = 0; y < size; y++) {
-        int32_t y0, y1, x0, x1;
-        float v, u;
-        axis_of(y, rows, size, nearest, &y0, &y1, &v);
-        for (int32_t x = 0; x < size; x++) {
-            axis_of(x, cols, size, nearest, &x0, &x1, &u);
-            const float top = from[y0 * cols + x0] * (1 - u) + from[y0 * cols + x1] * u;
-            const float low = from[y1 * cols + x0] * (1 - u) + from[y1 * cols + x1] * u;
-            to[y * size + x] = top * (1 - v) + low * v;
-        }
-    }
-}
-
-/* Nearly Gaussian, mean 0, deviation 1: the sum of eight 16-bit uniforms in two draws. */
-static inline float quick_normal(msa_rng *r)
-{
-    const uint64_t a = msa_rng_u64(r), b = msa_rng_u64(r);
-    const uint32_t sum = (uint32_t)((a & 0xFFFF) + (a >> 16 & 0xFFFF) + (a >> 32 & 0xFFFF) + (a >> 48)) +
-                         (uint32_t)((b & 0xFFFF) + (b >> 16 & 0xFFFF) + (b >> 32 & 0xFFFF) + (b >> 48));
-    return ((float)sum / 65535.0F - 4.0F) * 1.2247449F;
-}
-
 /* ---- defects ---- */
 
 static void add_noise(const synth_scan *k, float *v, int32_t rows, int32_t cols, float *field, float *line,
@@ -163,11 +77,11 @@ static void add_noise(const synth_scan *k, float *v, int32_t rows, int32_t cols,
     const float level = k->noise * (1 + 1.6F * k->grain);
     if (k->noise <= 0) return;
     for (int32_t i = 0; i < n; i++)
-        field[i] = level * quick_normal(r);
-    blur(field, rows, cols, k->grain, line);
+        field[i] = level * msa_filter_normal(r);
+    msa_filter_blur(field, rows, cols, k->grain, line);
     for (int32_t i = 0; i < n; i++) {
         v[i] += field[i];
-        if (k->rician) v[i] = hypotf(v[i], k->noise * quick_normal(r));
+        if (k->rician) v[i] = hypotf(v[i], k->noise * msa_filter_normal(r));
     }
 }
 
@@ -247,19 +161,19 @@ void synth_scan_apply(const msa_synth *s, const synth_canvas *c, int32_t plane, 
     const float finer = (float)size / 128; /* voxels are as large a part of the picture at any size */
     const int32_t rows = (int32_t)((float)size / (1 + (k->coarse_y - 1) * fmaxf(finer, 1)));
     const int32_t cols = (int32_t)((float)size / (1 + (k->coarse_x - 1) * fmaxf(finer, 1)));
-    float line[MSA_SYNTH_SIZE_MAX + 16];
+    float line[MSA_SYNTH_SIZE_MAX + 2 * MSA_FILTER_RADIUS];
     msa_rng r = msa_rng_key(s->seed, s->index, 0x4E01 + (uint64_t)plane);
     if (k->bias > 0) add_bias(k, c, picture);
     if (k->ghost > 0) add_ghost(k, picture, size, scratch);
-    blur(picture, size, size, k->blur, line);
+    msa_filter_blur(picture, size, size, k->blur * fmaxf(finer, 1), line);
     if (k->streaks > 0) { /* the same on every plane, as metal is */
         msa_rng lines = msa_rng_key(s->seed, s->index, 0x57);
         add_streaks(k, picture, size, &lines);
     }
     if (rows < size || cols < size) {
-        shrink(picture, size, scratch, rows, cols);
+        msa_filter_shrink(picture, size, size, scratch, rows, cols);
         add_noise(k, scratch, rows, cols, scratch + n, line, &r);
-        enlarge(scratch, rows, cols, picture, size, k->nearest);
+        msa_filter_enlarge(scratch, rows, cols, picture, size, size, k->nearest);
     } else {
         add_noise(k, picture, size, size, scratch, line, &r);
     }

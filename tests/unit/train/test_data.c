@@ -1,0 +1,338 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/train/data.h"
+#include "tests/unit/engine/fixture.h"
+#include "tests/unit/train/nifti_file.h"
+#include "tests/unit/volume/cm.h"
+
+enum { SIZE = 48, W = 40, H = 32, D = 12, VOXELS = W * H * D };
+
+/* Labels 5 (a box that is 300 HU) and 9 (a small one, 120 HU) in soft tissue, air at the rim. */
+static void fill(float *v, uint16_t *labels)
+{
+    for (int d = 0; d < D; d++)
+        for (int h = 0; h < H; h++)
+            for (int w = 0; w < W; w++) {
+                const int i = (d * H + h) * W + w;
+                const bool five = w >= 8 && w < 20 && h >= 6 && h < 22 && d >= 2 && d < 9;
+                const bool nine = w >= 28 && w < 33 && h >= 20 && h < 24 && d >= 5 && d < 8;
+                labels[i] = five ? 5 : nine ? 9 : 0;
+                v[i] = five ? 300 : nine ? 120 : w == 0 || h == 0 ? -1000 : 40;
+            }
+}
+
+static msa_case *make_case(bool ct)
+{
+    static const int32_t size[3] = {D, H, W};
+    static const float spacing[3] = {3, 1, 1};
+    static const msa_label_name names[2] = {{.value = 5, .name = "five"}, {.value = 9, .name = "nine"}};
+    float *v = malloc(VOXELS * sizeof *v);
+    uint16_t *labels = malloc(VOXELS * sizeof *labels);
+    assert_non_null(v);
+    assert_non_null(labels);
+    fill(v, labels);
+    msa_case *c;
+    msa_error err = MSA_ERROR_INIT;
+    if (msa_case_new(&c, "box", size, spacing, ct, v, labels, names, 2, &err) != MSA_OK)
+        fail_msg("%s", err.what);
+    return c;
+}
+
+static msa_source *make_volumes(const msa_volumes_options *o)
+{
+    msa_case *c = make_case(true);
+    msa_source *s;
+    msa_error err = MSA_ERROR_INIT;
+    if (msa_source_volumes(&s, &c, 1, o, &err) != MSA_OK) fail_msg("%s", err.what);
+    return s;
+}
+
+static int32_t middle_area(const msa_sample *s)
+{
+    const size_t plane = (size_t)s->size * (size_t)s->size;
+    int32_t area = 0;
+    for (size_t i = 0; i < plane; i++)
+        area += s->target[(size_t)(s->depth / 2) * plane + i];
+    return area;
+}
+
+static void next(const msa_source *source, uint64_t step, int32_t item, msa_sample *s)
+{
+    msa_error err = MSA_ERROR_INIT;
+    if (msa_source_next(source, step, item, s, &err) != MSA_OK) fail_msg("%s", err.what);
+}
+
+static bool same(const msa_sample *a, const msa_sample *b)
+{
+    const size_t n = (size_t)a->depth * (size_t)a->size * (size_t)a->size;
+    return a->rows == b->rows && a->cols == b->cols && strcmp(a->label, b->label) == 0 &&
+           memcmp(a->image, b->image, n * sizeof *a->image) == 0 && memcmp(a->target, b->target, n) == 0;
+}
+
+static void volumes_give_sound_samples(void **state)
+{
+    msa_volumes_options o = msa_volumes_defaults(3);
+    o.all_orientations = true;
+    MSA_AUTO(msa_source) source = make_volumes(&o);
+    MSA_AUTO(msa_sample) a = NULL;
+    MSA_AUTO(msa_sample) b = NULL;
+    int fives = 0, nines = 0;
+    (void)state;
+    for (int32_t depth = 1; depth <= 3; depth += 2) {
+        msa_sample_free(a);
+        msa_sample_free(b);
+        assert_int_equal(msa_sample_new(&a, depth, SIZE, NULL), MSA_OK);
+        assert_int_equal(msa_sample_new(&b, depth, SIZE, NULL), MSA_OK);
+        for (uint64_t k = 0; k < 150; k++) {
+            next(source, k, 1, a);
+            next(source, k, 1, b);
+            assert_true(same(a, b));
+            assert_true(middle_area(a) >= o.min_pixels);
+            assert_string_equal(a->source, "box");
+            fives += strcmp(a->label, "five") == 0;
+            nines += strcmp(a->label, "nine") == 0;
+            assert_true(a->rows <= SIZE && a->cols <= SIZE && (a->rows == SIZE || a->cols == SIZE));
+            for (int i = 0; i < depth * SIZE * SIZE; i++) {
+                assert_true(a->image[i] >= 0 && a->image[i] <= 1 && a->target[i] <= 1);
+                const int y = i / SIZE % SIZE, x = i % SIZE;
+                if (y >= a->rows || x >= a->cols) assert_true(a->image[i] == 0 && a->target[i] == 0);
+            }
+        }
+    }
+    assert_int_equal(fives + nines, 300);
+    assert_in_range(nines, 100, 200); /* labels count the same, however small */
+}
+
+/* Without augmentation the target is what is bright: 300 HU in the usual windows. */
+static void targets_lie_on_their_object(void **state)
+{
+    msa_volumes_options o = msa_volumes_defaults(8);
+    MSA_AUTO(msa_source) source = NULL;
+    MSA_AUTO(msa_sample) s = NULL;
+    o.augment_chance = 0;
+    source = make_volumes(&o);
+    (void)state;
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, NULL), MSA_OK);
+    for (uint64_t k = 0; k < 60; k++) {
+        double in = 0, out = 0, n_in = 0, n_out = 0;
+        next(source, k, 0, s);
+        if (strcmp(s->label, "five") != 0) continue;
+        for (int y = 0; y < s->rows; y++)
+            for (int x = 0; x < s->cols; x++) {
+                const int i = y * SIZE + x;
+                *(s->target[i] ? &in : &out) += (double)s->image[i];
+                *(s->target[i] ? &n_in : &n_out) += 1;
+            }
+        assert_true(n_in / (n_in + n_out) < 0.7); /* there is a margin */
+        assert_true(n_out > 0 && in / n_in > out / n_out + 0.03);
+    }
+}
+
+static void held_out_labels_are_no_targets(void **state)
+{
+    const msa_volumes_options o = msa_volumes_defaults(1);
+    msa_case *c = make_case(true);
+    MSA_AUTO(msa_source) source = NULL;
+    MSA_AUTO(msa_sample) s = NULL;
+    msa_source *none;
+    (void)state;
+    assert_false(msa_case_hold_out(c, "ten"));
+    assert_true(msa_case_hold_out(c, "five"));
+    assert_int_equal(msa_source_volumes(&source, &c, 1, &o, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, NULL), MSA_OK);
+    for (uint64_t k = 0; k < 60; k++) {
+        next(source, k, 0, s);
+        assert_string_equal(s->label, "nine");
+    }
+    c = make_case(true);
+    assert_true(msa_case_hold_out(c, "five") && msa_case_hold_out(c, "nine"));
+    assert_int_equal(msa_source_volumes(&none, &c, 1, &o, NULL), MSA_E_INVALID); /* and c is freed */
+    assert_null(none);
+    assert_int_equal(msa_source_volumes(&none, &c, 0, &o, NULL), MSA_E_INVALID);
+}
+
+static void mr_uses_percentiles(void **state)
+{
+    const msa_volumes_options o = msa_volumes_defaults(1);
+    msa_case *c = make_case(false);
+    MSA_AUTO(msa_source) source = NULL;
+    MSA_AUTO(msa_sample) s = NULL;
+    (void)state;
+    assert_int_equal(msa_source_volumes(&source, &c, 1, &o, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, NULL), MSA_OK);
+    for (uint64_t k = 0; k < 40; k++) {
+        next(source, k, 0, s);
+        assert_true(middle_area(s) >= o.min_pixels);
+    }
+}
+
+static void mixtures_follow_their_weights(void **state)
+{
+    const msa_volumes_options o = msa_volumes_defaults(1);
+    const double weights[3] = {3, 0, 1}, bad[1] = {-1}, nothing[1] = {0};
+    msa_source *parts[3] = {NULL, make_volumes(&o), make_volumes(&o)};
+    MSA_AUTO(msa_source) mix = NULL;
+    MSA_AUTO(msa_sample) s = NULL;
+    msa_source *none;
+    int synthetic = 0;
+    (void)state;
+    assert_int_equal(msa_source_synthetic(&parts[0], 7, NULL), MSA_OK);
+    assert_int_equal(msa_source_mix(&mix, 5, parts, weights, 3, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, NULL), MSA_OK);
+    for (uint64_t k = 0; k < 200; k++) {
+        next(mix, k, 0, s);
+        synthetic += strcmp(s->source, "synthetic") == 0;
+        assert_true(middle_area(s) > 0);
+    }
+    assert_in_range(synthetic, 125, 175);
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(msa_source_synthetic(&parts[0], 7, NULL), MSA_OK);
+        assert_int_equal(msa_source_mix(&none, 5, parts, k == 0 ? bad : nothing, 1, NULL), MSA_E_INVALID);
+        assert_null(none);
+    }
+    assert_int_equal(msa_source_mix(&none, 5, parts, weights, 0, NULL), MSA_E_INVALID);
+}
+
+/* One thread or three, a long queue or a short one, from the start or from the middle: the same samples. */
+static void loading_changes_nothing(void **state)
+{
+    MSA_AUTO(msa_source) source = NULL;
+    MSA_AUTO(msa_sample) direct = NULL;
+    MSA_AUTO(msa_sample) loaded = NULL;
+    (void)state;
+    assert_int_equal(msa_source_synthetic(&source, 7, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&direct, 1, SIZE, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&loaded, 1, SIZE, NULL), MSA_OK);
+    static const int32_t setting[3][2] = {{1, 1}, {3, 2}, {2, 7}};
+    for (int k = 0; k < 3; k++) {
+        MSA_AUTO(msa_loader) l = NULL;
+        const uint64_t first = (uint64_t)k * 2;
+        assert_int_equal(msa_loader_new(&l, source, first, 3, 1, SIZE, setting[k][0], setting[k][1], NULL),
+                         MSA_OK);
+        for (uint64_t n = 0; n < 12; n++) {
+            next(source, first + n / 3, (int32_t)(n % 3), direct);
+            assert_int_equal(msa_loader_next(l, loaded, NULL), MSA_OK);
+            assert_true(same(direct, loaded));
+        }
+    }
+    MSA_AUTO(msa_loader) idle = NULL; /* freed while its threads work or wait */
+    assert_int_equal(msa_loader_new(&idle, source, 0, 1, 1, SIZE, 2, 4, NULL), MSA_OK);
+    msa_loader *none;
+    assert_int_equal(msa_loader_new(&none, source, 0, 0, 1, SIZE, 2, 4, NULL), MSA_E_INVALID);
+    assert_int_equal(msa_loader_new(&none, source, 0, 1, 1, SIZE, 0, 4, NULL), MSA_E_INVALID);
+}
+
+static void feed_wants_order(void **state)
+{
+    MSA_AUTO(msa_source) source = NULL;
+    MSA_AUTO(msa_sample) s = NULL;
+    MSA_AUTO(msa_loader) l = NULL;
+    static float image[3 * SIZE * SIZE];
+    static uint8_t target[SIZE * SIZE];
+    int32_t covered[2];
+    (void)state;
+    assert_int_equal(msa_source_synthetic(&source, 7, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, NULL), MSA_OK);
+    assert_int_equal(msa_loader_new(&l, source, 4, 2, 1, SIZE, 1, 2, NULL), MSA_OK);
+    msa_feed f = {.loader = l, .norm = MSA_NORM_UNIT, .sample = s};
+    assert_int_equal(msa_feed_next(&f, 0, 0, image, target, covered, NULL), MSA_E_INVALID);
+    assert_int_equal(msa_feed_next(&f, 4, 0, image, target, covered, NULL), MSA_OK);
+    for (int i = 0; i < SIZE * SIZE; i++) { /* 8 bits in between, as at inference */
+        assert_near((double)image[i], (double)s->image[i], 0.5 / 255 + 1e-6);
+        assert_int_equal(target[i], s->target[i]);
+    }
+    assert_int_equal(covered[0], s->rows);
+    assert_int_equal(msa_feed_next(&f, 5, 0, image, target, covered, NULL), MSA_OK);
+    assert_int_equal(msa_feed_next(&f, 5, 1, image, target, covered, NULL), MSA_OK);
+    assert_int_equal(msa_feed_next(&f, 7, 0, image, target, covered, NULL), MSA_E_INVALID);
+}
+
+static void put_text(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void folders_are_cases(void **state)
+{
+    static float v[VOXELS];
+    static uint16_t labels[VOXELS];
+    msa_error err = MSA_ERROR_INIT;
+    msa_case *none;
+    fill(v, labels);
+    nifti_file image = nifti_file_of(W, H, D, 16, 32), map = nifti_file_of(W, H, D, 512, 16);
+    image.pixdim[3] = map.pixdim[3] = 3;
+    const char *folder = *state;
+    assert_int_equal(msa_case_load(&none, folder, &err), MSA_E_NOT_FOUND);
+    nifti_file_write(fixture_path(state, "labels.nii.gz"), &map, labels, sizeof labels);
+    assert_int_equal(msa_case_load(&none, folder, NULL), MSA_E_NOT_FOUND);
+    nifti_file_write(fixture_path(state, "ct.nii"), &image, v, sizeof v);
+    put_text(fixture_path(state, "labels.json"),
+             "{\"5\": \"five\", \"9\": \"nine\", \"77\": \"none of it\"}");
+    MSA_AUTO(msa_case) c = NULL;
+    if (msa_case_load(&c, folder, &err) != MSA_OK && err.status != MSA_E_NOT_FOUND) fail_msg("%s", err.what);
+    assert_non_null(c);
+    assert_true(c->ct);
+    assert_int_equal(c->n_names, 3);
+    assert_near((double)c->spacing_mm[0], 3, 0);
+    assert_memory_equal(c->labels, labels, sizeof labels);
+    assert_string_equal(c->name, strrchr(folder, '/') + 1);
+    map.dim[1] = W / 2;
+    nifti_file_write(fixture_path(state, "labels.nii.gz"), &map, labels, sizeof labels / 2);
+    assert_int_equal(msa_case_load(&none, folder, NULL), MSA_E_PARSE);
+    map.dim[1] = W;
+    map.pixdim[1] = 1.5F; /* elsewhere */
+    nifti_file_write(fixture_path(state, "labels.nii.gz"), &map, labels, sizeof labels);
+    assert_int_equal(msa_case_load(&none, folder, NULL), MSA_E_PARSE);
+    nifti_file_write(fixture_path(state, "another.nii"), &image, v, sizeof v);
+    assert_int_equal(msa_case_load(&none, folder, NULL), MSA_E_PARSE);
+    assert_null(none);
+}
+
+static void real_folders(void **state)
+{
+    static const char *const names[2] = {"organs-ct-nifti", "organs-mr-nifti"};
+    const char *folder = getenv("MSA_TEST_DATA");
+    (void)state;
+    if (!folder) skip();
+    MSA_AUTO(msa_sample) s = NULL;
+    assert_int_equal(msa_sample_new(&s, 1, 96, NULL), MSA_OK);
+    for (int k = 0; k < 2; k++) {
+        char path[512];
+        msa_case *c;
+        msa_error err = MSA_ERROR_INIT;
+        MSA_AUTO(msa_source) source = NULL;
+        (void)snprintf(path, sizeof path, "%s/%s", folder, names[k]);
+        if (access(path, R_OK) != 0) skip();
+        if (msa_case_load(&c, path, &err) != MSA_OK) fail_msg("%s", err.what);
+        assert_int_equal(c->ct, k == 0);
+        const msa_volumes_options o = msa_volumes_defaults(2);
+        if (msa_source_volumes(&source, &c, 1, &o, &err) != MSA_OK) fail_msg("%s", err.what);
+        for (uint64_t n = 0; n < 60; n++) {
+            next(source, n, 0, s);
+            assert_true(middle_area(s) >= o.min_pixels);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(volumes_give_sound_samples),
+        cmocka_unit_test(targets_lie_on_their_object),
+        cmocka_unit_test(held_out_labels_are_no_targets),
+        cmocka_unit_test(mr_uses_percentiles),
+        cmocka_unit_test(mixtures_follow_their_weights),
+        cmocka_unit_test(loading_changes_nothing),
+        cmocka_unit_test(feed_wants_order),
+        cmocka_unit_test_setup_teardown(folders_are_cases, fixture_folder, fixture_remove),
+        cmocka_unit_test(real_folders),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
