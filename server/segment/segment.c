@@ -11,6 +11,8 @@
 
 enum { DESCRIPTION_MAX = 64 }; /* characters of a Long String (LO) */
 
+#define SHOWN_MIN 0.005 /* a small organ alone in a wide field of air is more */
+
 typedef struct run {
     const srv_segment_request *request;
     const dicom_volume_info *info;
@@ -18,6 +20,7 @@ typedef struct run {
     msa_object_result *results;
     float *position_mm;
     msa_volume volume;
+    const char *window_note; /* static text; "" */
 } run;
 
 static void run_clear(run *r)
@@ -29,19 +32,34 @@ static void run_clear(run *r)
     srv_objects_free(r->objects);
 }
 
+/* Values that a window tells apart, as a part of all; every 7th looked at, which keeps no step with rows. */
+static double share_shown(const msa_volume *v, double center, double width)
+{
+    const size_t n = (size_t)v->D * (size_t)v->H * (size_t)v->W;
+    size_t seen = 0;
+    size_t inside = 0;
+    for (size_t i = 0; i < n; i += 7, seen++)
+        inside += fabs((double)v->voxels[i] - center) < width / 2;
+    return (double)inside / (double)seen;
+}
+
 /**
  * CT: the window that the scanner's operator chose, since it suits what the image was made for; abdomen when
- * the header has none or nonsense. Everything else has no fixed scale: width 0 asks the engine for
- * percentiles.
+ * the header has none, or one that shows next to nothing of the image. Everything else has no fixed scale:
+ * width 0 asks the engine for percentiles.
  */
-static void choose_window(const dicom_volume_info *info, msa_volume *v)
+static void choose_window(const dicom_volume_info *info, msa_volume *v, const char **note)
 {
-    const bool ct = strcmp(info->modality, "CT") == 0;
-    const bool sane = isfinite(info->window_center) && isfinite(info->window_width) &&
-                      info->window_width >= 10 && info->window_width <= 5000 &&
-                      fabs(info->window_center) <= 3000;
-    v->window_center = ct ? (float)(sane ? info->window_center : 40) : 0;
-    v->window_width = ct ? (float)(sane ? info->window_width : 400) : 0;
+    const double center = info->window_center;
+    const double width = info->window_width;
+    const bool given = isfinite(center) && isfinite(width) && width > 0;
+    *note = "";
+    if (strcmp(info->modality, "CT") != 0) return;
+    const bool sane = given && width >= 10 && width <= 5000 && fabs(center) <= 3000 &&
+                      share_shown(v, center, width) >= SHOWN_MIN;
+    v->window_center = sane ? (float)center : 40;
+    v->window_width = sane ? (float)width : 400;
+    if (given && !sane) *note = "the grey window in the images is of no use; -160 to 240 HU was used";
 }
 
 static msa_status prepare_volume(run *r, msa_error *err)
@@ -58,7 +76,7 @@ static msa_status prepare_volume(run *r, msa_error *err)
                              .W = info->cols,
                              .spacing_mm = {(float)info->spacing_mm[0], (float)info->spacing_mm[1]},
                              .position_mm = r->position_mm};
-    choose_window(info, &r->volume);
+    choose_window(info, &r->volume, &r->window_note);
     return MSA_OK;
 }
 
@@ -109,6 +127,7 @@ static void fill_warnings(const run *r, srv_segment_outcome *outcome)
 {
     char text[256];
     srv_text_join(outcome->warnings, sizeof outcome->warnings, r->info->issue_text);
+    srv_text_join(outcome->warnings, sizeof outcome->warnings, r->window_note);
     if (r->objects->n_left_out > 0) {
         (void)snprintf(text, sizeof text, "%zu prompt%s could not be used: %s", r->objects->n_left_out,
                        r->objects->n_left_out == 1 ? "" : "s", r->objects->why);

@@ -227,6 +227,42 @@ static void labels_keep_their_order_and_names(void **state)
     srv_objects_free(o);
 }
 
+/* What a header may say instead of the phantom's own window. */
+static msa_status run_with_window(const char *out, double center, double width)
+{
+    const dicom_prompt prompt = box_on(4, "Liver");
+    dicom_volume_info *info = (dicom_volume_info *)dicom_series_info(series);
+    const dicom_volume_info before = *info;
+    info->window_center = center;
+    info->window_width = width;
+    const msa_status status = run(out, &prompt, 1, NULL, NULL);
+    *info = before;
+    return status;
+}
+
+static void a_window_that_shows_nothing_is_not_used(void **state)
+{
+    (void)state;
+    static const struct {
+        double center, width;
+        bool good;
+    } windows[] = {{40, 400, true},     {-600, 1500, true}, {0, 0, true},     {2900, 100, false},
+                   {-3000, 500, false}, {40, 1, false},     {1e9, 1e9, false}};
+    const char *words = "the grey window in the images is of no use";
+    size_t size = 0;
+    size_t wanted_size = 0;
+    assert_int_equal(run_with_window("window", 40, 400), MSA_OK);
+    MSA_AUTO_FREE char *wanted = read_all("seg.dcm", &wanted_size);
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+        assert_int_equal(run_with_window("window", windows[i].center, windows[i].width), MSA_OK);
+        assert_true((strstr(outcome.warnings, words) == NULL) == windows[i].good);
+        if (windows[i].good && windows[i].width > 0) continue;
+        MSA_AUTO_FREE char *seg = read_all("seg.dcm", &size); /* as with the window for the abdomen */
+        assert_int_equal(size, wanted_size);
+        assert_memory_equal(seg, wanted, size);
+    }
+}
+
 static void a_cancelled_job_leaves_nothing(void **state)
 {
     (void)state;
@@ -255,6 +291,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_same_input_gives_the_same_bytes),
         cmocka_unit_test(unusable_prompts_are_named_and_left_out),
         cmocka_unit_test(labels_keep_their_order_and_names),
+        cmocka_unit_test(a_window_that_shows_nothing_is_not_used),
         cmocka_unit_test(a_cancelled_job_leaves_nothing),
         cmocka_unit_test(a_model_that_is_not_there_is_named),
     };
