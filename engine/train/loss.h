@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/training.h"
+
 /**
  * logits, target (items, n), target in 0 .. 1; sums are kept in double and in order. Every result is a mean.
  * A backward adds `scale` times the gradient to dlogits (items, n), so that several losses may meet there.
@@ -28,23 +30,6 @@ void msa_loss_focal_backward(const float *logits, const float *target, int64_t i
 /* (predicted - actual)^2 of the IoU head, one value; its derivative goes to *dpredicted when not NULL. */
 double msa_loss_iou(float predicted, double actual, double scale, float *dpredicted);
 
-typedef enum msa_loss_kind {
-    MSA_LOSS_BCE,
-    MSA_LOSS_DICE,       /* DiceCE of MONAI before 1.3 over one channel: its cross-entropy is zero */
-    MSA_LOSS_DICE_BCE,   /* DiceCE from MONAI 1.3 on */
-    MSA_LOSS_FOCAL_DICE, /* SAM's */
-} msa_loss_kind;
-
-typedef struct msa_loss_options {
-    msa_loss_kind kind;
-    double positive_weight;           /* of BCE */
-    bool dice_plain;                  /* p + t below the line instead of p^2 + t^2 */
-    double focal_alpha, focal_gamma;  /* 0.25, 2 */
-    double focal_weight, dice_weight; /* of MSA_LOSS_FOCAL_DICE: 20 : 1 in SAM */
-} msa_loss_options;
-
-/* Weights 1, except SAM's 20 : 1. */
-msa_loss_options msa_loss_defaults(msa_loss_kind kind);
 /* The whole loss; dlogits NULL: the value only. */
 double msa_loss(const msa_loss_options *o, const float *logits, const float *target, int64_t items, int64_t n,
                 double scale, float *dlogits);

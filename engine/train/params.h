@@ -8,13 +8,7 @@
 #include "engine/base/arena.h"
 #include "engine/base/error.h"
 #include "engine/sam/weights.h"
-
-/* Which parameters train. Names as published: "Adapter" marks the adapters (arXiv:2304.12620). */
-typedef enum msa_train_set {
-    MSA_TRAIN_ADAPTERS, /* the paper: adapters of the image encoder (and of the decoder where it has some) */
-    MSA_TRAIN_ADAPTERS_DECODER, /* adapters and the whole mask decoder: what the published code does */
-    MSA_TRAIN_ALL,              /* everything but the Fourier matrix: to make a base */
-} msa_train_set;
+#include "engine/training.h"
 
 typedef struct msa_param {
     char name[192];

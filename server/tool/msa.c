@@ -6,21 +6,23 @@
 #include "engine/base/log.h"
 #include "server/tool/tool.h"
 
-static const char usage[] = "msa " MSAD_VERSION " - segment CT and MR series from the command line\n"
-                            "\n"
-                            "usage: msa COMMAND [ARGUMENTS]\n"
-                            "\n"
-                            "  segment SERIES_DIR   boxes and a series in, DICOM-SEG and pictures out\n"
-                            "  inspect MODEL        configuration, profile and hash of a model\n"
-                            "  help                 this text\n"
-                            "  --version            the version\n"
-                            "\n"
-                            "\"msa COMMAND --help\" tells what a command takes.\n";
+static const char usage[] =
+    "msa " MSAD_VERSION " - segment CT and MR series from the command line\n"
+    "\n"
+    "usage: msa COMMAND [ARGUMENTS]\n"
+    "\n"
+    "  segment SERIES_DIR   boxes and a series in, DICOM-SEG and pictures out\n"
+    "  train RECIPE         a recipe in, a model or an adapter out; goes on where it stopped\n"
+    "  inspect MODEL        configuration, profile and hash of a model\n"
+    "  help                 this text\n"
+    "  --version            the version\n"
+    "\n"
+    "\"msa COMMAND --help\" tells what a command takes.\n";
 
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
-} commands[] = {{"segment", srv_tool_segment}, {"inspect", srv_tool_inspect}};
+} commands[] = {{"segment", srv_tool_segment}, {"train", srv_tool_train}, {"inspect", srv_tool_inspect}};
 
 int srv_tool_fail(const msa_error *err)
 {

@@ -1,0 +1,163 @@
+#include "engine/training.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/io/config_json.h"
+#include "engine/sam/internal.h"
+#include "engine/train/checkpoint.h"
+#include "engine/train/data.h"
+#include "engine/train/export.h"
+
+#define AHEAD 4 /* samples that wait, for each loading thread */
+
+struct msa_training {
+    msa_model *base; /* NULL: a new model */
+    msa_params *params;
+    msa_trainer *trainer;
+    msa_source *source;
+    msa_loader *loader; /* from the first step on */
+    msa_sample *sample;
+    msa_feed feed;
+    int32_t loaders;
+    bool whole;
+    char hash[65];
+};
+
+void msa_training_free(msa_training *t)
+{
+    if (t == NULL) return;
+    msa_loader_free(t->loader);
+    msa_source_free(t->source);
+    msa_sample_free(t->sample);
+    msa_trainer_free(t->trainer);
+    msa_params_free(t->params);
+    msa_model_free(t->base);
+    free(t);
+}
+
+/* ---- opening ---- */
+
+static msa_status load_cases(const msa_training_options *o, msa_source **out, msa_error *err)
+{
+    msa_volumes_options how = msa_volumes_defaults(o->trainer.seed);
+    how.all_orientations = o->all_orientations;
+    MSA_AUTO_FREE msa_case **cases = calloc((size_t)o->n_cases, sizeof(msa_case *));
+    if (cases == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for the cases");
+    for (int32_t i = 0; i < o->n_cases; i++) {
+        const msa_status status = msa_case_load(&cases[i], o->cases[i], err);
+        for (int32_t k = 0; status != MSA_OK && k < i; k++)
+            msa_case_free(cases[k]);
+        if (status != MSA_OK) return status;
+        for (int32_t k = 0; k < o->n_hold_out; k++)
+            (void)msa_case_hold_out(cases[i], o->hold_out[k]);
+    }
+    return msa_source_volumes(out, cases, o->n_cases, &how, err);
+}
+
+static msa_status open_source(msa_training *t, const msa_training_options *o, msa_error *err)
+{
+    msa_source *sources[2] = {NULL, NULL};
+    double weights[2];
+    int32_t n = 0;
+    if (o->synthetic > 0) {
+        MSA_TRY(msa_source_synthetic(&sources[n], o->trainer.seed, err));
+        weights[n++] = o->synthetic;
+    }
+    if (o->volumes > 0 && o->n_cases > 0) {
+        const msa_status status = load_cases(o, &sources[n], err);
+        if (status != MSA_OK) {
+            msa_source_free(sources[0]);
+            return status;
+        }
+        weights[n++] = o->volumes;
+    }
+    if (n == 0) return msa_fail(err, MSA_E_INVALID, "there is nothing to learn from");
+    return msa_source_mix(&t->source, o->trainer.seed, sources, weights, n, err);
+}
+
+static msa_status open_params(msa_training *t, const msa_training_options *o, msa_error *err)
+{
+    const msa_params_start start = {.seed = o->trainer.seed, .adapter_width = o->adapter_width};
+    if (o->base == NULL && o->set != MSA_TRAIN_ALL)
+        return msa_fail(err, MSA_E_INVALID, "a new model has to train all of itself");
+    msa_config c;
+    if (o->base == NULL) {
+        MSA_TRY(msa_config_parse(&c, o->config, err));
+        return msa_params_start_new(&t->params, &c, NULL, o->set, &start, err);
+    }
+    MSA_TRY(msa_model_load(&t->base, o->base, err));
+    c = *msa_model_config(t->base);
+    if (o->set != MSA_TRAIN_ALL) c.adapters = true;
+    return msa_params_start_new(&t->params, &c, msa_model_weights(t->base), o->set, &start, err);
+}
+
+msa_status msa_training_open(msa_training **out, const msa_training_options *o, msa_error *err)
+{
+    *out = NULL;
+    MSA_AUTO(msa_training) t = calloc(1, sizeof *t);
+    if (t == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for a training run");
+    t->loaders = o->loaders > 0 ? o->loaders : 1;
+    t->whole = o->set == MSA_TRAIN_ALL;
+    (void)snprintf(t->hash, sizeof t->hash, "%s", o->recipe_hash != NULL ? o->recipe_hash : "");
+    MSA_TRY(open_params(t, o, err));
+    MSA_TRY(msa_trainer_new(&t->trainer, t->params, &o->trainer, err));
+    MSA_TRY(open_source(t, o, err));
+    MSA_TRY(msa_sample_new(&t->sample, 1, t->params->config.image_size, err));
+    *out = MSA_STEAL(t);
+    return MSA_OK;
+}
+
+msa_status msa_training_resume(msa_training *t, const char *checkpoint, msa_error *err)
+{
+    return msa_checkpoint_load(t->trainer, checkpoint, t->hash, err);
+}
+
+/* ---- stepping ---- */
+
+msa_status msa_training_step(msa_training *t, msa_train_report *report, msa_error *err)
+{
+    if (t->loader == NULL) {
+        MSA_TRY(msa_loader_new(&t->loader, t->source, (uint64_t)t->trainer->optimizer->step,
+                               t->trainer->options.batch, 1, t->params->config.image_size, t->loaders,
+                               AHEAD * t->loaders, err));
+        t->feed = (msa_feed){.loader = t->loader, .norm = t->params->config.input_norm, .sample = t->sample};
+    }
+    return msa_trainer_step(t->trainer, msa_feed_next, &t->feed, report, err);
+}
+
+/* ---- leaving something behind ---- */
+
+msa_status msa_training_save(const msa_training *t, const char *checkpoint, msa_error *err)
+{
+    return msa_checkpoint_save(t->trainer, checkpoint, t->hash, err);
+}
+
+msa_status msa_training_export(const msa_training *t, const char *path, msa_error *err)
+{
+    char steps[24], seed[24];
+    const float *average = t->trainer->optimizer->ema;
+    (void)snprintf(steps, sizeof steps, "%" PRId64, t->trainer->optimizer->step);
+    (void)snprintf(seed, sizeof seed, "%" PRIu64, t->trainer->options.seed);
+    const msa_metadata notes[] = {
+        {"training_recipe_sha256", t->hash}, {"training_steps", steps}, {"training_seed", seed}};
+    if (t->whole) return msa_export_model(t->params, average, path, notes, 3, err);
+    return msa_export_adapter(t->params, average, msa_model_hash(t->base), path, notes, 3, err);
+}
+
+int64_t msa_training_steps(const msa_training *t)
+{
+    return t->trainer->optimizer->step;
+}
+
+const msa_running *msa_training_running(const msa_training *t)
+{
+    return &t->trainer->running;
+}
+
+int64_t msa_training_parameters(const msa_training *t, bool trained_only)
+{
+    return msa_params_count(t->params, trained_only);
+}

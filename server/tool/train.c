@@ -1,0 +1,221 @@
+/* msa train: a recipe in; a checkpoint, a curve and at the end a model or an adapter out. */
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/base/pool.h"
+#include "engine/training.h"
+#include "server/segment/segment.h"
+#include "server/tool/recipe.h"
+#include "server/tool/tool.h"
+
+#define SHOW_MS 200
+
+static const char usage[] =
+    "usage: msa train RECIPE.yaml\n"
+    "\n"
+    "Trains as the recipe says. When its folder holds a checkpoint, training goes on from there, to the "
+    "same\n"
+    "bits as if it had never stopped. Ctrl-C stops after the step, with a checkpoint. The folder receives\n"
+    "checkpoint.safetensors, curve.csv and, at the end, model.safetensors (train: all) or "
+    "adapter.safetensors.\n"
+    "\n"
+    "Keys and defaults:\n";
+
+static volatile sig_atomic_t stop_wanted;
+
+static void want_stop(int signal_number)
+{
+    (void)signal_number;
+    stop_wanted = 1;
+}
+
+typedef struct training {
+    srv_recipe recipe;
+    msa_training *run;
+    FILE *curve;
+    int64_t began_ms, shown_ms, first_step;
+    bool terminal;
+} training;
+
+static void training_clear(training *t)
+{
+    if (t->curve != NULL) (void)fclose(t->curve);
+    msa_training_free(t->run);
+    srv_recipe_clear(&t->recipe);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void file_in(const training *t, const char *name, char path[SRV_RECIPE_PATH + 40])
+{
+    (void)snprintf(path, SRV_RECIPE_PATH + 40, "%s/%s", t->recipe.out, name);
+}
+
+/* ---- files ---- */
+
+static msa_status open_run(training *t, msa_error *err)
+{
+    const srv_recipe *r = &t->recipe;
+    char base[PATH_MAX];
+    if (r->base[0] != '\0') MSA_TRY(srv_model_path(r->base, base, sizeof base, err));
+    const msa_training_options o = {.base = r->base[0] != '\0' ? base : NULL,
+                                    .config = r->config,
+                                    .set = (msa_train_set)r->set,
+                                    .adapter_width = r->adapter_width,
+                                    .trainer = r->trainer,
+                                    .synthetic = r->synthetic,
+                                    .volumes = r->volumes,
+                                    .cases = (const char *const *)r->cases.list,
+                                    .hold_out = (const char *const *)r->hold_out.list,
+                                    .n_cases = r->cases.n,
+                                    .n_hold_out = r->hold_out.n,
+                                    .all_orientations = r->all_orientations,
+                                    .loaders = r->loaders,
+                                    .recipe_hash = r->hash};
+    return msa_training_open(&t->run, &o, err);
+}
+
+static msa_status save(const training *t, msa_error *err)
+{
+    char path[SRV_RECIPE_PATH + 40];
+    if (fflush(t->curve) != 0) return msa_fail(err, MSA_E_IO, "cannot write the curve: %s", strerror(errno));
+    file_in(t, "checkpoint.safetensors", path);
+    return msa_training_save(t->run, path, err);
+}
+
+static msa_status resume(training *t, msa_error *err)
+{
+    char path[SRV_RECIPE_PATH + 40];
+    file_in(t, "checkpoint.safetensors", path);
+    if (access(path, F_OK) != 0) return MSA_OK;
+    MSA_TRY(msa_training_resume(t->run, path, err));
+    (void)fprintf(stderr, "goes on from step %" PRId64 "\n", msa_training_steps(t->run));
+    return MSA_OK;
+}
+
+static msa_status export_result(const training *t, msa_error *err)
+{
+    char path[SRV_RECIPE_PATH + 40];
+    file_in(t, t->recipe.set == MSA_TRAIN_ALL ? "model.safetensors" : "adapter.safetensors", path);
+    MSA_TRY(msa_training_export(t->run, path, err));
+    (void)printf("%s\n", path);
+    return MSA_OK;
+}
+
+/* ---- the curve ---- */
+
+/* Rows of steps that will be made again are dropped: a killed run may have written more than it saved. */
+static msa_status open_curve(training *t, msa_error *err)
+{
+    char path[SRV_RECIPE_PATH + 40], part[SRV_RECIPE_PATH + 48], line[256];
+    file_in(t, "curve.csv", path);
+    (void)snprintf(part, sizeof part, "%s.new", path);
+    FILE *old = fopen(path, "r");
+    t->curve = fopen(part, "w");
+    bool ok = t->curve != NULL && fputs("step,loss,dice_first,dice_last,lr,grad_norm\n", t->curve) >= 0;
+    while (ok && old != NULL && fgets(line, sizeof line, old) != NULL) {
+        int64_t step = 0;
+        if (sscanf(line, "%" SCNd64 ",", &step) == 1 && step < msa_training_steps(t->run))
+            ok = fputs(line, t->curve) >= 0;
+    }
+    if (old != NULL) (void)fclose(old);
+    if (!ok || fflush(t->curve) != 0 || rename(part, path) != 0)
+        return msa_fail(err, MSA_E_IO, "cannot write %.120s: %s", path, strerror(errno));
+    return MSA_OK;
+}
+
+/* ---- progress ---- */
+
+static void show(training *t, const msa_train_report *report)
+{
+    const int64_t now = now_ms(), done = report->step + 1, left = t->recipe.steps - done;
+    if (t->terminal ? now - t->shown_ms < SHOW_MS && left > 0
+                    : done % t->recipe.report_every != 0 && left > 0)
+        return;
+    t->shown_ms = now;
+    const double seconds = (double)(now - t->began_ms) / 1000;
+    const double rate = seconds > 0 ? (double)(done - t->first_step) / seconds : 0;
+    const int64_t eta = rate > 0 ? (int64_t)((double)left / rate) : 0;
+    const msa_running *run = msa_training_running(t->run);
+    (void)fprintf(stderr,
+                  "%sstep %" PRId64 " of %" PRId64
+                  "  loss %.4f  Dice %.3f (first prompt %.3f)  lr %.2e  %.2f steps/s  "
+                  "left %" PRId64 ":%02" PRId64 ":%02" PRId64 "%s",
+                  t->terminal ? "\r" : "", done, t->recipe.steps, run->loss, run->dice_last, run->dice_first,
+                  report->lr, rate, eta / 3600, eta / 60 % 60, eta % 60, t->terminal ? "\033[K" : "\n");
+    (void)fflush(stderr);
+}
+
+/* ---- the run ---- */
+
+static msa_status prepare(training *t, const char *recipe, msa_error *err)
+{
+    MSA_TRY(srv_recipe_read(&t->recipe, recipe, err));
+    const srv_recipe *r = &t->recipe;
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    msa_threads_set(r->threads > 0 ? r->threads : cores > 0 ? (int)cores : 1);
+    if (mkdir(r->out, 0755) != 0 && errno != EEXIST)
+        return msa_fail(err, MSA_E_IO, "cannot make the folder %.120s: %s", r->out, strerror(errno));
+    MSA_TRY(open_run(t, err));
+    MSA_TRY(resume(t, err));
+    MSA_TRY(open_curve(t, err));
+    t->first_step = msa_training_steps(t->run);
+    (void)fprintf(stderr, "%" PRId64 " of %" PRId64 " parameters train, %d threads\n",
+                  msa_training_parameters(t->run, true), msa_training_parameters(t->run, false),
+                  msa_threads_get());
+    return MSA_OK;
+}
+
+static msa_status train(training *t, msa_error *err)
+{
+    const srv_recipe *r = &t->recipe;
+    t->terminal = isatty(STDERR_FILENO) != 0;
+    t->began_ms = now_ms();
+    while (msa_training_steps(t->run) < r->steps && stop_wanted == 0) {
+        msa_train_report report;
+        MSA_TRY(msa_training_step(t->run, &report, err));
+        if (fprintf(t->curve, "%" PRId64 ",%.6g,%.5f,%.5f,%.6g,%.5g\n", report.step, report.loss,
+                    report.dice_first, report.dice_last, report.lr, report.grad_norm) < 0)
+            return msa_fail(err, MSA_E_IO, "cannot write the curve: %s", strerror(errno));
+        show(t, &report);
+        if ((report.step + 1) % r->checkpoint_every == 0) MSA_TRY(save(t, err));
+    }
+    if (t->terminal) (void)fputs("\n", stderr);
+    MSA_TRY(save(t, err));
+    if (msa_training_steps(t->run) < r->steps)
+        return msa_fail(err, MSA_E_CANCELED, "stopped after step %" PRId64 "; the same command goes on",
+                        msa_training_steps(t->run));
+    return export_result(t, err);
+}
+
+int srv_tool_train(int argc, char **argv)
+{
+    msa_error err = MSA_ERROR_INIT;
+    training t = {0};
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        (void)fputs(usage, stdout);
+        srv_recipe_print_keys(stdout);
+        return SRV_EXIT_OK;
+    }
+    if (argc != 2) return srv_tool_usage("train", "it takes one RECIPE");
+    if (argv[1][0] == '-') return srv_tool_usage("train", "there is no option %.60s", argv[1]);
+    const struct sigaction stop = {.sa_handler = want_stop, .sa_flags = SA_RESETHAND}; /* twice: at once */
+    (void)sigaction(SIGINT, &stop, NULL);
+    (void)sigaction(SIGTERM, &stop, NULL);
+    msa_status status = prepare(&t, argv[1], &err);
+    if (status == MSA_OK) status = train(&t, &err);
+    training_clear(&t);
+    return status == MSA_OK ? SRV_EXIT_OK : srv_tool_fail(&err);
+}
