@@ -193,7 +193,7 @@ typedef struct choice {
     msa_window window;
 } choice;
 
-static msa_window ct_window(msa_rng *r)
+static msa_window any_ct_window(msa_rng *r)
 {
     const float which = msa_rng_unit(r);
     if (which < 0.3F) return msa_window_centered(40, 400); /* the usual one, as it is */
@@ -203,15 +203,39 @@ static msa_window ct_window(msa_rng *r)
     return msa_window_centered(msa_rng_range(r, -100, 200), msa_rng_range(r, 800, 2400));
 }
 
-static msa_window any_window(const stock *s, msa_rng *r)
+/* A window in which the target is neither black nor white, mostly: nobody draws a box around what cannot be
+ * seen. */
+static msa_window ct_window(float target_hu, msa_rng *r)
 {
-    if (s->volume->ct) return ct_window(r);
+    const msa_window w = any_ct_window(r);
+    const bool hidden = target_hu <= w.lo || target_hu >= w.hi;
+    return hidden && msa_rng_chance(r, 0.9F) ? msa_window_centered(40, 400) : w;
+}
+
+static msa_window any_window(const stock *s, float target_hu, msa_rng *r)
+{
+    if (s->volume->ct) return ct_window(target_hu, r);
     msa_window w = {.lo = s->low[2], .hi = s->high[2], .keep_zero = true};
     if (msa_rng_chance(r, 0.4F)) return w; /* what inference uses */
     w.lo = s->low[msa_rng_below(r, PERCENTILES)];
     w.hi = s->high[msa_rng_below(r, PERCENTILES)] * msa_rng_range(r, 0.85F, 1.1F);
     if (!(w.lo < w.hi)) w = (msa_window){.lo = s->low[2], .hi = s->high[2], .keep_zero = true};
     return w;
+}
+
+static float target_mean(const choice *c)
+{
+    const msa_case *v = c->from->volume;
+    const plane_shape p = plane_of(v, c->orientation);
+    double sum = 0, n = 0;
+    for (int32_t y = 0; y < p.rows; y++)
+        for (int32_t x = 0; x < p.cols; x++) {
+            const size_t i = voxel_at(v, c->orientation, c->slice, y, x);
+            if (v->labels[i] != c->target->value) continue;
+            sum += (double)v->voxels[i];
+            n++;
+        }
+    return (float)(sum / n);
 }
 
 static choice choose(const volumes *v, msa_rng *r)
@@ -226,7 +250,7 @@ static choice choose(const volumes *v, msa_rng *r)
     c.orientation = usable[msa_rng_below(r, n)];
     c.target = &c.from->tracks[c.orientation][msa_rng_below(r, c.from->n_tracks[c.orientation])];
     c.slice = c.target->slices[msa_rng_below(r, c.target->n)];
-    c.window = any_window(c.from, r);
+    c.window = any_window(c.from, target_mean(&c), r);
     return c;
 }
 

@@ -17,7 +17,9 @@ static synth_shape *new_shape(builder *b, synth_kind kind, synth_material m, uin
     p->texture = s->law.texture * msa_rng_log(&b->r, 0.2F, 1.5F);
     p->texture_field = msa_rng_below(&b->r, SYNTH_TEXTURES);
     if (m == MAT_AIR) p->texture = 0;
-    if (msa_rng_chance(&b->r, 0.25F)) p->ramp = msa_rng_log(&b->r, 0.01F, 0.06F);
+    const bool bone = m == MAT_CORTEX || m == MAT_SPONGY;
+    if (bone) p->texture *= 2;
+    if (msa_rng_chance(&b->r, bone ? 0.5F : 0.25F)) p->ramp = msa_rng_log(&b->r, 0.01F, 0.05F);
     return p;
 }
 
@@ -213,6 +215,19 @@ void build_marrow(builder *b, const synth_shape *outer, float cortex)
 {
     synth_shape *inner = build_inner(b, outer, MAT_SPONGY, build_id(b, outer->id), cortex);
     inner->ramp = fmaxf(inner->ramp, 0.4F * cortex);
+}
+
+void build_strands(builder *b, const synth_shape *in, synth_material m)
+{
+    const synth_shape from = *in;
+    synth_shape *p = build_inner(b, &from, m, from.id, 0.01F);
+    const int32_t field = msa_rng_below(&b->r, SYNTH_LOBES);
+    p->ridge = -msa_rng_log(&b->r, 0.03F, 0.16F);
+    p->ridge_scale = 0.1F;
+    p->ridge_field = field;
+    p->value =
+        from.value + (p->value - from.value) * msa_rng_range(&b->r, 0.2F, 1); /* thinner than a voxel */
+    p->ramp = 0.02F;
 }
 
 /* ---- the whole ---- */

@@ -42,6 +42,10 @@ void build_organic(builder *b, synth_shape *p);
 void build_lesions(builder *b, uint8_t parent, int32_t clip, synth_vec centre, synth_vec semi, int32_t n);
 /* Bone: compact outside, spongy inside. shape is the outside. */
 void build_marrow(builder *b, const synth_shape *outer, float cortex);
+/* Thin curved plates of bone, as hips, shoulder blades and skull bases have them. */
+void build_plates(builder *b, uint8_t parent);
+/* Strands through a solid, lighter or darker than it: fat with its small vessels, muscle with its fat. */
+void build_strands(builder *b, const synth_shape *in, synth_material m);
 synth_vec build_direction(builder *b);
 synth_material build_any_material(builder *b);
 

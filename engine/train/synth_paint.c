@@ -62,14 +62,43 @@ static void positions(const msa_synth *s, synth_canvas *c)
         }
 }
 
+/* How many pixels a texture may be linear over: an eighth of its finest wave. */
+static int32_t texture_block(const synth_field *f, float waves_per_pixel)
+{
+    const float *m = f->turn;
+    const float frequency = sqrtf(m[3] * m[3] + m[4] * m[4] + m[5] * m[5]) * (f->octaves > 1 ? 2.0F : 1.0F);
+    const float wave = 1 / (frequency * waves_per_pixel + 1e-6F);
+    return wave > 32 ? 4 : wave > 14 ? 2 : 1;
+}
+
+static void one_texture(const synth_canvas *c, const synth_field *f, float scale, float *out)
+{
+    const int32_t n = c->size, block = texture_block(f, c->pixel * scale);
+    for (int32_t y = 0; y < n; y += block)
+        for (int32_t x = 0; x < n; x += block) {
+            const int32_t i = y * n + x;
+            out[i] = synth_field_at(f, c->x[i] * scale, c->y[i] * scale, c->z[i] * scale);
+        }
+    if (block == 1) return;
+    for (int32_t y = 0; y < n; y++) { /* what lies between; the last block repeats its edge */
+        const int32_t y0 = y / block * block, y1 = y0 + block < n ? y0 + block : y0;
+        const float v = (float)(y - y0) / (float)block;
+        for (int32_t x = 0; x < n; x++) {
+            const int32_t x0 = x / block * block, x1 = x0 + block < n ? x0 + block : x0;
+            const float u = (float)(x - x0) / (float)block;
+            if (x == x0 && y == y0) continue;
+            const float top = out[y0 * n + x0] * (1 - u) + out[y0 * n + x1] * u;
+            const float low = out[y1 * n + x0] * (1 - u) + out[y1 * n + x1] * u;
+            out[y * n + x] = top * (1 - v) + low * v;
+        }
+    }
+}
+
 static void textures(const msa_synth *s, synth_canvas *c)
 {
     const float half = fmaxf(c->view.half_x, c->view.half_y);
-    for (int32_t t = 0; t < SYNTH_TEXTURES; t++) {
-        const float k = t % 2 == 0 ? 1 : 1 / half; /* one half belongs to the body, one to the picture */
-        for (int32_t i = 0; i < c->size * c->size; i++)
-            c->texture[t][i] = synth_field_at(&s->texture[t], c->x[i] * k, c->y[i] * k, c->z[i] * k);
-    }
+    for (int32_t t = 0; t < SYNTH_TEXTURES; t++) /* one half belongs to the body, one to the picture */
+        one_texture(c, &s->texture[t], t % 2 == 0 ? 1 : 1 / half, c->texture[t]);
 }
 
 /* ---- where a shape can be ---- */

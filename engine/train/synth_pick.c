@@ -5,11 +5,14 @@
 
 #include "engine/train/synth_scene.h"
 
-/* Of one id, alone and with everything inside it. */
+enum { SECTORS = 8 };
+
+/* Of one mask: how large, how much border, and how well that is seen. */
 typedef struct measure {
     int32_t area, edge; /* edge: pixel sides that border on something else */
-    double inside, inside2, around;
-    int32_t n_around;
+    double noise;       /* deviation inside */
+    double contrast;    /* mean over the sectors */
+    int32_t sectors, seen;
 } measure;
 
 static bool lies_in(const msa_synth *s, uint8_t id, uint8_t ancestor)
@@ -28,28 +31,64 @@ static void members(const msa_synth *s, uint8_t id, bool filled, bool member[256
         member[k] = k != 0 && (filled ? lies_in(s, (uint8_t)k, id) : k == id);
 }
 
+/* Which eighth of the way around, without a square root or an arc tangent. */
+static int32_t sector(double x, double y)
+{
+    return (x < 0 ? 1 : 0) + (y < 0 ? 2 : 0) + (fabs(x) < fabs(y) ? 4 : 0);
+}
+
+/* Border pairs by sector: a border is seen where the averages of its two sides differ. */
+static void measure_border(const uint8_t *mask, const float *image, int32_t size, double cx, double cy,
+                           measure *m)
+{
+    double in[SECTORS] = {0}, out[SECTORS] = {0}, n[SECTORS] = {0};
+    for (int32_t y = 1; y + 1 < size; y++)
+        for (int32_t x = 1; x + 1 < size; x++) {
+            const int32_t i = y * size + x;
+            const int32_t near[4] = {i - 1, i + 1, i - size, i + size};
+            if (!mask[i]) continue;
+            const int32_t k = sector(x - cx, y - cy);
+            for (int j = 0; j < 4; j++)
+                if (!mask[near[j]]) {
+                    /* a pixel further on each side: the border itself is a mixture of both */
+                    const int32_t step = near[j] - i, far = near[j] + step, deep = i - step;
+                    const bool has_far = far >= 0 && far < size * size && !mask[far];
+                    const bool has_deep = deep >= 0 && deep < size * size && mask[deep];
+                    out[k] += (double)image[has_far ? far : near[j]];
+                    in[k] += (double)image[has_deep ? deep : i];
+                    n[k]++;
+                }
+        }
+    for (int k = 0; k < SECTORS; k++) {
+        if (n[k] <= 0) continue;
+        const double contrast = fabs(in[k] - out[k]) / n[k];
+        m->sectors++;
+        m->contrast += contrast;
+        m->seen += contrast > 0.014 && contrast > 0.25 * m->noise;
+    }
+    if (m->sectors > 0) m->contrast /= m->sectors;
+}
+
 static void measure_mask(const uint8_t *mask, const float *image, int32_t size, measure *m)
 {
+    double sx = 0, sy = 0, sum = 0, square = 0;
     *m = (measure){0};
     for (int32_t y = 0; y < size; y++)
         for (int32_t x = 0; x < size; x++) {
             const int32_t i = y * size + x;
-            const int32_t near[4] = {x > 0 ? i - 1 : -1, x + 1 < size ? i + 1 : -1, y > 0 ? i - size : -1,
-                                     y + 1 < size ? i + size : -1};
             if (!mask[i]) continue;
             m->area++;
-            if (image) {
-                m->inside += (double)image[i];
-                m->inside2 += (double)image[i] * (double)image[i];
-            }
-            for (int k = 0; k < 4; k++) {
-                if (near[k] >= 0 && mask[near[k]]) continue;
-                m->edge++;
-                if (!image || near[k] < 0) continue;
-                m->around += (double)image[near[k]];
-                m->n_around++;
-            }
+            m->edge += (x == 0 || !mask[i - 1]) + (x + 1 == size || !mask[i + 1]) +
+                       (y == 0 || !mask[i - size]) + (y + 1 == size || !mask[i + size]);
+            sx += x;
+            sy += y;
+            if (!image) continue;
+            sum += (double)image[i];
+            square += (double)image[i] * (double)image[i];
         }
+    if (!image || m->area == 0) return;
+    m->noise = sqrt(fmax(square / m->area - sum / m->area * sum / m->area, 0));
+    measure_border(mask, image, size, sx / m->area, sy / m->area, m);
 }
 
 /* Flood fill over 4-neighbours: pieces are numbered from 1 in `piece`; returns the area. stack (size * size).
@@ -118,13 +157,10 @@ static double weight_of(const measure *m, int32_t size, bool has_image)
     const double thin = (double)m->edge * m->edge / (16.0 * m->area); /* 1 for a square */
     double w = part < 0.003 ? 0.7 : part < 0.03 ? 1.2 : part < 0.15 ? 1 : 0.5;
     if (thin > 3) w *= 1.4;
-    if (has_image && m->n_around > 0) {
-        const double mean = m->inside / m->area;
-        const double contrast = fabs(mean - m->around / m->n_around);
-        const double noise = sqrt(fmax(m->inside2 / m->area - mean * mean, 0));
-        if (contrast < 0.012 || contrast < 0.12 * noise)
-            w *= 0.05; /* there is nothing to be seen */
-        else if (contrast < 0.1)
+    if (has_image && m->sectors > 0) {
+        if (m->seen * 5 < m->sectors * 2)
+            w *= 0.05; /* there is next to nothing to be seen */
+        else if (m->contrast < 0.1)
             w *= 1.3;
     }
     return w;

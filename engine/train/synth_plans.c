@@ -173,8 +173,10 @@ static void one_limb(builder *b, synth_vec at, float radius)
     muscle->save = SLOT_INNER;
     if (msa_rng_chance(r, 0.6F))
         muscle->value = synth_law_value(&b->s->law, MAT_FAT, r); /* seen between the parts */
+    const synth_shape inside = *muscle;
     build_parts(b, MAT_MUSCLE, limb, SLOT_INNER, at, vec(radius * 0.9F, radius * 0.9F, 1),
                 msa_rng_int(r, 4, 14), msa_rng_chance(r, 0.7F) ? radius * msa_rng_log(r, 0.008F, 0.06F) : 0);
+    if (msa_rng_chance(r, 0.4F)) build_strands(b, &inside, MAT_FAT);
     for (int32_t k = msa_rng_int(r, 1, 2); k > 0; k--) {
         const float own = radius * msa_rng_range(r, 0.13F, 0.35F);
         const synth_vec p = vec(at.x + msa_rng_range(r, -0.3F, 0.3F) * radius,
@@ -198,8 +200,7 @@ static void one_limb(builder *b, synth_vec at, float radius)
         build_lesions(b, limb, SLOT_BODY, at, vec(radius, radius, 1), msa_rng_int(r, 1, 3));
 }
 
-/* Thin curved plates of bone, as hips, shoulder blades and skull bases have them. */
-static void plates(builder *b, uint8_t parent)
+void build_plates(builder *b, uint8_t parent)
 {
     msa_rng *r = &b->r;
     for (int32_t side = -1; side <= 1; side += 2) {
@@ -228,7 +229,7 @@ void build_limbs(builder *b)
     } else {
         one_limb(b, vec(0, 0, 0), msa_rng_range(r, 0.6F, 0.95F));
     }
-    if (msa_rng_chance(r, 0.35F)) plates(b, 1);
+    if (msa_rng_chance(r, 0.35F)) build_plates(b, 1);
 }
 
 /* ---- soup: any shape beside any other ---- */

@@ -30,13 +30,25 @@ static void ct_window(synth_scan *scan, msa_rng *r)
 static void resolution(synth_scan *scan, msa_rng *r)
 {
     scan->coarse_x = scan->coarse_y = 1;
-    if (msa_rng_chance(r, 0.55F)) { /* crops of 3 mm volumes are shown several times larger */
+    if (msa_rng_chance(r, 0.7F)) { /* 0.8 to 6 mm, where a body is 350 mm wide */
+        scan->voxel_x = scan->voxel_y = msa_rng_log(r, 0.0045F, 0.035F);
+        if (msa_rng_chance(r, 0.25F)) scan->voxel_y *= msa_rng_log(r, 1, 4);
+    }
+    if (msa_rng_chance(r, 0.25F)) {
         scan->coarse_x = scan->coarse_y = msa_rng_log(r, 1, 5);
         if (msa_rng_chance(r, 0.35F)) scan->coarse_y = msa_rng_log(r, 1, 6);
-        if (msa_rng_chance(r, 0.2F)) scan->coarse_x = 1;
     }
     scan->nearest = msa_rng_chance(r, 0.06F);
-    scan->blur = msa_rng_chance(r, 0.5F) ? msa_rng_range(r, 0.2F, 1.3F) : 0;
+    scan->blur = msa_rng_chance(r, 0.6F) ? msa_rng_range(r, 0.2F, 1) : 0;
+}
+
+/* Voxels along one axis of the picture. */
+static int32_t voxels(int32_t size, float coarse, float voxel, float half)
+{
+    const float pixels =
+        fmaxf(1 + (coarse - 1) * fmaxf((float)size / 128, 1), voxel * (float)size / (2 * half));
+    const int32_t n = (int32_t)((float)size / pixels);
+    return n < 9 ? 9 : n < size ? n : size; /* fewer than nine would show nothing */
 }
 
 synth_scan synth_scan_make(const synth_law *law, msa_rng *r)
@@ -158,14 +170,14 @@ void synth_scan_apply(const msa_synth *s, const synth_canvas *c, int32_t plane, 
 {
     const synth_scan *k = &s->scan;
     const int32_t size = c->size, n = size * size;
-    const float finer = (float)size / 128; /* voxels are as large a part of the picture at any size */
-    const int32_t rows = (int32_t)((float)size / (1 + (k->coarse_y - 1) * fmaxf(finer, 1)));
-    const int32_t cols = (int32_t)((float)size / (1 + (k->coarse_x - 1) * fmaxf(finer, 1)));
+    const int32_t rows = voxels(size, k->coarse_y, k->voxel_y, c->view.half_y);
+    const int32_t cols = voxels(size, k->coarse_x, k->voxel_x, c->view.half_x);
+    const float wide = fminf((float)size / (float)(rows < cols ? cols : rows), 6); /* pixels of a voxel */
     float line[MSA_SYNTH_SIZE_MAX + 2 * MSA_FILTER_RADIUS];
     msa_rng r = msa_rng_key(s->seed, s->index, 0x4E01 + (uint64_t)plane);
     if (k->bias > 0) add_bias(k, c, picture);
     if (k->ghost > 0) add_ghost(k, picture, size, scratch);
-    msa_filter_blur(picture, size, size, k->blur * fmaxf(finer, 1), line);
+    msa_filter_blur(picture, size, size, k->blur * fmaxf(0.6F * wide, 1), line);
     if (k->streaks > 0) { /* the same on every plane, as metal is */
         msa_rng lines = msa_rng_key(s->seed, s->index, 0x57);
         add_streaks(k, picture, size, &lines);

@@ -96,7 +96,8 @@ typedef struct synth_law {
 
 /* What the machine does to the picture. Units of the law until the window is applied. */
 typedef struct synth_scan {
-    float coarse_x, coarse_y; /* voxels are so many pixels wide; 1: none */
+    float coarse_x, coarse_y; /* voxels are so many pixels of 128 wide; 1: none */
+    float voxel_x, voxel_y;   /* and at least so many world units: a close look shows them */
     bool nearest;
     float blur;         /* of the pixels, before */
     float noise, grain; /* deviation; width of its correlation */

@@ -10,7 +10,7 @@ typedef struct trunk {
 
 enum { SLOT_BODY, SLOT_MUSCLE, SLOT_CAVITY, SLOT_ORGAN, SLOT_BONE };
 
-static void build_wall(builder *b, trunk *t, bool chest)
+static void build_wall(builder *b, trunk *t)
 {
     msa_rng *r = &b->r;
     t->width = msa_rng_range(r, 0.8F, 1);
@@ -27,13 +27,21 @@ static void build_wall(builder *b, trunk *t, bool chest)
         synth_shape *rim = build_inner(b, skin, MAT_MUSCLE, t->body, 0);
         rim->wall = 0.012F;
     }
+    if (msa_rng_chance(r, 0.3F)) build_strands(b, skin, MAT_MUSCLE);
     synth_shape *muscle = build_inner(b, skin, MAT_MUSCLE, build_id(b, t->body), t->fat);
     muscle->save = SLOT_MUSCLE;
+    if (msa_rng_chance(r, 0.35F)) { /* its layers and groups, with fat between */
+        muscle->value = synth_law_value(&b->s->law, MAT_FAT, r);
+        build_parts(b, MAT_MUSCLE, muscle->id, SLOT_MUSCLE, vec(0, 0, 0), vec(t->width, t->depth, 1),
+                    msa_rng_int(r, 8, 24), msa_rng_range(r, 0.008F, 0.03F));
+    } else if (msa_rng_chance(r, 0.4F)) {
+        build_strands(b, muscle, MAT_FAT);
+    }
     synth_shape *cavity = build_inner(b, skin, msa_rng_chance(r, 0.7F) ? MAT_FAT : MAT_ORGAN,
                                       build_id(b, t->body), t->fat + t->wall);
     cavity->save = SLOT_CAVITY;
+    if (msa_rng_chance(r, 0.6F)) build_strands(b, cavity, MAT_BLOOD);
     t->spine_y = t->depth - t->fat - t->wall - msa_rng_range(r, 0.1F, 0.2F);
-    (void)chest;
 }
 
 static void build_spine(builder *b, const trunk *t)
@@ -397,7 +405,7 @@ void build_torso(builder *b, bool chest)
 {
     trunk t = {0};
     msa_rng *r = &b->r;
-    build_wall(b, &t, chest);
+    build_wall(b, &t);
     if (msa_rng_chance(r, 0.15F)) build_arms(b, &t);
     build_back(b, &t);
     if (chest) {
@@ -410,6 +418,7 @@ void build_torso(builder *b, bool chest)
     build_vessels(b, &t);
     build_spine(b, &t);
     if (chest || msa_rng_chance(r, 0.65F)) build_ribs(b, &t);
+    if (msa_rng_chance(r, chest ? 0.25F : 0.3F)) build_plates(b, t.body); /* shoulder blades, hips */
     if (msa_rng_chance(r, 0.3F))
         build_lesions(b, t.body, SLOT_BODY, vec(0, 0, 0), vec(t.width, t.depth, 1), msa_rng_int(r, 1, 4));
 }
