@@ -133,7 +133,7 @@ static msa_status make_sample(msa_synth *s, uint64_t salt, int32_t depth, int32_
                               uint8_t *labels, uint8_t *target, int32_t *rows, int32_t *cols, bool *found,
                               msa_error *err)
 {
-    enum { PREVIEW = 96 };
+    enum { PREVIEW = 80 };
     const size_t n = (size_t)size * (size_t)size;
     const size_t middle = (size_t)(depth / 2) * n;
     const int32_t min_area = 10 + size * size / 4096;

@@ -22,7 +22,7 @@ static synth_vec minus(synth_vec a, synth_vec b)
 
 /* ---- positions and textures ---- */
 
-static void warp_corner(const msa_synth *s, const synth_canvas *c, float px, float py, float out[3])
+static void warp_corner(const msa_synth *s, synth_canvas *c, float px, float py, float out[3])
 {
     const msa_synth_view *v = &c->view;
     const float a = (px / (float)c->size * 2 - 1) * v->half_x;
@@ -33,32 +33,37 @@ static void warp_corner(const msa_synth *s, const synth_canvas *c, float px, flo
     /* unevenness as large as the picture: an organ seen closely is no smoother than one seen from afar */
     const float half = fmaxf(v->half_x, v->half_y), k = 1 / half, fine = s->rough * half;
     const synth_field *w = s->warp_field, *u = s->rough_field;
-    out[0] = x + s->warp * synth_field_at(&w[0], x, y, z) + fine * synth_field_at(&u[0], x * k, y * k, z * k);
-    out[1] = y + s->warp * synth_field_at(&w[1], x, y, z) + fine * synth_field_at(&u[1], x * k, y * k, z * k);
-    out[2] = z + s->warp * synth_field_at(&w[2], x, y, z);
+    const float dx =
+        s->warp * synth_field_at(&w[0], x, y, z) + fine * synth_field_at(&u[0], x * k, y * k, z * k);
+    const float dy =
+        s->warp * synth_field_at(&w[1], x, y, z) + fine * synth_field_at(&u[1], x * k, y * k, z * k);
+    const float dz = s->warp * synth_field_at(&w[2], x, y, z);
+    c->moved = fmaxf(c->moved, dx * dx + dy * dy + dz * dz);
+    out[0] = x + dx;
+    out[1] = y + dy;
+    out[2] = z + dz;
 }
 
-/* The warp is smooth: it is computed at the corners of blocks and is linear between them. */
+/* The warp is smooth: it is computed at the corners of blocks, kept in f for now, and is linear between them.
+ */
 static void positions(const msa_synth *s, synth_canvas *c)
 {
     enum { BLOCK = 4 };
-    for (int32_t by = 0; by < c->size; by += BLOCK)
-        for (int32_t bx = 0; bx < c->size; bx += BLOCK) {
-            float k[4][3];
-            warp_corner(s, c, (float)bx, (float)by, k[0]);
-            warp_corner(s, c, (float)(bx + BLOCK), (float)by, k[1]);
-            warp_corner(s, c, (float)bx, (float)(by + BLOCK), k[2]);
-            warp_corner(s, c, (float)(bx + BLOCK), (float)(by + BLOCK), k[3]);
-            for (int32_t y = by; y < by + BLOCK && y < c->size; y++)
-                for (int32_t x = bx; x < bx + BLOCK && x < c->size; x++) {
-                    const float u = ((float)(x - bx) + 0.5F) / BLOCK;
-                    const float v = ((float)(y - by) + 0.5F) / BLOCK;
-                    const float w0 = (1 - u) * (1 - v), w1 = u * (1 - v), w2 = (1 - u) * v, w3 = u * v;
-                    const int32_t i = y * c->size + x;
-                    c->x[i] = w0 * k[0][0] + w1 * k[1][0] + w2 * k[2][0] + w3 * k[3][0];
-                    c->y[i] = w0 * k[0][1] + w1 * k[1][1] + w2 * k[2][1] + w3 * k[3][1];
-                    c->z[i] = w0 * k[0][2] + w1 * k[1][2] + w2 * k[2][2] + w3 * k[3][2];
-                }
+    const int32_t side = (c->size + BLOCK - 1) / BLOCK + 1;
+    c->moved = 0;
+    for (int32_t y = 0; y < side; y++)
+        for (int32_t x = 0; x < side; x++)
+            warp_corner(s, c, (float)(x * BLOCK), (float)(y * BLOCK), c->f + 3 * (y * side + x));
+    c->moved = sqrtf(c->moved);
+    for (int32_t y = 0; y < c->size; y++)
+        for (int32_t x = 0; x < c->size; x++) {
+            const float u = ((float)(x % BLOCK) + 0.5F) / BLOCK, v = ((float)(y % BLOCK) + 0.5F) / BLOCK;
+            const float *k = c->f + 3 * (y / BLOCK * side + x / BLOCK), *m = k + 3 * side;
+            const float w0 = (1 - u) * (1 - v), w1 = u * (1 - v), w2 = (1 - u) * v, w3 = u * v;
+            const int32_t i = y * c->size + x;
+            c->x[i] = w0 * k[0] + w1 * k[3] + w2 * m[0] + w3 * m[3];
+            c->y[i] = w0 * k[1] + w1 * k[4] + w2 * m[1] + w3 * m[4];
+            c->z[i] = w0 * k[2] + w1 * k[5] + w2 * m[2] + w3 * m[5];
         }
 }
 
@@ -121,10 +126,9 @@ static bool around(const synth_canvas *c, synth_vec p, float reach, area *out)
     return out->x0 < out->x1 && out->y0 < out->y1;
 }
 
-static float margin(const msa_synth *s, const synth_canvas *c, const synth_shape *p)
+static float margin(const synth_canvas *c, const synth_shape *p)
 {
-    return s->warp * 1.8F + 2 * s->rough * fmaxf(c->view.half_x, c->view.half_y) + fabsf(p->lobe) * 2 +
-           p->ramp + 2 * c->pixel;
+    return c->moved + fabsf(p->lobe) * 2 + p->ramp + 2 * c->pixel;
 }
 
 static void unite(area *a, area b)
@@ -145,13 +149,15 @@ static synth_vec segment_ball(const synth_point *a, const synth_point *b, float 
 
 /* ---- implicit functions ---- */
 
-static float solid_at(const synth_shape *p, synth_vec q)
+static float solid_at(const synth_shape *p, synth_vec q, float near)
 {
     const float *m = p->to_unit;
     const float a = m[0] * q.x + m[1] * q.y + m[2] * q.z;
     const float b = m[3] * q.x + m[4] * q.y + m[5] * q.z;
     const float d = m[6] * q.x + m[7] * q.y + m[8] * q.z;
-    float r = sqrtf(a * a + b * b + d * d);
+    const float r2 = a * a + b * b + d * d;
+    if (r2 > near) return far_away;
+    float r = sqrtf(r2);
     /* the gradient of the ellipsoid's r turns it into a distance, so that walls have one thickness */
     const float gx = m[0] * a + m[3] * b + m[6] * d;
     const float gy = m[1] * a + m[4] * b + m[7] * d;
@@ -166,11 +172,18 @@ static float solid_at(const synth_shape *p, synth_vec q)
 
 static void solid_field(const synth_canvas *c, const synth_shape *p, area box)
 {
+    /* beyond that many radii no lobe reaches; a slope is at most that of the shortest axis */
+    const float *m = p->to_unit;
+    const float steep =
+        sqrtf(fmaxf(m[0] * m[0] + m[1] * m[1] + m[2] * m[2],
+                    fmaxf(m[3] * m[3] + m[4] * m[4] + m[5] * m[5], m[6] * m[6] + m[7] * m[7] + m[8] * m[8])));
+    const float reach = fabsf(p->lobe) * 2 + fabsf(p->inset) + p->wall + 4 * fmaxf(p->ramp, c->pixel);
+    const float radii = (p->power > 2.5F ? 1.35F : 1) + steep * reach;
     for (int32_t y = box.y0; y < box.y1; y++)
         for (int32_t x = box.x0; x < box.x1; x++) {
             const int32_t i = y * c->size + x;
             const synth_vec q = {c->x[i] - p->centre.x, c->y[i] - p->centre.y, c->z[i] - p->centre.z};
-            float f = solid_at(p, q);
+            float f = solid_at(p, q, radii * radii);
             if (p->has_cut) f = fmaxf(f, dot(p->cut, q) - p->cut_at);
             if (p->has_bite) {
                 const synth_vec d = minus(q, p->bite);
@@ -207,7 +220,7 @@ static bool tube_field(const msa_synth *s, const synth_canvas *c, const synth_sh
             area own;
             if (a->radius < 0 || b->radius < 0) continue;
             const synth_vec middle = segment_ball(a, b, &reach);
-            if (!around(c, middle, reach + margin(s, c, p), &own)) continue;
+            if (!around(c, middle, reach + margin(c, p), &own)) continue;
             if (pass == 1)
                 segment_field(c, a, b, own);
             else if (any)
@@ -356,7 +369,7 @@ static void paint_shape(const msa_synth *s, synth_canvas *c, const synth_shape *
     if (p->save >= 0) memset(c->slot[p->save], 0, (size_t)c->size * (size_t)c->size * sizeof(float));
     switch (p->kind) {
     case SYNTH_SOLID:
-        if (!around(c, p->centre, p->reach + margin(s, c, p), &box)) return;
+        if (!around(c, p->centre, p->reach + margin(c, p), &box)) return;
         solid_field(c, p, box);
         break;
     case SYNTH_TUBE:

@@ -148,6 +148,7 @@ typedef struct synth_canvas {
     float *f; /* of the shape being painted */
     float *slot[SYNTH_SLOTS];
     float *texture[SYNTH_TEXTURES];
+    float moved; /* farthest that the warp moves a pixel, world units */
     float pixel; /* world units */
     msa_synth_view view;
     synth_vec origin, normal; /* of this plane */
