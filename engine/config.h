@@ -22,7 +22,7 @@ typedef enum msa_decoder_adapters {
     MSA_DECODER_ADAPTERS_ALL,
 } msa_decoder_adapters;
 typedef enum msa_decoder_adapter_mode { MSA_ADAPTER_ADD, MSA_ADAPTER_HYPER } msa_decoder_adapter_mode;
-/* How a windowed 8-bit or 0..1 image becomes network input; shared/engine spec section 0. */
+/* How a windowed 8-bit or 0..1 image becomes network input: differs between published models. */
 typedef enum msa_input_norm {
     MSA_NORM_SAM,         /* 0..255, minus SAM's mean, over SAM's standard deviation */
     MSA_NORM_UNIT,        /* 0..1 */

@@ -57,9 +57,3 @@ void msa_blas_start(void)
 {
     (void)pthread_once(&once, start);
 }
-
-const char *msa_blas_core(void)
-{
-    msa_blas_start();
-    return openblas_get_corename();
-}

@@ -53,14 +53,6 @@ void msa_linear_forward(const msa_linear *l, int64_t M, const float *x, int64_t 
     msa_pool_run(linear_tile, &j, (int32_t)(j.row_tiles * col_tiles), MSA_THREADS_MAX);
 }
 
-void msa_linear_add(const msa_linear *l, int64_t M, const float *x, int64_t ldx, float scale, float *scratch,
-                    float *y, int64_t ldy)
-{
-    msa_linear_forward(l, M, x, ldx, scratch, l->N, MSA_EPILOGUE_NONE);
-    for (int64_t i = 0; i < M; i++)
-        msa_axpy(l->N, scale, scratch + i * l->N, y + i * ldy);
-}
-
 /* ---- backward ---- */
 
 typedef struct input_job {

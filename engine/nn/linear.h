@@ -23,9 +23,6 @@ msa_epilogue msa_epilogue_of(msa_activation act);
  */
 void msa_linear_forward(const msa_linear *l, int64_t M, const float *x, int64_t ldx, float *y, int64_t ldy,
                         msa_epilogue epilogue);
-/* The same, y += scale * (x W^T + b); scratch (M, N). */
-void msa_linear_add(const msa_linear *l, int64_t M, const float *x, int64_t ldx, float scale, float *scratch,
-                    float *y, int64_t ldy);
 
 /* ---- backward ---- */
 

@@ -21,7 +21,8 @@ bool msa_block_is_global(const msa_config *c, int32_t i)
     return false;
 }
 
-bool msa_layer_is_adapted(const msa_config *c, int32_t i)
+/* Layer i of the decoder carries adapters. */
+static bool is_adapted(const msa_config *c, int32_t i)
 {
     return c->decoder_adapters == MSA_DECODER_ADAPTERS_ALL ||
            (c->decoder_adapters == MSA_DECODER_ADAPTERS_FIRST && i == 0);
@@ -249,7 +250,7 @@ static void two_way(walk *w, int32_t i, msa_two_way_weights *l)
     norm(w, "norm3", P, &l->norm3);
     norm(w, "norm4", P, &l->norm4);
     attention(w, "cross_attn_image_to_token", P / 2, &l->image_to_token);
-    if (!msa_layer_is_adapted(w->c, i)) return;
+    if (!is_adapted(w->c, i)) return;
     prompt_adapter(w, &l->adapters.prompt);
     adapter(w, "MLP_Adapter", P, &l->adapters.mlp, false);
     adapter(w, "Image_Adapter", P, &l->adapters.image, false);

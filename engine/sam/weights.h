@@ -96,7 +96,5 @@ MSA_NODISCARD msa_status msa_weights_walk(const msa_config *c, msa_weights *w, b
 
 /* Block i attends to the whole grid. */
 bool msa_block_is_global(const msa_config *c, int32_t i);
-/* Layer i of the decoder carries adapters. */
-bool msa_layer_is_adapted(const msa_config *c, int32_t i);
 
 #endif

@@ -9,7 +9,7 @@
 /**
  * 8-bit picture to network input. u8 (rows, cols, channels), channels 1 (copied to all three) or 3;
  * out (3, S, S), S >= rows, cols. What the picture does not cover is zero AFTER normalising: padding is not
- * black, it is nothing. Errors: none. Source: shared engine specification, section 6.
+ * black, it is nothing. Errors: none. Source: Sam.preprocess() of arXiv:2304.02643, MedSAM (arXiv:2304.12306).
  */
 void msa_normalise_pad(const uint8_t *u8, int32_t rows, int32_t cols, int32_t channels, msa_input_norm norm,
                        int32_t size, float *out);

@@ -5,7 +5,8 @@
 
 #include "engine/sam/image_encoder.h"
 #include "engine/sam/internal.h"
-#include "engine/sam/postprocess.h"
+#include "engine/volume/finish.h"
+#include "engine/volume/select.h"
 #include "tests/golden/golden.h"
 
 /* Results gathered row by row (a row is one prompt) until the reference tensor is complete. */
@@ -233,18 +234,21 @@ static void compare_post(replay *p, const prompt_case *k)
     const int64_t area = (int64_t)out[0] * out[1];
     float *post = calloc((size_t)(masks * area), sizeof *post),
           *stability = calloc((size_t)masks, sizeof *stability);
-    float *scratch = calloc((size_t)S * (size_t)S, sizeof *scratch);
-    if (post == NULL || stability == NULL || scratch == NULL) abort();
+    const msa_transform t = {.rows = out[0], .cols = out[1], .in_rows = in[0], .in_cols = in[1], .size = S};
+    const msa_region whole = {0, 0, out[1], out[0]};
+    MSA_AUTO(msa_finish) finish = NULL;
+    msa_error err = MSA_ERROR_INIT;
+    if (post == NULL || stability == NULL || msa_finish_new(&finish, &t, 4 * p->grid_w, &err) != MSA_OK)
+        abort();
     for (int64_t m = 0; m < masks; m++) {
-        msa_mask_postprocess(k->logits + m * k->per_mask, 4 * p->grid_w, S, in[0], in[1], scratch,
-                             post + m * area, out[0], out[1]);
+        if (msa_finish_logits(finish, k->logits + m * k->per_mask, whole, post + m * area, &err) != MSA_OK)
+            abort();
         stability[m] = msa_mask_stability(k->logits + m * k->per_mask, k->per_mask, 0.0f, offset);
     }
     if (golden_findf(p->f, "out.%s.masks_post", k->name) != NULL)
         golden_comparef(p->r, post, masks * area, "out.%s.masks_post", k->name);
     if (golden_findf(p->f, "out.%s.stability", k->name) != NULL)
         golden_comparef(p->r, stability, masks, "out.%s.stability", k->name);
-    free(scratch);
     free(stability);
     free(post);
 }

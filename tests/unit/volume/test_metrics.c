@@ -5,7 +5,6 @@
 #include "tests/unit/volume/cm.h"
 
 #include "engine/volume/metrics.h"
-#include "engine/volume/select.h"
 
 static void overlaps(void **state)
 {
@@ -50,27 +49,12 @@ static void hausdorff_of_nothing(void **state)
     assert_string_equal(err.what, "one of the masks is empty, so they have no distance");
 }
 
-static void one_click_chooses_among_masks(void **state)
-{
-    (void)state;
-    msa_config c = {.mask_tokens = 4, .mask_select = MSA_SELECT_SAM};
-    const float iou[4] = {0.9F, 0.2F, 0.7F, 0.5F};
-    assert_int_equal(msa_select_mask(&c, 1, false, iou), 2);
-    assert_int_equal(msa_select_mask(&c, 2, false, iou), 0);
-    assert_int_equal(msa_select_mask(&c, 1, true, iou), 0);
-    c.mask_select = MSA_SELECT_FIRST;
-    assert_int_equal(msa_select_mask(&c, 1, false, iou), 0);
-    c = (msa_config){.mask_tokens = 1, .mask_select = MSA_SELECT_SAM};
-    assert_int_equal(msa_select_mask(&c, 1, false, iou), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(overlaps),
         cmocka_unit_test(hausdorff_uses_the_spacing_of_each_axis),
         cmocka_unit_test(hausdorff_of_nothing),
-        cmocka_unit_test(one_click_chooses_among_masks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
