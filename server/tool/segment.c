@@ -1,4 +1,6 @@
+#include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -110,19 +112,16 @@ static msa_status read_prompts(const srv_segment_arguments *a, prompt_list *l, m
     return append(l, a->boxes, a->n_boxes, err);
 }
 
+/* A stale result must not look like this run's. */
 static void remove_old_results(const char *dir)
 {
-    static const char *const names[] = {"seg.dcm", "preview.png"};
-    char path[PATH_MAX + 32];
-    for (size_t i = 0; i < sizeof names / sizeof *names;
-         i++) { /* a stale result must not look like this run's */
-        (void)snprintf(path, sizeof path, "%s/%s", dir, names[i]);
-        (void)unlink(path);
-    }
-    for (int i = 2; i <= DICOM_SEG_FILES_MAX; i++) {
-        (void)snprintf(path, sizeof path, "%s/seg-%d.dcm", dir, i);
-        (void)unlink(path);
-    }
+    static const char *const ours[] = {"seg.dcm", "seg-*.dcm", "preview.png", "overlay-*.png"};
+    DIR *d = opendir(dir);
+    if (!d) return;
+    for (const struct dirent *e = readdir(d); e; e = readdir(d))
+        for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+            if (fnmatch(ours[i], e->d_name, 0) == 0) (void)unlinkat(dirfd(d), e->d_name, 0);
+    (void)closedir(d);
 }
 
 static void print_outcome(const srv_segment_outcome *o, const msa_model *model, const char *out_dir)

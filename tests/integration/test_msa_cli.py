@@ -50,6 +50,20 @@ class MsaCli(harness.Case):
                 results.append(file.read())
         self.assertEqual(results[0], results[1])
 
+    def test_an_older_result_does_not_stay(self):
+        mr = self.mr_with_boxes()
+        out = self.path('out')
+        os.makedirs(out)
+        for name in ('overlay-999.png', 'seg-9.dcm', 'notes.txt'):
+            with open(os.path.join(out, name), 'wb'):
+                pass
+        self.msa('segment', mr.folder, '--box', mr.boxes[0].option(), '--out', out)
+        left = os.listdir(out)
+        self.assertIn('seg.dcm', left)
+        self.assertIn('notes.txt', left)
+        self.assertNotIn('overlay-999.png', left)
+        self.assertNotIn('seg-9.dcm', left)
+
     def test_inspect(self):
         said = self.msa('inspect', harness.bundled_model()).stdout
         self.assertIn('untrained', said)
