@@ -261,8 +261,3 @@ void srv_role_kill(srv_role *role)
 {
     if (!role->exited) (void)uv_process_kill(&role->process, SIGKILL);
 }
-
-int srv_role_pid(const srv_role *role)
-{
-    return role->process.pid;
-}

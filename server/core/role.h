@@ -38,6 +38,5 @@ msa_status srv_role_send(srv_role *role, srv_ipc_type type, const void *body, si
 /* Closes our end for writing after what is queued: a role that waits for work then exits by itself. */
 void srv_role_finish(srv_role *role);
 void srv_role_kill(srv_role *role);
-int srv_role_pid(const srv_role *role);
 
 #endif

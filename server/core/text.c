@@ -54,11 +54,6 @@ bool srv_text_is_uid(const char *text)
     return false;
 }
 
-bool srv_text_is_hex(const char *text, size_t n)
-{
-    return strlen(text) == n && strspn(text, "0123456789abcdef") == n;
-}
-
 size_t srv_text_distance(const char *a, const char *b)
 {
     enum { LONGEST = 63 };

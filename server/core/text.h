@@ -14,8 +14,6 @@ bool srv_text_is_printable(const char *text, size_t size, size_t *chars);
 /* A UID by PS3.5 section 9.1: 1..64 characters, digits in dotted components, none empty or with a leading
  * zero. */
 bool srv_text_is_uid(const char *text);
-/* Exactly n lower-case hexadecimal digits. */
-bool srv_text_is_hex(const char *text, size_t n);
 /* Levenshtein distance of the first 63 characters of each. */
 size_t srv_text_distance(const char *a, const char *b);
 
