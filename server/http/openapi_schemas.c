@@ -176,7 +176,7 @@ static const member described[] = {
     {NULL, "site", "-Code", 0, ""},
 };
 static const member placed[] = {
-    {NULL, "slice", "-integer", 0, "from 0 along the slice normal; or:"},
+    {NULL, "slice", "-integer", 0, "from 0 along the slice normal, in the series as it is when the job runs; or:"},
     {NULL, "sop_instance_uid", "-string", 0, "the image it lies on"},
     {NULL, "frame", "-integer", 0, "from 1, with sop_instance_uid"},
 };

@@ -34,7 +34,8 @@ typedef struct srv_segment_request {
 typedef struct srv_segment_stat {
     char label[DICOM_LABEL_MAX];
     int64_t voxels;
-    double volume_ml, mean_iou;
+    double volume_ml; /* voxels x pixel spacing x median distance of slices; a gap is not filled */
+    double mean_iou;  /* predicted, over the decoded slices */
     int32_t first_slice, last_slice;
     char note[128];
 } srv_segment_stat;
@@ -53,7 +54,7 @@ MSA_NODISCARD msa_status srv_segment_run(const srv_segment_request *request, srv
                                          msa_error *err);
 
 /* Path of the model that `path` names: a file, or "" or "default" for the bundled one beside the running
- * program (config/models/default.safetensors, then ../share/msad/models/). Errors: MSA_E_NOT_FOUND with both places
- * named. */
+ * program (config/models/default.safetensors, then ../share/msad/models/). Errors: MSA_E_NOT_FOUND with both
+ * places named. */
 MSA_NODISCARD msa_status srv_model_path(const char *path, char *out, size_t out_size, msa_error *err);
 #endif
