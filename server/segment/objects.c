@@ -75,6 +75,31 @@ static bool prompts_something(const draft *d)
     return d->usable && (d->prompt.kind == MSA_PROMPT_BOX || d->prompt.positive);
 }
 
+/* "Object 3": the number that a report's reader gives to a region without a name (dicom/annot/sr.cc). */
+static bool is_invented(const char *label)
+{
+    static const char word[] = "Object ";
+    const size_t n = sizeof word - 1;
+    return strncmp(label, word, n) == 0 && label[n] && strspn(label + n, "0123456789") == strlen(label + n);
+}
+
+static bool same_place(const msa_prompt *a, const msa_prompt *b)
+{
+    return a->kind == b->kind && a->slice == b->slice && a->x0 == b->x0 && a->y0 == b->y0 &&
+           (a->kind == MSA_PROMPT_POINT || (a->x1 == b->x1 && a->y1 == b->y1));
+}
+
+/* An invented name says something within its own annotation only; another one that draws the same again, as
+ * viewers do that save all measurements anew, means the same object. */
+static bool same_object(const draft *a, const draft *b)
+{
+    const char *label = label_of(a->from);
+    const bool same_label = strcmp(label, label_of(b->from)) == 0;
+    if (!is_invented(label) || !is_invented(label_of(b->from))) return same_label;
+    return (same_label && strcmp(a->from->source_instance_uid, b->from->source_instance_uid) == 0) ||
+           same_place(&a->prompt, &b->prompt);
+}
+
 static void take_name(dicom_segment *s, const dicom_prompt *p)
 {
     if (!s->category.value[0] && !s->type.value[0]) {
@@ -84,15 +109,21 @@ static void take_name(dicom_segment *s, const dicom_prompt *p)
     if (!s->site.value[0]) s->site = p->site;
 }
 
-static msa_status find_object(srv_objects *o, const char *label, size_t *index, msa_error *err)
+/* The first of the drafts before `n` that prompts something of the same object as `d`, or NULL. */
+static const draft *find_kin(const draft *drafts, size_t n, const draft *d)
 {
-    for (*index = 0; *index < o->n; (*index)++)
-        if (strcmp(o->names[*index].label, label) == 0) return MSA_OK;
+    for (size_t i = 0; i < n; i++)
+        if (prompts_something(&drafts[i]) && same_object(&drafts[i], d)) return &drafts[i];
+    return NULL;
+}
+
+static msa_status new_object(srv_objects *o, draft *d, msa_error *err)
+{
     if (o->n == SRV_SEGMENTS_MAX)
         return msa_fail(err, MSA_E_INVALID, "the prompts have more than %d different labels",
                         SRV_SEGMENTS_MAX);
-    (void)snprintf(o->names[o->n].label, sizeof o->names[o->n].label, "%s", label);
-    o->n++;
+    (void)snprintf(o->names[o->n].label, sizeof o->names[o->n].label, "%s", label_of(d->from));
+    d->object = o->n++;
     return MSA_OK;
 }
 
@@ -128,17 +159,20 @@ static void gather(srv_objects *o, const draft *drafts, size_t n)
 /* First the labels that have something to start from, in order; then everything usable joins its label. */
 static msa_status group(srv_objects *o, draft *drafts, size_t n, msa_error *err)
 {
-    for (size_t i = 0; i < n; i++)
-        if (prompts_something(&drafts[i]))
-            MSA_TRY(find_object(o, label_of(drafts[i].from), &drafts[i].object, err));
+    for (size_t i = 0; i < n; i++) {
+        if (!prompts_something(&drafts[i])) continue;
+        const draft *kin = find_kin(drafts, i, &drafts[i]);
+        if (kin)
+            drafts[i].object = kin->object;
+        else
+            MSA_TRY(new_object(o, &drafts[i], err));
+    }
     for (size_t i = 0; i < n; i++) {
         if (!drafts[i].usable || prompts_something(&drafts[i])) continue;
-        size_t k = 0;
-        while (k < o->n && strcmp(o->names[k].label, label_of(drafts[i].from)) != 0)
-            k++;
-        drafts[i].object = k;
-        drafts[i].usable = k < o->n;
-        if (k < o->n) continue;
+        const draft *kin = find_kin(drafts, n, &drafts[i]);
+        drafts[i].usable = kin != NULL;
+        if (kin) drafts[i].object = kin->object;
+        if (kin) continue;
         if (o->n_left_out++ == 0) (void)snprintf(o->why, sizeof o->why, "a label has only background points");
     }
     return MSA_OK;

@@ -14,12 +14,13 @@ typedef struct srv_objects {
 } srv_objects;
 
 /**
- * Prompts of one label are one object, in order of first appearance; label "" is "Object". A prompt on an
- * instance that is not in the volume, outside the image, empty or not finite is left out and counted: one bad
- * box among many must not cost the radiologist the others. Codes, tracking and site come from the first
- * prompt that has them; tracking only when all prompts of the label agree, since it would otherwise claim to
- * be another's lesion. Errors: MSA_E_INVALID (no usable prompt: the sentence says why; more than
- * SRV_SEGMENTS_MAX labels), MSA_E_NOMEM.
+ * Prompts of one label are one object, in order of first appearance; label "" is "Object". Regions that
+ * nobody named are told apart by annotation: two of two reports must not become one object, with masks
+ * between them on slices that nobody pointed at. A prompt on an instance that is not in the volume, outside
+ * the image, empty or not finite is left out and counted: one bad box among many must not cost the
+ * radiologist the others. Codes, tracking and site come from the first prompt that has them; tracking only
+ * when all prompts of the label agree, since it would otherwise claim to be another's lesion. Errors:
+ * MSA_E_INVALID (no usable prompt: the sentence says why; more than SRV_SEGMENTS_MAX labels), MSA_E_NOMEM.
  */
 MSA_NODISCARD msa_status srv_objects_new(srv_objects **out, const dicom_series *series,
                                          const dicom_prompt *prompts, size_t n, msa_error *err);

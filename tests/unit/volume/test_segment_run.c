@@ -227,6 +227,25 @@ static void labels_keep_their_order_and_names(void **state)
     srv_objects_free(o);
 }
 
+static void regions_without_a_name_are_not_joined_across_reports(void **state)
+{
+    (void)state;
+    dicom_prompt p[] = {box_on(1, "Object 1"), box_on(2, "Object 1"), box_on(7, "Object 1"),
+                        box_on(1, "Object 2"), box_on(5, "Liver"),    box_on(6, "Liver")};
+    static const char *const sources[] = {"1.2.1", "1.2.1", "1.2.2", "1.2.2", "1.2.1", "1.2.2"};
+    srv_objects *o = NULL;
+    for (size_t i = 0; i < 6; i++)
+        (void)strcpy(p[i].source_instance_uid, sources[i]);
+    assert_int_equal(srv_objects_new(&o, series, p, 6, NULL), MSA_OK);
+    assert_int_equal(o->n, 3);
+    assert_int_equal(o->objects[0].n_prompts, 3); /* the first report's two, and the copy in the second */
+    assert_int_equal(o->objects[1].n_prompts, 1);
+    assert_int_equal(o->objects[1].prompts[0].slice, 7);
+    assert_string_equal(o->names[2].label, "Liver");
+    assert_int_equal(o->objects[2].n_prompts, 2); /* a label that somebody gave joins */
+    srv_objects_free(o);
+}
+
 /* What a header may say instead of the phantom's own window. */
 static msa_status run_with_window(const char *out, double center, double width)
 {
@@ -291,6 +310,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_same_input_gives_the_same_bytes),
         cmocka_unit_test(unusable_prompts_are_named_and_left_out),
         cmocka_unit_test(labels_keep_their_order_and_names),
+        cmocka_unit_test(regions_without_a_name_are_not_joined_across_reports),
         cmocka_unit_test(a_window_that_shows_nothing_is_not_used),
         cmocka_unit_test(a_cancelled_job_leaves_nothing),
         cmocka_unit_test(a_model_that_is_not_there_is_named),
