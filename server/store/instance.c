@@ -36,6 +36,19 @@ void srv_instance_read(sqlite3_stmt *q, srv_instance *out)
 
 /* ---- put ---- */
 
+/* A rejected instance that comes again is read again: the machine may have been at fault, and sending it once
+ * more is what a person tries. */
+static msa_status look_again(srv_store *s, int64_t id, srv_put *outcome, msa_error *err)
+{
+    int changes = 0;
+    MSA_TRY(
+        SRV_RUN(s, &changes, err,
+                "UPDATE instance SET state = 0, index_attempts = 0, reason = '' WHERE id = ? AND state = 2",
+                srv_i(id)));
+    if (changes) *outcome = SRV_PUT_NEW;
+    return MSA_OK;
+}
+
 /*
  * The identity is (UID, bytes). The same bytes again add nothing, also when newer bytes of that UID have come
  * in between: a sender that repeats an old object after a lost response must not undo the newer one.
@@ -50,7 +63,7 @@ static msa_status put_body(srv_store *s, const srv_instance *in, srv_put *outcom
     MSA_TRY(SRV_VALUE(s, id, err, "SELECT id FROM instance WHERE sop_instance_uid = ? AND sha256 = ?",
                       srv_t(in->sop_instance_uid), srv_t(in->sha256)));
     *outcome = SRV_PUT_SAME;
-    if (*id) return MSA_OK;
+    if (*id) return look_again(s, *id, outcome, err);
     MSA_TRY(SRV_VALUE(s, &other, err, "SELECT id FROM instance WHERE sop_instance_uid = ? LIMIT 1",
                       srv_t(in->sop_instance_uid)));
     *outcome = other ? SRV_PUT_OTHER_BYTES : SRV_PUT_NEW;

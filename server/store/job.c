@@ -200,6 +200,25 @@ msa_status srv_store_job_failed(srv_store *s, int64_t job_id, int64_t token, con
     return srv_tx_end(s, failed_body(s, job_id, token, reason, final, now_ms, err), err);
 }
 
+static msa_status put_back_body(srv_store *s, int64_t job_id, int64_t token, const char *reason,
+                                int64_t run_at_ms, int64_t now_ms, msa_error *err)
+{
+    srv_job job;
+    bool requeued = false;
+    MSA_TRY(held(s, job_id, token, &job, err));
+    job.attempt--;
+    MSA_TRY(try_again_or_fail(s, &job, reason, false, run_at_ms, now_ms, &requeued, err));
+    return SRV_RUN(s, NULL, err, "UPDATE job SET attempt = ?2 WHERE id = ?1", srv_i(job_id),
+                   srv_i(job.attempt));
+}
+
+msa_status srv_store_job_put_back(srv_store *s, int64_t job_id, int64_t token, const char *reason,
+                                  int64_t run_at_ms, int64_t now_ms, msa_error *err)
+{
+    MSA_TRY(srv_tx_begin(s, err));
+    return srv_tx_end(s, put_back_body(s, job_id, token, reason, run_at_ms, now_ms, err), err);
+}
+
 /* Running jobs whose lease ended at or before `until_ms`, one at a time: each step takes its job out of the
  * set. */
 static msa_status requeue_expired(srv_store *s, int64_t until_ms, const char *why, int64_t now_ms,

@@ -7,6 +7,8 @@
 
 #include "server/store/schema.h"
 
+#define CHECKPOINT_PAGES 1000 /* of the log: SQLite's own measure */
+
 static msa_status exec(sqlite3 *db, const char *sql, msa_error *err)
 {
     const int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
@@ -91,6 +93,22 @@ static msa_status configure(sqlite3 *db, msa_error *err)
     return exec(db, "PRAGMA synchronous = FULL", err);
 }
 
+/*
+ * SQLite's own checkpoint after a commit drops what went wrong in it. A failed sync of the database file must
+ * not be followed by one that succeeds and empties the log: the kernel may have dropped the pages. The log
+ * keeps everything until a later start has written it out anew, so the commit itself stands.
+ */
+static int checkpoint(void *ctx, sqlite3 *db, const char *name, int pages)
+{
+    srv_store *s = ctx;
+    if (pages < CHECKPOINT_PAGES || s->failing) return SQLITE_OK;
+    const int rc = sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED) return SQLITE_OK;
+    msa_error err = MSA_ERROR_INIT;
+    if (srv_sql_fail(db, rc, "checkpoint", &err) != MSA_E_BUSY) s->failing = true;
+    return SQLITE_OK;
+}
+
 static msa_status check(sqlite3 *db, msa_error *err)
 {
     char found[64] = "";
@@ -118,6 +136,7 @@ msa_status srv_store_open(srv_store **out, const char *path, msa_error *err)
     MSA_TRY(configure(s->db, err));
     MSA_TRY(check(s->db, err));
     MSA_TRY(srv_schema_migrate(s->db, srv_schema_steps, srv_schema_n_steps, err));
+    (void)sqlite3_wal_hook(s->db, checkpoint, s);
     *out = MSA_STEAL(s);
     return MSA_OK;
 }
@@ -128,7 +147,10 @@ void srv_store_free(srv_store *s)
     if (s->db && !sqlite3_get_autocommit(s->db)) srv_store_rollback(s);
     for (size_t k = 0; k < SRV_SQL_SLOTS; k++)
         (void)sqlite3_finalize(s->slots[k].stmt);
-    if (s->db) (void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    if (s->db && s->failing)
+        (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    else if (s->db)
+        (void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     (void)sqlite3_close(s->db);
     free(s);
 }

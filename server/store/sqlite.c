@@ -213,11 +213,17 @@ msa_status srv_store_commit(srv_store *s, msa_error *err)
     notice_lost_group(s, MSA_E_IO);
     msa_status status = s->lost == MSA_OK ? plain(s, "COMMIT", err) : fail_lost(s, err);
     if (status != MSA_OK) {
+        s->failing = s->failing || status != MSA_E_BUSY;
         srv_store_rollback(s);
         return status;
     }
     s->group = false;
     return MSA_OK;
+}
+
+bool srv_store_failing(const srv_store *s)
+{
+    return s->failing;
 }
 
 void srv_store_rollback(srv_store *s)

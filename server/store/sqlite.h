@@ -20,6 +20,8 @@ struct srv_store {
     bool group; /* between srv_store_begin() and srv_store_commit() */
     msa_status
         lost; /* not MSA_OK: SQLite itself rolled the group back (disk full, I/O error, out of memory) */
+    bool
+        failing; /* a write or sync failed for another reason than a full disk: nothing may be synced again */
     struct {
         const char *sql; /* a string literal: its address is the key */
         sqlite3_stmt *stmt;
@@ -96,6 +98,9 @@ void srv_sql_text(sqlite3_stmt *q, int column, char *to, size_t size);
  * nothing. */
 MSA_NODISCARD msa_status srv_tx_begin(srv_store *s, msa_error *err);
 MSA_NODISCARD msa_status srv_tx_end(srv_store *s, msa_status status, msa_error *err);
+
+/* A commit or a checkpoint failed for another reason than a full disk. */
+bool srv_store_failing(const srv_store *s);
 
 /* Records a failure of SQLite; rc is its (extended) result code. */
 msa_status srv_sql_fail(sqlite3 *db, int rc, const char *doing, msa_error *err);

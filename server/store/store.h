@@ -205,6 +205,11 @@ MSA_NODISCARD msa_status srv_store_job_heartbeat(srv_store *s, int64_t job_id, i
 /* A try failed: back to QUEUED after a pause, or FAILED when attempts are used up or `final`. */
 MSA_NODISCARD msa_status srv_store_job_failed(srv_store *s, int64_t job_id, int64_t token, const char *reason,
                                               bool final, int64_t now_ms, msa_error *err);
+/* The try came to nothing through no fault of the job (a full disk, a stop): QUEUED again from run_at_ms on,
+ * and the attempt is not counted. */
+MSA_NODISCARD msa_status srv_store_job_put_back(srv_store *s, int64_t job_id, int64_t token,
+                                                const char *reason, int64_t run_at_ms, int64_t now_ms,
+                                                msa_error *err);
 /**
  * The work is done: results, segments and one delivery per destination and result are recorded in one
  * transaction. With no result: SUCCEEDED_EMPTY. With no destination: SUCCEEDED. Else DELIVERING. An older job

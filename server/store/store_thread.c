@@ -89,8 +89,8 @@ static void run_group(srv_store_thread *t, srv_task *group)
     for (srv_task *task = group; task; task = task->next)
         run_task(task, t->store);
     status = srv_store_commit(t->store, &err);
+    if (srv_store_failing(t->store)) atomic_store(&t->bad, true);
     if (status == MSA_OK) return;
-    if (status != MSA_E_BUSY) atomic_store(&t->bad, true);
     for (srv_task *task = group; task; task = task->next) {
         if (task->status == MSA_OK) fail_task(task, status, &err);
     }

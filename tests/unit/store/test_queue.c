@@ -380,6 +380,26 @@ static void lists_page_newest_first(void **state)
     assert_true(srv_job_state_is_final(SRV_JOB_CANCELLED) && !srv_job_state_is_final(SRV_JOB_DELIVERING));
 }
 
+static void a_try_that_was_nobodys_fault_is_not_counted(void **state)
+{
+    srv_store *s = ((fixture *)*state)->store;
+    srv_job unused;
+    (void)queue_one(s, "1.5", 1000);
+    for (int k = 0; k < 10; k++) { /* more often than there are attempts */
+        const srv_job job = fx_claim(s, 10000 + 1000 * k);
+        assert_int_equal(job.attempt, 1);
+        assert_ok(srv_store_job_put_back(s, job.id, job.token, "the disk is full", 10500 + 1000 * k,
+                                         10000 + 1000 * k, &err));
+        assert_int_equal(fx_job(s, job.id).state, SRV_JOB_QUEUED);
+        assert_int_equal(fx_job(s, job.id).attempt, 0);
+        assert_string_equal(fx_job(s, job.id).reason, "the disk is full");
+        assert_fails(MSA_E_NOT_FOUND, "no job",
+                     srv_store_job_claim(s, 10499 + 1000 * k, 60000, &unused, &err));
+        assert_fails(MSA_E_INVALID, "lease was lost",
+                     srv_store_job_put_back(s, job.id, job.token, "x", 0, 11000, &err));
+    }
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -399,6 +419,7 @@ int main(void)
         CASE(an_overtaken_job_sends_nothing),
         CASE(the_tick_says_when_to_look_again),
         CASE(lists_page_newest_first),
+        CASE(a_try_that_was_nobodys_fault_is_not_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

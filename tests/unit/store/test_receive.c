@@ -80,6 +80,24 @@ static void what_cannot_be_read_is_rejected_with_its_reason(void **state)
                  srv_store_instance_index(s, 4711, &header, NULL, 0, 2000, &err));
 }
 
+static void what_was_rejected_and_comes_again_is_read_again(void **state)
+{
+    srv_store *s = ((fixture *)*state)->store;
+    srv_instance in;
+    srv_put outcome;
+    const int64_t id = fx_put(s, "1.1", "a", 0, 1000, NULL);
+    for (int k = 0; k < 4; k++)
+        assert_ok(srv_store_instance_next(s, 0, &in, &err));
+    assert_ok(srv_store_instance_reject(s, id, "the disk did not answer", &err));
+    assert_int_equal(fx_put(s, "1.1", "a", 0, 2000, &outcome), id);
+    assert_int_equal(outcome, SRV_PUT_NEW);
+    assert_ok(srv_store_instance_next(s, 0, &in, &err));
+    assert_int_equal(in.id, id);
+    assert_int_equal(in.index_attempts, 1);
+    assert_int_equal(fx_put(s, "1.1", "a", 0, 3000, &outcome), id);
+    assert_int_equal(outcome, SRV_PUT_SAME);
+}
+
 static void remember(void *ctx, const srv_instance *i)
 {
     *(srv_instance *)ctx = *i;
@@ -224,6 +242,7 @@ int main(void)
         CASE(same_bytes_again_after_the_job_open_none),
         CASE(next_gives_the_oldest_and_counts_the_tries),
         CASE(what_cannot_be_read_is_rejected_with_its_reason),
+        CASE(what_was_rejected_and_comes_again_is_read_again),
         CASE(a_dataset_that_claims_another_uid_is_rejected),
         CASE(other_bytes_replace_once_they_can_be_read),
         CASE(versions_may_be_indexed_in_any_order),
