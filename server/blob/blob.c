@@ -53,9 +53,9 @@ static msa_status fail_sync(srv_blobs *b, msa_error *err, int error, const char 
     return fail_io(err, error, what);
 }
 
-static msa_status open_dir(int *fd, int parent, const char *name, const char *what, msa_error *err)
+static msa_status open_dir(int *fd, int parent, const char *name, bool make, const char *what, msa_error *err)
 {
-    if (mkdirat(parent, name, 0700) != 0 && errno != EEXIST) return fail_io(err, errno, what);
+    if (make && mkdirat(parent, name, 0700) != 0 && errno != EEXIST) return fail_io(err, errno, what);
     *fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return *fd < 0 ? fail_io(err, errno, what) : MSA_OK;
 }
@@ -72,7 +72,7 @@ static msa_status make_shards(srv_blobs *b, msa_error *err)
     return MSA_OK;
 }
 
-msa_status srv_blobs_open(srv_blobs **out, const char *root, msa_error *err)
+static msa_status open_folders(srv_blobs **out, const char *root, bool make, msa_error *err)
 {
     MSA_AUTO(srv_blobs) b = calloc(1, sizeof *b);
     *out = NULL;
@@ -80,9 +80,23 @@ msa_status srv_blobs_open(srv_blobs **out, const char *root, msa_error *err)
     b->root_fd = b->incoming_fd = b->blobs_fd = -1;
     if ((size_t)snprintf(b->root, sizeof b->root, "%s", root) >= sizeof b->root)
         return msa_fail(err, MSA_E_INVALID, "the storage path is too long");
-    MSA_TRY(open_dir(&b->root_fd, AT_FDCWD, root, "open the storage folder", err));
-    MSA_TRY(open_dir(&b->incoming_fd, b->root_fd, "incoming", "open incoming/", err));
-    MSA_TRY(open_dir(&b->blobs_fd, b->root_fd, "blobs", "open blobs/", err));
+    MSA_TRY(open_dir(&b->root_fd, AT_FDCWD, root, make, "open the storage folder", err));
+    MSA_TRY(open_dir(&b->incoming_fd, b->root_fd, "incoming", make, "open incoming/", err));
+    MSA_TRY(open_dir(&b->blobs_fd, b->root_fd, "blobs", make, "open blobs/", err));
+    *out = MSA_STEAL(b);
+    return MSA_OK;
+}
+
+msa_status srv_blobs_attach(srv_blobs **out, const char *root, msa_error *err)
+{
+    return open_folders(out, root, false, err);
+}
+
+msa_status srv_blobs_open(srv_blobs **out, const char *root, msa_error *err)
+{
+    MSA_AUTO(srv_blobs) b = NULL;
+    *out = NULL;
+    MSA_TRY(open_folders(&b, root, true, err));
     MSA_TRY(make_shards(b, err));
     /* Also when nothing was made: whoever made it may have died before its own sync. */
     if (fsync(b->blobs_fd) != 0) return fail_io(err, errno, "sync blobs/");
@@ -200,33 +214,22 @@ static msa_status make_durable(srv_blob_writer *w, msa_error *err)
     return MSA_OK;
 }
 
-/* The same content under the same name is what we want; a file of another length is damage, and ours replaces
- * it. */
-static msa_status link_into(srv_blob_writer *w, int shard_fd, const char *name, msa_error *err)
+/* Over whatever has the name: our bytes are the ones just hashed and synced, and those there may have rotted,
+ * so that sending again repairs. Who has the old file open keeps reading it. */
+static msa_status move_into(srv_blob_writer *w, int shard_fd, const char *name, msa_error *err)
 {
-    const srv_blobs *b = w->blobs;
-    struct stat st;
-    if (linkat(b->incoming_fd, w->name, shard_fd, name, 0) == 0) {
-        if (unlinkat(b->incoming_fd, w->name, 0) != 0) return fail_io(err, errno, "unlink in incoming/");
-    } else if (errno != EEXIST) {
-        return fail_io(err, errno, "link into blobs/");
-    } else if (fstatat(shard_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-               st.st_size == w->size) {
-        if (unlinkat(b->incoming_fd, w->name, 0) != 0) return fail_io(err, errno, "unlink in incoming/");
-    } else if (renameat(b->incoming_fd, w->name, shard_fd, name) != 0) {
-        return fail_io(err, errno, "replace a damaged file in blobs/");
-    }
+    if (renameat(w->blobs->incoming_fd, w->name, shard_fd, name) != 0)
+        return fail_io(err, errno, "move a file into blobs/");
     w->there = false;
     return MSA_OK;
 }
 
-/* On EEXIST as well: the process that linked it first may not have synced the folder yet. */
 static msa_status publish(srv_blob_writer *w, const char *sha256, msa_error *err)
 {
     char shard[3] = {sha256[0], sha256[1], '\0'};
     MSA_AUTO_FD int shard_fd = openat(w->blobs->blobs_fd, shard, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (shard_fd < 0) return fail_io(err, errno, "open a folder of blobs/");
-    MSA_TRY(link_into(w, shard_fd, sha256, err));
+    MSA_TRY(move_into(w, shard_fd, sha256, err));
     if (fsync(shard_fd) != 0) return fail_sync(w->blobs, err, errno, "sync a folder of blobs/");
     if (fsync(w->blobs->incoming_fd) != 0) return fail_sync(w->blobs, err, errno, "sync incoming/");
     return MSA_OK;

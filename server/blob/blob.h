@@ -1,12 +1,12 @@
 /**
- * Content-addressed files: a blob's name is the SHA-256 of its bytes, so it never changes and a second put is no
- * work. Names from the network never become paths. The interface has one backend, a local folder:
+ * Content-addressed files: a blob's name is the SHA-256 of its bytes, so it never changes and a second put is
+ * no work. Names from the network never become paths. The interface has one backend, a local folder:
  *
  *   ROOT/incoming/<random>.part   being written; removed at start-up
- *   ROOT/blobs/<hh>/<sha256>      durable: fdatasync, close, link and both folders synced, each checked
+ *   ROOT/blobs/<hh>/<sha256>      durable: fdatasync, close, rename and both folders synced, each checked
  *
- * A failed fsync is final (invariant 1): the store marks itself bad, refuses every later put, and the caller stops
- * accepting; it is never retried, because the kernel forgets dirty pages after reporting once.
+ * A failed fsync is final (invariant 1): the store marks itself bad, refuses every later put, and the caller
+ * stops accepting; it is never retried, because the kernel forgets dirty pages after reporting once.
  */
 #ifndef SRV_BLOB_BLOB_H
 #define SRV_BLOB_BLOB_H
@@ -24,6 +24,8 @@ typedef struct srv_blob_writer srv_blob_writer;
 
 /* Makes the folders when absent (mode 0700). Errors: MSA_E_IO. Threads: one per process. */
 MSA_NODISCARD msa_status srv_blobs_open(srv_blobs **out, const char *root, msa_error *err);
+/* For roles: the folders are there and durable, because core has opened them. Makes and syncs nothing. */
+MSA_NODISCARD msa_status srv_blobs_attach(srv_blobs **out, const char *root, msa_error *err);
 void srv_blobs_free(srv_blobs *b);
 MSA_DEFINE_AUTO(srv_blobs, srv_blobs_free);
 
@@ -32,8 +34,8 @@ MSA_NODISCARD msa_status srv_blobs_clean_incoming(srv_blobs *b, int32_t *removed
 
 /**
  * Streaming put: write() pieces, then commit(). size and hash are of all bytes written.
- * Errors: MSA_E_BUSY when the disk is full or over quota (ENOSPC, EDQUOT), MSA_E_IO otherwise; after a failed fsync
- * srv_blobs_bad() is true. Free without commit drops the part file.
+ * Errors: MSA_E_BUSY when the disk is full or over quota (ENOSPC, EDQUOT), MSA_E_IO otherwise; after a failed
+ * fsync srv_blobs_bad() is true. Free without commit drops the part file.
  */
 MSA_NODISCARD msa_status srv_blob_writer_new(srv_blob_writer **out, srv_blobs *b, msa_error *err);
 MSA_NODISCARD msa_status srv_blob_writer_write(srv_blob_writer *w, const void *bytes, size_t size,
@@ -46,7 +48,8 @@ MSA_DEFINE_AUTO(srv_blob_writer, srv_blob_writer_free);
 /* Copies a file in (a worker's result). Same durability. */
 MSA_NODISCARD msa_status srv_blob_put_file(srv_blobs *b, const char *path, char sha256[MSA_SHA256_HEX],
                                            int64_t *size_bytes, msa_error *err);
-/* Path of a blob for reading. Errors: MSA_E_INVALID when sha256 is not 64 lower-case hex digits, MSA_E_INVALID when too long. */
+/* Path of a blob for reading. Errors: MSA_E_INVALID when sha256 is not 64 lower-case hex digits,
+ * MSA_E_INVALID when too long. */
 MSA_NODISCARD msa_status srv_blob_path(const srv_blobs *b, const char *sha256, char *path, size_t path_size,
                                        msa_error *err);
 bool srv_blob_exists(const srv_blobs *b, const char *sha256);

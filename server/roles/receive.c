@@ -121,7 +121,7 @@ static msa_status serve(dicom_receive_result *result, msa_error *err)
     MSA_AUTO(srv_blobs) blobs = NULL;
     MSA_TRY(srv_ipc_expect(SRV_IPC_FD, SRV_IPC_RECEIVE_START, &start, sizeof start, err));
     MSA_TRY(srv_role_confine(MEMORY_MIB, (unsigned)start.association_max_s + LIFETIME_SPARE_S, err));
-    MSA_TRY(srv_blobs_open(&blobs, start.storage_path, err));
+    MSA_TRY(srv_blobs_attach(&blobs, start.storage_path, err));
     receiver r = {.blobs = blobs};
     const dicom_receive_options options = {
         .ae_title = start.ae_title,

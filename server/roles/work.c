@@ -186,19 +186,22 @@ static msa_status append(void **array, size_t *n, size_t *cap, const void *item,
 static msa_status begin(work_role *w, msa_error *err)
 {
     MSA_TRY(srv_ipc_expect(SRV_IPC_FD, SRV_IPC_WORK_START, &w->start, sizeof w->start, err));
-    MSA_TRY(srv_role_confine(w->start.memory_mib, 0, err)); /* core has the deadlines: they differ from job to job */
+    MSA_TRY(srv_role_confine(w->start.memory_mib, 0,
+                             err)); /* core has the deadlines: they differ from job to job */
     const struct rlimit file_size = {FILE_SIZE_MAX, FILE_SIZE_MAX};
     (void)setrlimit(RLIMIT_FSIZE, &file_size);
     msa_log_level level = MSA_LOG_INFO;
     if (msa_log_level_parse(w->start.log_level, &level) == 0) msa_log_set_level(level);
     MSA_TRY(dicom_init(err));
-    MSA_TRY(srv_blobs_open(&w->blobs, w->start.storage_path, err));
+    MSA_TRY(srv_blobs_attach(&w->blobs, w->start.storage_path, err));
     srv_ipc_ready ready = {0};
     if (!w->start.index_only) {
         char path[SRV_PATH_MAX];
         msa_threads_set(w->start.threads);
         MSA_TRY(srv_model_path(w->start.model_path, path, sizeof path, err));
-        MSA_TRY(msa_model_load(&w->model, path, err));
+        msa_error why = MSA_ERROR_INIT;
+        const msa_status loaded = msa_model_load(&w->model, path, &why);
+        if (loaded != MSA_OK) return msa_fail(err, loaded, "the model %s cannot be used: %s", path, why.what);
         const msa_config *config = msa_model_config(w->model);
         (void)snprintf(ready.model_name, sizeof ready.model_name, "%s", config->name);
         (void)snprintf(ready.model_version, sizeof ready.model_version, "%s", config->version);

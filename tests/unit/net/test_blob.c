@@ -177,6 +177,37 @@ static void test_damaged_blob_is_replaced(void **state)
     assert_string_equal(again, sha);
 }
 
+static void test_rotten_blob_is_replaced(void **state)
+{
+    world *w = *state;
+    char sha[MSA_SHA256_HEX], again[MSA_SHA256_HEX], path[256];
+    assert_int_equal(put(w, "whole", 5, sha, NULL), MSA_OK);
+    assert_int_equal(srv_blob_path(w->blobs, sha, path, sizeof path, NULL), MSA_OK);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fputc('W', f), 'W'); /* the length stays */
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(put(w, "whole", 5, sha, NULL), MSA_OK);
+    assert_int_equal(msa_sha256_file(path, again, NULL), MSA_OK);
+    assert_string_equal(again, sha);
+    assert_int_equal(files_under(w, "blobs"), 1);
+}
+
+/* A role's sync that fails unseen would take the error away from who acts on it. */
+static void test_attach_syncs_nothing(void **state)
+{
+    world *w = *state;
+    char sha[MSA_SHA256_HEX];
+    MSA_AUTO(srv_blobs) role = NULL;
+    assert_int_equal(put(w, "x", 1, sha, NULL), MSA_OK);
+    fsync_fault.calls = 0;
+    assert_int_equal(srv_blobs_attach(&role, w->root, NULL), MSA_OK);
+    assert_int_equal(fsync_fault.calls, 0);
+    assert_true(srv_blob_exists(role, sha));
+    MSA_AUTO(srv_blobs) none = NULL;
+    assert_int_equal(srv_blobs_attach(&none, "/nowhere", NULL), MSA_E_IO);
+}
+
 static void test_every_sync_is_seen(void **state)
 {
     world *w = *state;
@@ -347,6 +378,8 @@ int main(void)
         CASE(test_empty),
         CASE(test_second_put_is_no_work),
         CASE(test_damaged_blob_is_replaced),
+        CASE(test_rotten_blob_is_replaced),
+        CASE(test_attach_syncs_nothing),
         CASE(test_every_sync_is_seen),
         CASE(test_full_disk_is_not_a_bad_disk),
         CASE(test_short_and_interrupted_writes),

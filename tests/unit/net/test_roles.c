@@ -69,6 +69,10 @@ static int setup(void **state)
     if (w == NULL) return -1;
     (void)snprintf(w->root, sizeof w->root, "/tmp/msad-roles-XXXXXX");
     if (mkdtemp(w->root) == NULL) return -1;
+    char store[sizeof w->root + 8];
+    MSA_AUTO(srv_blobs) blobs = NULL; /* core opens the store before it starts a role */
+    (void)snprintf(store, sizeof store, "%s/store", w->root);
+    if (srv_blobs_open(&blobs, store, NULL) != MSA_OK) return -1;
     (void)snprintf(w->file, sizeof w->file, "%s/in.dcm", w->root);
     make_file(w->file);
     w->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
