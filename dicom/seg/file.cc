@@ -88,7 +88,8 @@ template <typename Part> msa_status write_part(output_file &file, Part &part, ms
         offile_off_t size = 0;
         stream.flushBuffer(full, size);
         if (!file.write(static_cast<const char *>(full), static_cast<size_t>(size)))
-            return msa_fail(err, MSA_E_IO, "cannot write the segmentation: %s", std::strerror(errno));
+            return msa_fail(err, msa_errno_status(errno), "cannot write the segmentation: %s",
+                            std::strerror(errno));
     }
     part.transferEnd();
     if (cond.bad()) return dicom::fail(err, cond, "encode the segmentation");
@@ -104,10 +105,12 @@ msa_status dicom::seg::write_file(const char *path, DcmDataset &dataset, msa_err
     if (cond.bad()) return fail(err, cond, "write the file meta information");
     output_file file(path);
     if (!file.is_open())
-        return msa_fail(err, MSA_E_IO, "cannot create the segmentation: %s", std::strerror(errno));
+        return msa_fail(err, msa_errno_status(errno), "cannot create the segmentation: %s",
+                        std::strerror(errno));
     MSA_TRY(write_part(file, meta, err));
     MSA_TRY(write_part(file, dataset, err));
     if (!file.sync_and_close())
-        return msa_fail(err, MSA_E_IO, "cannot make the segmentation durable: %s", std::strerror(errno));
+        return msa_fail(err, msa_errno_status(errno), "cannot make the segmentation durable: %s",
+                        std::strerror(errno));
     return MSA_OK;
 }

@@ -63,7 +63,8 @@ class staging
     {
         for (std::string &name : pending_)
             if (std::rename(part(name).c_str(), (dir_ + "/" + name).c_str()) != 0)
-                return msa_fail(err, MSA_E_IO, "cannot rename the segmentation: %s", std::strerror(errno));
+                return msa_fail(err, msa_errno_status(errno), "cannot rename the segmentation: %s",
+                                std::strerror(errno));
         pending_.clear();
         return sync_dir(err);
     }
@@ -82,7 +83,8 @@ class staging
         const bool synced = fsync(fd) == 0;
         (void)close(fd);
         if (!synced)
-            return msa_fail(err, MSA_E_IO, "cannot make the result folder durable: %s", std::strerror(errno));
+            return msa_fail(err, msa_errno_status(errno), "cannot make the result folder durable: %s",
+                            std::strerror(errno));
         return MSA_OK;
     }
 };

@@ -19,19 +19,42 @@ msa_status msa_fail_at(msa_error *err, msa_status status, const char *file, int 
     return status;
 }
 
+msa_status msa_errno_status(int error)
+{
+    switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+        return MSA_E_BUSY;
+    case ENOMEM:
+        return MSA_E_NOMEM;
+    default:
+        return MSA_E_IO;
+    }
+}
+
 const char *msa_status_name(msa_status status)
 {
     switch (status) {
-    case MSA_OK: return "ok";
-    case MSA_E_NOMEM: return "out_of_memory";
-    case MSA_E_IO: return "io";
-    case MSA_E_NOT_FOUND: return "not_found";
-    case MSA_E_CANCELED: return "cancelled";
-    case MSA_E_INVALID: return "invalid";
-    case MSA_E_PARSE: return "parse";
-    case MSA_E_UNSUPPORTED: return "unsupported";
-    case MSA_E_BUSY: return "busy";
-    case MSA_E_INTERNAL: return "internal";
+    case MSA_OK:
+        return "ok";
+    case MSA_E_NOMEM:
+        return "out_of_memory";
+    case MSA_E_IO:
+        return "io";
+    case MSA_E_NOT_FOUND:
+        return "not_found";
+    case MSA_E_CANCELED:
+        return "cancelled";
+    case MSA_E_INVALID:
+        return "invalid";
+    case MSA_E_PARSE:
+        return "parse";
+    case MSA_E_UNSUPPORTED:
+        return "unsupported";
+    case MSA_E_BUSY:
+        return "busy";
+    case MSA_E_INTERNAL:
+        return "internal";
     }
     return "internal";
 }

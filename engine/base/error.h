@@ -41,6 +41,10 @@ msa_status msa_fail_at(msa_error *err, msa_status status, const char *file, int 
 /* "io", "parse", ...: the name a log line or a JSON answer carries. Never NULL. */
 const char *msa_status_name(msa_status status);
 
+/* What a failed system call means to who may try again: MSA_E_BUSY for a full disk or quota, MSA_E_NOMEM,
+ * else MSA_E_IO. */
+msa_status msa_errno_status(int error);
+
 #define msa_fail(err, status, ...) msa_fail_at((err), (status), __FILE__, __LINE__, __VA_ARGS__)
 #define MSA_TRY(call)                                                                                        \
     do {                                                                                                     \

@@ -1,7 +1,10 @@
 #include "engine/base/log.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -25,10 +28,68 @@ int msa_log_level_parse(const char *name, msa_log_level *out)
     return -1;
 }
 
+/* ---- a flood must not fill the disk with its own story ---- */
+
+#define SITES 256 /* more than there are calls; beyond them nothing is thinned out */
+
+typedef struct site {
+    const char *fmt;
+    double tokens;
+    struct timespec filled;
+    unsigned dropped;
+} site;
+
+static site sites[SITES];
+static pthread_mutex_t sites_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static site *site_of(const char *fmt)
+{
+    size_t at = (uintptr_t)fmt * 0x9e3779b97f4a7c15u >> 56;
+    for (size_t tries = 0; tries < SITES; tries++, at = (at + 1) % SITES)
+        if (sites[at].fmt == fmt || sites[at].fmt == NULL) return &sites[at];
+    return NULL;
+}
+
+/* Whether this line is written; *dropped: how many like it were not since the last that was. */
+static bool passes(msa_log_level level, const char *fmt, unsigned *dropped)
+{
+    const bool bad = level <= MSA_LOG_WARN;
+    const double burst = bad ? 100 : 1000, per_second = bad ? 5 : 50;
+    bool yes = true;
+    *dropped = 0;
+    if (level == MSA_LOG_DEBUG) return true;
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)pthread_mutex_lock(&sites_lock);
+    site *s = site_of(fmt);
+    if (s != NULL && s->fmt == NULL) *s = (site){.fmt = fmt, .tokens = burst, .filled = now};
+    if (s != NULL) {
+        s->tokens += per_second * ((double)(now.tv_sec - s->filled.tv_sec) +
+                                   1e-9 * (double)(now.tv_nsec - s->filled.tv_nsec));
+        if (s->tokens > burst) s->tokens = burst;
+        s->filled = now;
+        yes = s->tokens >= 1;
+        if (yes) {
+            s->tokens -= 1;
+            *dropped = s->dropped;
+            s->dropped = 0;
+        } else {
+            s->dropped++;
+        }
+    }
+    (void)pthread_mutex_unlock(&sites_lock);
+    return yes;
+}
+
 void msa_log(msa_log_level level, const char *area, const char *fmt, ...)
 {
     if (level > max_level) return;
     const int saved_errno = errno;
+    unsigned dropped;
+    if (!passes(level, fmt, &dropped)) {
+        errno = saved_errno;
+        return;
+    }
     char line[1001];
     struct timespec now;
     struct tm utc;
@@ -38,6 +99,8 @@ void msa_log(msa_log_level level, const char *area, const char *fmt, ...)
     int n = snprintf(line + used, sizeof line - used, ".%03ldZ %s %s ", now.tv_nsec / 1000000L,
                      level_names[level], area);
     if (n > 0) used += (size_t)n;
+    if (dropped > 0) n = snprintf(line + used, sizeof line - used, "dropped=%u ", dropped);
+    if (dropped > 0 && n > 0) used += (size_t)n;
     if (used >= sizeof line - 1) return;
     va_list args;
     va_start(args, fmt);

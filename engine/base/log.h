@@ -16,7 +16,9 @@ int msa_log_level_parse(const char *name, msa_log_level *out);
 /**
  * Writes one line to standard error in a single write(2): RFC 3339 UTC time, level, area, then the text.
  * Control characters of the text are replaced by '?'. `area` is one short word: "receive", "store", "job".
- * Threads: any. Cut at 1,000 bytes.
+ * Threads: any. Cut at 1,000 bytes. What repeats without end, told by its `fmt`, is thinned out: after a
+ * burst (100 warnings or errors, 1,000 infos) 5 or 50 lines a second stay, and the next one says `dropped=N`.
+ * Debug is not.
  */
 void msa_log(msa_log_level level, const char *area, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -1,5 +1,6 @@
 #include "server/segment/canvas.h"
 
+#include <errno.h>
 #include <math.h>
 #include <png.h>
 #include <stdio.h>
@@ -101,8 +102,10 @@ msa_status srv_canvas_save(const srv_canvas *c, const char *path, msa_error *err
     image.width = (png_uint_32)c->width;
     image.height = (png_uint_32)c->height;
     image.format = PNG_FORMAT_RGB;
+    errno = 0;
     const int written = png_image_write_to_file(&image, path, 0, c->pixels, 0, NULL);
     if (!written)
-        return msa_fail(err, MSA_E_IO, "cannot write a picture into the output folder: %s", image.message);
+        return msa_fail(err, msa_errno_status(errno), "cannot write a picture into the output folder: %s",
+                        image.message);
     return MSA_OK;
 }

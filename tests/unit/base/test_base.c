@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/base/error.h"
@@ -148,13 +149,34 @@ static void log_lines_cannot_be_forged(void **state)
     assert_true(used < 1001 + 120);
 }
 
+static void log_flood(void)
+{
+    for (int i = 0; i < 100000; i++)
+        msa_log(MSA_LOG_WARN, "test", "flood=%d", i);
+    msa_log(MSA_LOG_WARN, "test", "something else");
+}
+
+static void a_flood_is_thinned_out_and_says_so(void **state)
+{
+    (void)state;
+    static char out[65536];
+    const size_t used = captured(out, sizeof out, log_flood);
+    assert_true(used > 1000 && used < 20000); /* the pipe would have blocked at 65536 */
+    assert_non_null(strstr(out, "flood=99\n"));
+    assert_non_null(strstr(out, "something else\n"));
+    struct timespec pause = {.tv_nsec = 300000000};
+    (void)nanosleep(&pause, NULL);
+    (void)captured(out, sizeof out, log_flood);
+    assert_non_null(strstr(out, " dropped="));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(first_failure_is_kept),      cmocka_unit_test(long_sentence_is_cut),
         cmocka_unit_test(every_status_has_a_name),    cmocka_unit_test(sha256_known_answers),
         cmocka_unit_test(sha256_of_a_file),           cmocka_unit_test(derived_uid_is_a_uuid),
-        cmocka_unit_test(log_lines_cannot_be_forged),
+        cmocka_unit_test(log_lines_cannot_be_forged), cmocka_unit_test(a_flood_is_thinned_out_and_says_so),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }
