@@ -24,6 +24,25 @@ void srv_core_submit(srv_core *core, srv_task *task)
     task->done(task);
 }
 
+bool srv_core_try_later(srv_core *core, srv_task *task)
+{
+    if (task->status != MSA_E_BUSY || core->stopping) return false;
+    if (core->later == NULL) msa_log(MSA_LOG_WARN, "core", "recorded_later what=\"%s\"", task->err.what);
+    task->next = core->later;
+    core->later = task;
+    return true;
+}
+
+static void submit_later(srv_core *core)
+{
+    srv_task *task = core->later;
+    core->later = NULL;
+    for (srv_task *next = NULL; task != NULL; task = next) {
+        next = task->next;
+        srv_core_submit(core, task);
+    }
+}
+
 /* ---- completeness ---- */
 
 typedef struct tick_task {
@@ -79,7 +98,11 @@ void srv_core_poke_jobs(srv_core *core)
 static void on_tick(uv_timer_t *timer)
 {
     srv_core *core = timer->data;
-    if (srv_store_thread_bad(core->store)) srv_core_fatal(core, "the catalogue could not be written");
+    if (srv_store_thread_bad(core->store))
+        srv_core_fatal(
+            core, "the catalogue could not be made durable (a write or fsync failed): check the disk that "
+                  "holds storage.path, then start msad again");
+    submit_later(core); /* before leases are looked at, so that what was held up does not run out */
     srv_intake_deadlines(core->intake);
     srv_indexer_tick(core->indexer);
     srv_workers_tick(core->workers);
@@ -173,7 +196,10 @@ static msa_status lock_storage(const char *root, int *fd, msa_error *err)
     char path[SRV_PATH_MAX + 16];
     (void)snprintf(path, sizeof path, "%s/lock", root);
     *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (*fd < 0) return msa_fail(err, MSA_E_IO, "cannot open %s: %s", path, strerror(errno));
+    if (*fd < 0)
+        return msa_fail(err, MSA_E_IO,
+                        "cannot open %s: %s; storage.path must be a folder that msad may write", path,
+                        strerror(errno));
     /* A core that was killed leaves roles that end within moments; they hold no lock, so there is nothing to
      * wait for. */
     if (flock(*fd, LOCK_EX | LOCK_NB) != 0)
@@ -250,7 +276,7 @@ static msa_status wait_for_model(srv_core *core, msa_error *err)
     (void)uv_timer_stop(timer);
     (void)uv_timer_stop(&core->stop_deadline);
     if (!core->model_known)
-        return msa_fail(err, MSA_E_INVALID, "no worker could load the model; the line above says why");
+        return msa_fail(err, MSA_E_INVALID, "no worker could start; its own line above says why");
     return MSA_OK;
 }
 

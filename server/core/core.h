@@ -38,7 +38,8 @@ typedef struct srv_core {
     uv_timer_t tick;
     uv_timer_t stop_deadline;
     uv_signal_t on_term, on_int;
-    bool ticking; /* a jobs tick is on its way */
+    bool ticking;    /* a jobs tick is on its way */
+    srv_task *later; /* found the disk full */
 } srv_core;
 
 /* The service until it is told to stop. Returns the exit status: 0 after SIGTERM, 1 after a failure that was
@@ -48,6 +49,12 @@ int srv_core_run(const srv_config *config);
 /* Submits a task; on MSA_E_BUSY calls its done with that status at once, so a caller has one place for
  * failure. */
 void srv_core_submit(srv_core *core, srv_task *task);
+/**
+ * For the done of a task that records what has happened and cannot be taken back: while the disk is full the
+ * task is kept and run again by later ticks, and this is true. Its run must bear repeating. False: it is done
+ * with, well or not.
+ */
+bool srv_core_try_later(srv_core *core, srv_task *task);
 /* An unforgivable failure (a failed fsync or commit): stop accepting, end the roles, exit 1. Invariant 1. */
 void srv_core_fatal(srv_core *core, const char *why);
 /* Looks at completeness soon: something arrived. */

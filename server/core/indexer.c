@@ -22,6 +22,8 @@ struct srv_indexer {
     uint64_t deadline_ms, restart_at_ms;
     dicom_prompt *prompts; /* PROMPTS_MAX, of the instance being read */
     size_t n_prompts;
+    int64_t failed_id; /* the last that could not be read, and why */
+    char failed[MSA_ERROR_WHAT_MAX];
 };
 
 typedef struct index_task {
@@ -90,6 +92,7 @@ static msa_status run_index(srv_task *task, srv_store *store, msa_error *err)
 static void done_filed(srv_task *task)
 {
     index_task *t = (index_task *)task;
+    if (srv_core_try_later(t->ix->core, task)) return; /* the reading is not to blame */
     if (task->status != MSA_OK)
         msa_log(MSA_LOG_ERROR, "index", "instance=%lld what=\"%s\"", (long long)t->indexed.instance_id,
                 task->err.what);
@@ -130,7 +133,10 @@ static void done_next(srv_task *task)
         return;
     }
     if (instance.index_attempts > ATTEMPTS_MAX) {
-        reject(ix, instance.id, "its header could not be read: the reading process ended three times");
+        reject(ix, instance.id,
+               ix->failed_id == instance.id
+                   ? ix->failed
+                   : "its header could not be read: the reading process ended three times");
         return;
     }
     srv_ipc_index message = {.instance_id = instance.id};
@@ -150,6 +156,12 @@ static void ask_next(srv_indexer *ix)
     srv_core_submit(ix->core, &t->task);
 }
 
+/* The machine's fault, not the file's: read again by a later tick, until the attempts are used up. */
+static bool is_passing(int32_t status)
+{
+    return status == MSA_E_IO || status == MSA_E_NOMEM || status == MSA_E_BUSY;
+}
+
 static void on_indexed(srv_indexer *ix, const srv_ipc_indexed *m)
 {
     if (m->instance_id != ix->instance_id || ix->instance_id == 0) {
@@ -157,6 +169,14 @@ static void on_indexed(srv_indexer *ix, const srv_ipc_indexed *m)
         return;
     }
     ix->instance_id = 0;
+    if (is_passing(m->status)) {
+        ix->failed_id = m->instance_id;
+        (void)snprintf(ix->failed, sizeof ix->failed, "%.*s", (int)sizeof ix->failed - 1, m->what);
+        msa_log(MSA_LOG_WARN, "index", "instance=%lld read_later reason=\"%s\"", (long long)m->instance_id,
+                ix->failed);
+        ix->again = true;
+        return;
+    }
     index_task *t = new_task(ix, m->status == MSA_OK ? run_index : run_reject, done_filed);
     if (t == NULL) return;
     t->indexed = *m;

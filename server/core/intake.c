@@ -23,7 +23,8 @@ typedef struct connection {
     bool busy;      /* only there to refuse */
     bool closed;    /* CLOSED has come */
     dicom_assoc_info info;
-    uint64_t kill_at_ms; /* loop time */
+    uint64_t kill_at_ms;        /* loop time */
+    struct intake_task *opened; /* owned; its status is the store thread's until the task is done */
     /* store thread only, from here: tasks run in order, so COMMIT finds what OPENED has set */
     int64_t association_id;
 } connection;
@@ -61,6 +62,7 @@ static void unref(connection *c)
         in->busy--;
     else
         in->open--;
+    free(c->opened);
     free(c);
     srv_core_part_stopped(in->core);
 }
@@ -98,6 +100,19 @@ static msa_status run_opened(srv_task *task, srv_store *store, msa_error *err)
                                       &t->c->association_id, err);
 }
 
+static void done_opened(srv_task *task)
+{
+    intake_task *t = (intake_task *)task;
+    if (task->status != MSA_OK) msa_log(MSA_LOG_ERROR, "store", "what=\"%s\"", task->err.what);
+    unref(t->c); /* the task itself lives as long as the connection */
+}
+
+/* Store thread. 0: it has none, also when its row was undone with its group: that id goes to another one. */
+static int64_t association_of(const connection *c)
+{
+    return c->opened != NULL && c->opened->task.status == MSA_OK ? c->association_id : 0;
+}
+
 static msa_status run_refused(srv_task *task, srv_store *store, msa_error *err)
 {
     intake_task *t = (intake_task *)task;
@@ -107,12 +122,14 @@ static msa_status run_refused(srv_task *task, srv_store *store, msa_error *err)
 static msa_status run_closed(srv_task *task, srv_store *store, msa_error *err)
 {
     intake_task *t = (intake_task *)task;
-    if (t->c->association_id == 0) return MSA_OK; /* it was refused before it opened */
-    return srv_store_association_close(store, t->c->association_id, t->ended, t->now_ms, err);
+    const int64_t id = association_of(t->c);
+    if (id == 0) return MSA_OK; /* it was refused before it opened */
+    return srv_store_association_close(store, id, t->ended, t->now_ms, err);
 }
 
 static void done_closed(srv_task *task)
 {
+    if (srv_core_try_later(((intake_task *)task)->c->in->core, task)) return;
     srv_core_poke_jobs(((intake_task *)task)->c->in->core); /* the end of an association is evidence */
     done_logged(task);
 }
@@ -121,7 +138,7 @@ static msa_status run_commit(srv_task *task, srv_store *store, msa_error *err)
 {
     intake_task *t = (intake_task *)task;
     int64_t id = 0;
-    t->instance.association_id = t->c->association_id;
+    t->instance.association_id = association_of(t->c);
     return srv_store_instance_put(store, &t->instance, &t->outcome, &id, err);
 }
 
@@ -154,8 +171,10 @@ static void on_opened(connection *c, const dicom_assoc_info *info)
     TERMINATE(c->info.called_ae);
     TERMINATE(c->info.peer);
     c->in->core->live.associations_total++;
-    intake_task *t = new_task(c, run_opened, done_logged);
+    if (c->opened != NULL) return; /* said twice */
+    intake_task *t = new_task(c, run_opened, done_opened);
     if (t == NULL) return;
+    c->opened = t;
     t->info = c->info;
     srv_core_submit(c->in->core, &t->task);
 }

@@ -8,6 +8,8 @@
 
 #include "engine/base/log.h"
 
+#define INNOCENT_PAUSE_MS 10000 /* until a try that was nobody's fault is repeated */
+
 void srv_worker_job_dir(const srv_worker *w, char path[SRV_PATH_MAX + 64])
 {
     (void)snprintf(path, SRV_PATH_MAX + 64, "%s/jobs/%lld-%lld", w->pool->core->config->storage_path,
@@ -60,7 +62,7 @@ typedef struct end_task {
     srv_task task; /* first */
     srv_worker *w;
     int64_t job_id, token, now_ms;
-    bool final;
+    srv_failure failure;
     char reason[MSA_ERROR_WHAT_MAX], warnings[512];
     char public_id[33], preview_sha256[MSA_SHA256_HEX];
     /* storing result files: on libuv's pool */
@@ -109,27 +111,33 @@ static void finish_end_task(end_task *t)
 static msa_status run_fail(srv_task *task, srv_store *store, msa_error *err)
 {
     end_task *t = (end_task *)task;
-    return srv_store_job_failed(store, t->job_id, t->token, t->reason, t->final, t->now_ms, err);
+    if (t->failure == SRV_FAILED_INNOCENT)
+        return srv_store_job_put_back(store, t->job_id, t->token, t->reason, t->now_ms + INNOCENT_PAUSE_MS,
+                                      t->now_ms, err);
+    return srv_store_job_failed(store, t->job_id, t->token, t->reason, t->failure == SRV_FAILED_FOR_GOOD,
+                                t->now_ms, err);
 }
 
 static void done_fail(srv_task *task)
 {
     end_task *t = (end_task *)task;
+    if (srv_core_try_later(t->w->pool->core, task)) return;
     if (task->status != MSA_OK)
         msa_log(MSA_LOG_WARN, "job", "id=%s not_recorded what=\"%s\"", t->public_id, task->err.what);
     finish_end_task(t);
 }
 
-void srv_worker_fail_job(srv_worker *w, const char *reason, bool final)
+void srv_worker_fail_job(srv_worker *w, const char *reason, srv_failure failure)
 {
-    msa_log(MSA_LOG_WARN, "job", "id=%s failed attempt=%d of=%d final=%d reason=\"%s\"", w->job.public_id,
-            w->job.attempt, w->job.max_attempts, final, reason);
+    static const char *const names[] = {"counted", "final", "not_counted"};
+    msa_log(MSA_LOG_WARN, "job", "id=%s failed attempt=%d of=%d failure=%s reason=\"%s\"", w->job.public_id,
+            w->job.attempt, w->job.max_attempts, names[failure], reason);
     end_task *t = new_end_task(w, run_fail, done_fail);
     if (t == NULL) { /* the lease runs out instead */
         job_ended(w);
         return;
     }
-    t->final = final;
+    t->failure = failure;
     (void)snprintf(t->reason, sizeof t->reason, "%s", reason);
     srv_core_submit(w->pool->core, &t->task);
 }
@@ -150,6 +158,7 @@ static void done_done(srv_task *task)
 {
     end_task *t = (end_task *)task;
     srv_core *core = t->w->pool->core;
+    if (srv_core_try_later(core, task)) return;
     if (task->status != MSA_OK)
         msa_log(MSA_LOG_WARN, "job", "id=%s not_recorded what=\"%s\"", t->public_id, task->err.what);
     else {
@@ -192,12 +201,13 @@ static void results_stored(uv_work_t *work, int cancelled)
     if (srv_blobs_bad(core->blobs)) srv_core_fatal(core, "a result could not be made durable (fsync failed)");
     if (cancelled != 0 || t->stored != MSA_OK) {
         char reason[MSA_ERROR_WHAT_MAX];
+        const bool innocent = cancelled != 0 || t->stored == MSA_E_BUSY || srv_blobs_bad(core->blobs);
         (void)snprintf(reason, sizeof reason, "%s",
                        cancelled != 0 ? "the service is stopping" : t->stored_err.what);
         w->pool->tasks--;
         free(t->segments);
         free(t);
-        srv_worker_fail_job(w, reason, false);
+        srv_worker_fail_job(w, reason, innocent ? SRV_FAILED_INNOCENT : SRV_FAILED_TRY);
         return;
     }
     srv_core_submit(core, &t->task);
@@ -211,7 +221,7 @@ void srv_worker_keep_results(srv_worker *w, const srv_ipc_job_done *m)
         free(segments);
         if (t != NULL) w->pool->tasks--;
         free(t);
-        srv_worker_fail_job(w, "out of memory", false);
+        srv_worker_fail_job(w, "out of memory", SRV_FAILED_TRY);
         return;
     }
     memcpy(segments, w->segments, w->n_segments * sizeof *segments);

@@ -125,6 +125,7 @@ static void done_sent(srv_task *task)
     send_task *t = (send_task *)task;
     channel *ch = t->ch;
     srv_core *core = ch->outbox->core;
+    if (srv_core_try_later(core, task)) return;
     if (task->status != MSA_OK)
         msa_log(MSA_LOG_WARN, "deliver", "not_recorded what=\"%s\"", task->err.what);
     else

@@ -107,28 +107,56 @@ static void give_job(srv_worker *w, claim_task *t)
     msa_log(MSA_LOG_INFO, "job", "id=%s started attempt=%d worker=%d instances=%zu prompts=%zu",
             t->job.public_id, t->job.attempt, w->number, t->n_instances, t->n_prompts);
     srv_http_job_changed(core->http, t->job.public_id);
-    if (send_job(w, t, &err) != MSA_OK) srv_worker_fail_job(w, err.what, false);
+    const msa_status sent = send_job(w, t, &err);
+    if (sent != MSA_OK)
+        srv_worker_fail_job(w, err.what, sent == MSA_E_BUSY ? SRV_FAILED_INNOCENT : SRV_FAILED_TRY);
+}
+
+static void end_claim(claim_task *t)
+{
+    srv_workers *pool = t->pool;
+    pool->claiming = false;
+    pool->tasks--;
+    free(t->instances);
+    free(t->prompts);
+    free(t);
+    if (pool->again) srv_workers_kick(pool);
+    srv_core_part_stopped(pool->core);
+}
+
+static msa_status run_put_back(srv_task *task, srv_store *store, msa_error *err)
+{
+    const claim_task *t = (claim_task *)task;
+    return srv_store_job_put_back(store, t->job.id, t->job.token, "the worker ended before the job began",
+                                  t->now_ms, t->now_ms, err);
+}
+
+static void done_put_back(srv_task *task)
+{
+    claim_task *t = (claim_task *)task;
+    if (srv_core_try_later(t->pool->core, task)) return;
+    if (task->status != MSA_OK) msa_log(MSA_LOG_WARN, "job", "put_back what=\"%s\"", task->err.what);
+    end_claim(t);
 }
 
 static void done_claim(srv_task *task)
 {
     claim_task *t = (claim_task *)task;
     srv_workers *pool = t->pool;
-    pool->claiming = false;
-    pool->tasks--;
     if (task->status == MSA_OK) {
-        srv_worker *w = idle_worker(pool);
-        /* The worker that was idle has ended meanwhile: the lease runs out and the job is claimed again. */
-        if (w != NULL) give_job(w, t);
+        srv_worker *w = pool->core->stopping ? NULL : idle_worker(pool);
         pool->again = true; /* there may be another one, for another worker */
+        if (w == NULL) {    /* the worker that was idle has ended meanwhile */
+            task->run = run_put_back;
+            task->done = done_put_back;
+            srv_core_submit(pool->core, task);
+            return;
+        }
+        give_job(w, t);
     } else if (task->status != MSA_E_NOT_FOUND) {
         msa_log(MSA_LOG_ERROR, "job", "claim what=\"%s\"", task->err.what);
     }
-    free(t->instances);
-    free(t->prompts);
-    free(t);
-    if (pool->again) srv_workers_kick(pool);
-    srv_core_part_stopped(pool->core);
+    end_claim(t);
 }
 
 void srv_workers_kick(srv_workers *pool)
@@ -153,8 +181,6 @@ void srv_workers_kick(srv_workers *pool)
 static void on_ready(srv_worker *w, const srv_ipc_ready *m)
 {
     srv_core *core = w->pool->core;
-    w->ready = true;
-    w->starts_failed = 0;
     if (!core->model_known) {
         core->model = *m;
         core->model.model_name[sizeof core->model.model_name - 1] = '\0';
@@ -164,10 +190,13 @@ static void on_ready(srv_worker *w, const srv_ipc_ready *m)
     } else if (strncmp(core->model.model_hash, m->model_hash, sizeof m->model_hash) != 0) {
         msa_log(MSA_LOG_ERROR, "work",
                 "worker=%d the model file changed while msad runs; restart msad to use it", w->number);
-        w->ready = false;
+        w->pool->model_changed = true;
         srv_role_kill(w->role);
         return;
     }
+    w->ready = true;
+    w->starts_failed = 0;
+    w->pool->model_changed = false;
     srv_workers_kick(w->pool);
 }
 
@@ -225,11 +254,19 @@ static void on_done(srv_worker *w, const srv_ipc_job_done *m)
         return;
     }
     char what[MSA_ERROR_WHAT_MAX];
-    (void)snprintf(what, sizeof what, "%.*s", (int)sizeof what - 1, m->what);
+    if (m->status == MSA_E_NOMEM)
+        (void)snprintf(what, sizeof what,
+                       "the job needs more memory than a worker may have (work.memory_mib is %d)",
+                       core->config->work_memory_mib);
+    else
+        (void)snprintf(what, sizeof what, "%.*s", (int)sizeof what - 1, m->what);
     /* What lies in the input comes out the same next time; what lies in the machine may not. */
     const bool final =
         m->status == MSA_E_PARSE || m->status == MSA_E_UNSUPPORTED || m->status == MSA_E_INVALID;
-    srv_worker_fail_job(w, what, final);
+    srv_worker_fail_job(w, what,
+                        final                     ? SRV_FAILED_FOR_GOOD
+                        : m->status == MSA_E_BUSY ? SRV_FAILED_INNOCENT
+                                                  : SRV_FAILED_TRY);
 }
 
 static void on_message(void *ctx, srv_ipc_type type, const void *body, size_t size)
@@ -262,7 +299,9 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     if (!w->ready) w->starts_failed++;
     w->ready = w->retire = false;
     w->jobs_done = 0;
-    w->restart_at_ms = uv_now(core->loop) + (expected ? 0 : RESTART_MS);
+    const int doublings =
+        w->starts_failed > 2 ? w->starts_failed - 2 : 0; /* the first three tries are quick */
+    w->restart_at_ms = uv_now(core->loop) + (expected ? 0 : RESTART_MS << (doublings < 6 ? doublings : 6));
     if (!expected) {
         core->live.worker_crashes_total++;
         msa_log(MSA_LOG_WARN, "work", "worker=%d ended signal=%d status=%d", w->number, how->signal,
@@ -270,7 +309,9 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     }
     if (w->busy && !w->done_sent) {
         char reason[MSA_ERROR_WHAT_MAX];
-        if (uv_now(core->loop) > w->deadline_ms)
+        if (core->stopping)
+            (void)snprintf(reason, sizeof reason, "the service stopped while the job ran");
+        else if (uv_now(core->loop) > w->deadline_ms)
             (void)snprintf(reason, sizeof reason,
                            "the job took longer than work.timeout_s (%d s) and was stopped",
                            core->config->work_timeout_s);
@@ -281,7 +322,7 @@ static void on_exited(void *ctx, const srv_role_exit *how)
             (void)snprintf(reason, sizeof reason, "the worker process ended early with status %d",
                            how->status);
         w->done_sent = true;
-        srv_worker_fail_job(w, reason, false);
+        srv_worker_fail_job(w, reason, core->stopping ? SRV_FAILED_INNOCENT : SRV_FAILED_TRY);
     }
     srv_core_part_stopped(core);
 }
@@ -329,7 +370,7 @@ msa_status srv_workers_start(srv_core *core, msa_error *err)
 typedef struct beat_task {
     srv_task task; /* first */
     srv_worker *w;
-    int64_t job_id, token, until_ms;
+    int64_t job_id, token;
     int32_t done, total;
     char public_id[33];
 } beat_task;
@@ -337,13 +378,15 @@ typedef struct beat_task {
 static msa_status run_beat(srv_task *task, srv_store *store, msa_error *err)
 {
     beat_task *t = (beat_task *)task;
-    return srv_store_job_heartbeat(store, t->job_id, t->token, t->until_ms, t->done, t->total, err);
+    return srv_store_job_heartbeat(store, t->job_id, t->token, srv_now_ms() + LEASE_MS, t->done, t->total,
+                                   err);
 }
 
 static void done_beat(srv_task *task)
 {
     beat_task *t = (beat_task *)task;
     srv_worker *w = t->w;
+    if (srv_core_try_later(w->pool->core, task)) return; /* a full disk must not cost the lease */
     w->beating = false;
     w->pool->tasks--;
     if (task->status == MSA_E_INVALID && w->busy && !w->done_sent && w->job.id == t->job_id &&
@@ -366,7 +409,6 @@ static void beat(srv_worker *w)
     t->w = w;
     t->job_id = w->job.id;
     t->token = w->job.token;
-    t->until_ms = srv_now_ms() + LEASE_MS;
     t->done = w->progress_done;
     t->total = w->progress_total;
     memcpy(t->public_id, w->job.public_id, sizeof t->public_id);
@@ -433,10 +475,13 @@ void srv_workers_live(const srv_workers *pool, srv_http_live *live)
         live->workers_busy += pool->worker[i].busy;
     }
     live->ready = ready > 0;
-    (void)snprintf(live->not_ready_reason, sizeof live->not_ready_reason, "%s",
-                   ready > 0     ? ""
-                   : failing > 0 ? "the workers cannot start; see the log"
-                                 : "the workers are starting");
+    (void)snprintf(
+        live->not_ready_reason, sizeof live->not_ready_reason, "%s",
+        ready > 0 ? ""
+        : pool->model_changed
+            ? "the workers cannot start: the model file changed while msad runs; restart msad to use it"
+        : failing > 0 ? "the workers cannot start; see the log"
+                      : "the workers are starting");
 }
 
 void srv_workers_free(srv_workers *pool)

@@ -36,13 +36,18 @@ struct srv_workers {
     srv_worker *worker;
     int n, tasks; /* tasks under way */
     bool claiming, again;
+    bool model_changed; /* the last worker to start found another model file than the first */
 };
 
 /* The folder of the worker's job: storage.path/jobs/<id>-<token>. */
 void srv_worker_job_dir(const srv_worker *w, char path[SRV_PATH_MAX + 64]);
-/* The try failed: records it. `final`: no other try would help. The worker is free again when that is done.
- */
-void srv_worker_fail_job(srv_worker *w, const char *reason, bool final);
+typedef enum srv_failure {
+    SRV_FAILED_TRY,      /* the next one may do better */
+    SRV_FAILED_FOR_GOOD, /* no other try would help */
+    SRV_FAILED_INNOCENT, /* a full disk, a stop: tried again later, and this try is not counted */
+} srv_failure;
+/* The try failed: records it. The worker is free again when that is done. */
+void srv_worker_fail_job(srv_worker *w, const char *reason, srv_failure failure);
 /* JOB_DONE with MSA_OK: makes the result files durable, then records them with their deliveries. */
 void srv_worker_keep_results(srv_worker *w, const srv_ipc_job_done *done);
 

@@ -195,6 +195,9 @@ static enum MHD_Result answer(srv_request *req)
     if (conn != NULL) conn->deadline_ms = uv_now(h->env.loop) + (uint64_t)h->env.receive_ms + r->size / 64;
     struct MHD_Response *response = response_of(r);
     if (response == NULL) return MHD_NO;
+    /* So that who is turned away leaves room for the next; a health check must find some. */
+    if (status == MHD_HTTP_SERVICE_UNAVAILABLE)
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     const enum MHD_Result result = MHD_queue_response(req->connection, (unsigned)status, response);
     MHD_destroy_response(response);
     h->replies[status / 100 <= 5 ? status / 100 : 0]++;

@@ -1,0 +1,185 @@
+#!/usr/bin/python3
+"""Invariants 1, 2 and 7 on a disk that is full or fails: never Success without a whole object, nothing is given up for
+good because there was no room for a moment, and a failed sync ends the service with a sentence."""
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import unittest
+
+import dul
+import harness
+
+VOLUME_MIB = 24
+PAGE = 4096
+
+
+class Volume:
+    """A small tmpfs whose free space is set to the page."""
+
+    def __init__(self):
+        self.path = tempfile.mkdtemp(prefix='msad-volume-')
+        self.ballast = os.path.join(self.path, 'ballast')
+        done = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=%dm' % VOLUME_MIB, 'msad-test', self.path],
+                              check=False, stderr=subprocess.DEVNULL)
+        if done.returncode != 0:
+            os.rmdir(self.path)
+            raise unittest.SkipTest('only root may mount the small disk that this needs')
+
+    def free_bytes(self):
+        stat = os.statvfs(self.path)
+        return stat.f_bavail * stat.f_frsize
+
+    def leave(self, size):
+        """About `size` bytes are free afterwards; others may take some meanwhile."""
+        self.clear()
+        with open(self.ballast, 'wb') as file:
+            while self.free_bytes() > size:
+                try:
+                    file.write(bytes(PAGE))
+                    file.flush()
+                except OSError:
+                    break
+
+    def clear(self):
+        if os.path.exists(self.ballast):
+            os.remove(self.ballast)
+
+    def close(self):
+        subprocess.run(['umount', '-l', self.path], check=True)
+        os.rmdir(self.path)
+
+
+class FullDisk(harness.Case):
+    def setUp(self):
+        super().setUp()
+        self.volume = Volume()
+        self.addCleanup(self.volume.close)  # after tearDown, which stops the services
+
+    def msad_on_volume(self, destinations=()):
+        return self.msad(destinations=destinations, storage_path=os.path.join(self.volume.path, 'data'))
+
+    def worker(self, service):
+        pids = harness.until('a worker with the model', service.model_workers)
+        self.assertEqual(len(pids), 1)
+        return pids[0]
+
+    def test_sweep_of_free_space_around_an_object(self):
+        service = self.msad_on_volume()
+        ct = harness.Phantom(self.path('ct'), '--rows', '96', '--cols', '112', '--slices', '60')
+        files = harness.dicom_files(ct.folder)
+        pages = os.path.getsize(files[0]) // PAGE + 1
+        statuses, stored = [], []
+        for extra in range(-3, 16):
+            path = files[len(stored)]
+            self.volume.leave((pages + extra) * PAGE)
+            statuses.append(dul.store_bytes(service.dicom_port, harness.dataset_bytes(path), harness.read_uid(path)))
+            if statuses[-1] == 0:
+                stored.append(path)
+        self.assertEqual(set(statuses), {0, 0xa700}, 'some fit, some do not')
+        self.volume.leave(0)
+        path = files[len(stored)]
+        self.assertEqual(dul.store_bytes(service.dicom_port, harness.dataset_bytes(path), harness.read_uid(path)), 0xa700)
+        self.assertEqual(service.get('/readyz').status, 200)
+        self.volume.clear()
+        for path in files[len(stored):]:
+            self.assertEqual(dul.store_bytes(service.dicom_port, harness.dataset_bytes(path), harness.read_uid(path)), 0)
+        service.wait_job('waiting_prompt')
+        self.assertEqual(service.rejected(), [], 'a full disk is not the fault of an instance')
+        self.assertEqual([s['instances'] for s in service.json('/v1/series')['series']], [len(files)])
+        for root, _, names in os.walk(os.path.join(self.volume.path, 'data', 'blobs')):
+            for name in names:
+                said = harness.run_tool(['sha256sum', os.path.join(root, name)]).stdout
+                self.assertEqual(said.split()[0], name)
+
+    def test_full_while_a_job_writes_its_result(self):
+        service = self.msad_on_volume()
+        ct = self.ct_with_report()
+        worker = self.worker(service)
+        os.kill(worker, signal.SIGSTOP)
+        service.send(ct.folder, ct.report, tool='storescu')
+        service.wait_job('running')
+        self.volume.leave(0)
+        os.kill(worker, signal.SIGCONT)
+        harness.until('the try to end', lambda: 'failure=not_counted' in service.log())
+        self.volume.clear()
+        job = service.wait_job('succeeded')
+        self.assertEqual(job['attempt'], 1, 'the try that found no room is not counted')
+
+    def test_full_while_a_delivery_ends(self):
+        receiver = self.receiver('received', '--sleep-after', '2')
+        service = self.msad_on_volume([receiver])
+        ct = self.ct_with_report()
+        service.send(ct.folder, ct.report, tool='storescu')
+        harness.until('the delivery to begin', lambda: receiver.stores() > 0, pause_s=0.02)
+        self.volume.leave(0)
+        harness.until('the delivery to end', lambda: 'outcome=delivered' in service.log())
+        harness.until('it to wait for room', lambda: 'recorded_later' in service.log())
+        self.volume.clear()
+        service.wait_job('succeeded')
+        self.assertEqual(receiver.stores(), 1, 'it is not sent again')
+
+
+class FailingDisk(harness.Case):
+    def faulty(self, ending):
+        """msad as a disk lets it down at the next sync of a file with this ending; after a first object that is well."""
+        service = harness.Msad(self.path('msad'))
+        fault = self.path('fault')
+        service.environment.update(LD_PRELOAD=os.path.join(harness.BUILD, 'tests/tools/fault_shim.so'), FAULT_FILE=fault)
+        service.start()
+        self.addCleanup(lambda: service.process is not None and service.process.kill())
+        self.assertEqual(dul.store_bytes(service.dicom_port, b'\1' * 3000, '2.25.1'), 0)
+        with open(fault + '.new', 'w', encoding='ascii') as file:
+            file.write('%s %d\n' % (ending, errno.EIO))
+        os.rename(fault + '.new', fault)
+        return service
+
+    @staticmethod
+    def blob_folders(service):
+        blobs = os.path.join(service.storage, 'blobs')
+        return {name for name in os.listdir(blobs) if os.listdir(os.path.join(blobs, name))}
+
+    def test_a_failed_sync_is_not_acknowledged_and_ends_the_service(self):
+        # the object; the folder it is in; the one it goes to; the catalogue's log
+        folder = None
+        for ending in ('.part', '/incoming', '/blobs/', 'catalogue.sqlite-wal'):
+            with self.subTest(ending):
+                service = self.faulty('/blobs/' + folder if ending == '/blobs/' else ending)
+                before = self.blob_folders(service)
+                try:
+                    status = dul.store_bytes(service.dicom_port, b'\2' * 3000, '2.25.2')
+                except (OSError, dul.Refused):
+                    status = None  # ended before it could answer
+                self.assertIn(status, (None, 0xa700))
+                harness.until('msad to end', lambda service=service: service.process.poll() is not None, 20)
+                self.assertEqual(service.process.poll(), 1)
+                self.assertRegex(service.log(), 'fatal why=".*fsync.*check the disk that holds storage.path, then start msad again"')
+                service.environment.pop('LD_PRELOAD')
+                service.start()
+                self.assertGreaterEqual(service.metric('catalogue_instances'), 1)
+                self.assertEqual(dul.store_bytes(service.dicom_port, b'\2' * 3000, '2.25.2'), 0)
+                self.assertEqual(service.stop(), 0)
+                folder, = self.blob_folders(service) - before
+                shutil.rmtree(service.folder)
+
+
+class Stopping(harness.Case):
+    def test_a_stop_does_not_cost_an_attempt(self):
+        service = self.msad(work_attempts=1)
+        ct = self.ct_with_report()
+        worker = harness.until('a worker with the model', service.model_workers)[0]
+        os.kill(worker, signal.SIGSTOP)
+        service.send(ct.folder, ct.report, tool='storescu')
+        service.wait_job('running')
+        service.process.terminate()
+        harness.until('it to stop', lambda: 'core stopping' in service.log())
+        service.process.terminate()  # at once
+        harness.until('msad to end', lambda: service.process.poll() is not None, 30)
+        service.start()
+        self.assertEqual(service.wait_job('succeeded')['attempt'], 1)
+
+
+if __name__ == '__main__':
+    harness.main()
