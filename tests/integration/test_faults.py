@@ -1,7 +1,9 @@
 #!/usr/bin/python3
-"""Invariants 1, 2 and 7 on a disk that is full or fails: never Success without a whole object, nothing is given up for
-good because there was no room for a moment, and a failed sync ends the service with a sentence."""
+"""Invariants 1, 2 and 7 when the machine is at fault. A disk that is full or fails: never Success without a whole
+object, nothing given up for good because there was no room for a moment, a failed sync ends the service with a
+sentence. Memory, the model file and a stop: each says what to do, and no job pays for it."""
 import errno
+import http.client
 import os
 import shutil
 import signal
@@ -163,6 +165,42 @@ class FailingDisk(harness.Case):
                 self.assertEqual(service.stop(), 0)
                 folder, = self.blob_folders(service) - before
                 shutil.rmtree(service.folder)
+
+
+class Workers(harness.Case):
+    def test_a_replaced_model_is_named_and_not_used(self):
+        model = self.path('model.safetensors')
+        shutil.copy(harness.bundled_model(), model)
+        service = self.msad(model_path=model)
+        with open(model, 'rb') as file:
+            other = bytearray(file.read())
+        other[-3] ^= 1
+        with open(model + '.new', 'wb') as file:
+            file.write(other)
+        os.rename(model + '.new', model)
+        os.kill(service.model_workers()[0], signal.SIGKILL)
+        harness.until('the reason', lambda: b'model file changed while msad runs; restart' in service.get('/readyz').body)
+        connection = http.client.HTTPConnection('127.0.0.1', service.http_port, timeout=20)
+        self.addCleanup(connection.close)
+        for path, wanted in (('/healthz', None), ('/readyz', 'close')):
+            connection.request('GET', path)  # asks to keep the connection
+            reply = connection.getresponse()
+            reply.read()
+            self.assertEqual(reply.headers['Connection'], wanted, 'who is turned away leaves room: ' + path)
+        self.assertLess(service.log().count('model file changed'), 10, 'it is not tried without a pause')
+        self.assertEqual(service.stop(), 0)
+        service.start()
+
+    def test_a_job_that_needs_too_much_memory_says_so(self):
+        service = self.msad(work_memory_mib=512, work_attempts=1)
+        huge = harness.Phantom(self.path('huge'), '--rows', '1024', '--cols', '1024', '--slices', '130',
+                               report=self.path('huge.dcm'))
+        service.send(huge.folder, huge.report)
+        job = service.wait_job('failed')
+        self.assertIn('work.memory_mib is 512', job['reason'])
+        ct = self.ct_with_report()
+        service.send(ct.folder, ct.report, tool='storescu')
+        service.wait_job('succeeded', series_uid=ct.series_uid)
 
 
 class Stopping(harness.Case):
