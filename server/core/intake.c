@@ -58,10 +58,6 @@ static void unref(connection *c)
             *p = c->next;
             break;
         }
-    if (c->busy)
-        in->busy--;
-    else
-        in->open--;
     free(c->opened);
     free(c);
     srv_core_part_stopped(in->core);
@@ -271,6 +267,11 @@ static void on_exited(void *ctx, const srv_role_exit *how)
 {
     connection *c = ctx;
     c->role = NULL;
+    /* Room again at once: the rows that are still being written are no association. */
+    if (c->busy)
+        c->in->busy--;
+    else
+        c->in->open--;
     if (!c->closed) {
         msa_log(MSA_LOG_WARN, "receive", "calling=\"%s\" peer=%s lost signal=%d status=%d",
                 c->info.calling_ae, c->info.peer, how->signal, how->status);
