@@ -190,8 +190,9 @@ OFCondition dicom::seg::put_series_equipment(DcmItem &out, const source &from)
     std::string versions = text.encode(or_else(o.software_version, "msad " MSAD_VERSION), 64);
     const std::string model =
         text.encode(std::string(or_else(o.model_name, "model")) + " " + or_else(o.model_version, ""), 64);
-    versions += "\\" + model;
+    /* The hash fills its 64 characters: the padding of an odd length must not fall to it. */
     if (!hash.empty()) versions += "\\" + text.encode(hash, 64);
+    versions += "\\" + model;
     to.text(DCM_SoftwareVersions, versions);
     return to.cond();
 }
