@@ -1,6 +1,5 @@
 #include "server/segment/segment.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,19 +7,16 @@
 #include "server/segment/objects.h"
 #include "server/segment/preview.h"
 #include "server/segment/text.h"
+#include "server/segment/volume.h"
 
 enum { DESCRIPTION_MAX = 64 }; /* characters of a Long String (LO) */
-
-#define SHOWN_MIN 0.005 /* a small organ alone in a wide field of air is more */
 
 typedef struct run {
     const srv_segment_request *request;
     const dicom_volume_info *info;
     srv_objects *objects;
     msa_object_result *results;
-    float *position_mm;
-    msa_volume volume;
-    const char *window_note; /* static text; "" */
+    srv_volume v;
 } run;
 
 static void run_clear(run *r)
@@ -28,56 +24,8 @@ static void run_clear(run *r)
     for (size_t i = 0; r->objects && r->results && i < r->objects->n; i++)
         free(r->results[i].mask);
     free(r->results);
-    free(r->position_mm);
+    srv_volume_clear(&r->v);
     srv_objects_free(r->objects);
-}
-
-/* Values that a window tells apart, as a part of all; every 7th looked at, which keeps no step with rows. */
-static double share_shown(const msa_volume *v, double center, double width)
-{
-    const size_t n = (size_t)v->D * (size_t)v->H * (size_t)v->W;
-    size_t seen = 0;
-    size_t inside = 0;
-    for (size_t i = 0; i < n; i += 7, seen++)
-        inside += fabs((double)v->voxels[i] - center) < width / 2;
-    return (double)inside / (double)seen;
-}
-
-/**
- * CT: the window that the scanner's operator chose, since it suits what the image was made for; abdomen when
- * the header has none, or one that shows next to nothing of the image. Everything else has no fixed scale:
- * width 0 asks the engine for percentiles.
- */
-static void choose_window(const dicom_volume_info *info, msa_volume *v, const char **note)
-{
-    const double center = info->window_center;
-    const double width = info->window_width;
-    const bool given = isfinite(center) && isfinite(width) && width > 0;
-    *note = "";
-    if (strcmp(info->modality, "CT") != 0) return;
-    const bool sane = given && width >= 10 && width <= 5000 && fabs(center) <= 3000 &&
-                      share_shown(v, center, width) >= SHOWN_MIN;
-    v->window_center = sane ? (float)center : 40;
-    v->window_width = sane ? (float)width : 400;
-    if (given && !sane) *note = "the grey window in the images is of no use; -160 to 240 HU was used";
-}
-
-static msa_status prepare_volume(run *r, msa_error *err)
-{
-    const dicom_volume_info *info = r->info;
-    r->position_mm = calloc((size_t)info->slices, sizeof *r->position_mm);
-    if (!r->position_mm) return msa_fail(err, MSA_E_NOMEM, "out of memory for the volume");
-    /* Relative to the first slice: scanner coordinates can be large, and a float keeps seven digits. */
-    for (int32_t i = 0; i < info->slices; i++)
-        r->position_mm[i] = (float)(info->slice[i].position_mm - info->slice[0].position_mm);
-    r->volume = (msa_volume){.voxels = dicom_series_voxels(r->request->series),
-                             .D = info->slices,
-                             .H = info->rows,
-                             .W = info->cols,
-                             .spacing_mm = {(float)info->spacing_mm[0], (float)info->spacing_mm[1]},
-                             .position_mm = r->position_mm};
-    choose_window(info, &r->volume, &r->window_note);
-    return MSA_OK;
 }
 
 static msa_status prepare_results(run *r, msa_error *err)
@@ -127,7 +75,7 @@ static void fill_warnings(const run *r, srv_segment_outcome *outcome)
 {
     char text[256];
     srv_text_join(outcome->warnings, sizeof outcome->warnings, r->info->issue_text);
-    srv_text_join(outcome->warnings, sizeof outcome->warnings, r->window_note);
+    srv_text_join(outcome->warnings, sizeof outcome->warnings, r->v.window_note);
     if (r->objects->n_left_out > 0) {
         (void)snprintf(text, sizeof text, "%zu prompt%s could not be used: %s", r->objects->n_left_out,
                        r->objects->n_left_out == 1 ? "" : "s", r->objects->why);
@@ -185,7 +133,7 @@ static msa_status write_pictures(const run *r, const srv_segment_outcome *outcom
 {
     const msa_config *config = msa_model_config(r->request->model);
     srv_picture picture = {.info = r->info,
-                           .voxels = r->volume.voxels,
+                           .voxels = r->v.volume.voxels,
                            .objects = r->objects,
                            .results = r->results,
                            .stats = outcome->stats,
@@ -195,7 +143,7 @@ static msa_status write_pictures(const run *r, const srv_segment_outcome *outcom
     const int n = snprintf(path, sizeof path, "%s/preview.png", r->request->out_dir);
     if (n < 0 || (size_t)n >= sizeof path)
         return msa_fail(err, MSA_E_INVALID, "the path of the output folder is too long");
-    MSA_TRY(msa_volume_window(&r->volume, &picture.lo, &picture.hi, err));
+    MSA_TRY(msa_volume_window(&r->v.volume, &picture.lo, &picture.hi, err));
     MSA_TRY(srv_preview_write(&picture, path, err));
     return r->request->overlays ? srv_overlays_write(&picture, r->request->out_dir, err) : MSA_OK;
 }
@@ -206,9 +154,9 @@ msa_status srv_segment_run(const srv_segment_request *request, srv_segment_outco
     run r = {.request = request, .info = dicom_series_info(request->series)};
     memset(outcome, 0, sizeof *outcome);
     MSA_TRY(srv_objects_new(&r.objects, request->series, request->prompts, request->n_prompts, err));
-    MSA_TRY(prepare_volume(&r, err));
+    MSA_TRY(srv_volume_fill(&r.v, request->series, err));
     MSA_TRY(prepare_results(&r, err));
-    MSA_TRY(msa_segment(request->model, &r.volume, r.objects->objects, (int32_t)r.objects->n, r.results,
+    MSA_TRY(msa_segment(request->model, &r.v.volume, r.objects->objects, (int32_t)r.objects->n, r.results,
                         request->cancel, request->progress, request->progress_ctx, err));
     fill_stats(&r, outcome);
     fill_warnings(&r, outcome);

@@ -13,6 +13,7 @@ static const char usage[] =
     "\n"
     "  segment SERIES_DIR   boxes and a series in, DICOM-SEG and pictures out\n"
     "  train RECIPE         a recipe in, a model or an adapter out; goes on where it stopped\n"
+    "  eval MODEL           labelled cases in; Dice, IoU and distances, pictures of the worst\n"
     "  inspect MODEL        configuration, profile and hash of a model\n"
     "  help                 this text\n"
     "  --version            the version\n"
@@ -22,7 +23,10 @@ static const char usage[] =
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
-} commands[] = {{"segment", srv_tool_segment}, {"train", srv_tool_train}, {"inspect", srv_tool_inspect}};
+} commands[] = {{"segment", srv_tool_segment},
+                {"train", srv_tool_train},
+                {"eval", srv_tool_eval},
+                {"inspect", srv_tool_inspect}};
 
 int srv_tool_fail(const msa_error *err)
 {

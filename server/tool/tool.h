@@ -26,6 +26,7 @@ int srv_tool_usage(const char *command, const char *fmt, ...) __attribute__((for
 int srv_tool_segment(int argc, char **argv);
 int srv_tool_inspect(int argc, char **argv);
 int srv_tool_train(int argc, char **argv);
+int srv_tool_eval(int argc, char **argv);
 
 /* A line that is updated in place on a terminal, and now and then a plain line elsewhere. */
 typedef struct srv_progress {
