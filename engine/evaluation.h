@@ -38,25 +38,29 @@ MSA_NODISCARD msa_status msa_model_load_adapted(msa_model **out, const char *bas
 /* ---- prompts ---- */
 
 typedef enum msa_eval_prompt {
-    MSA_EVAL_BOX,        /* tight, on every slice that holds the label */
+    MSA_EVAL_BOX,        /* tight, around each connected part of the label on every slice that holds it */
     MSA_EVAL_POINT1,     /* a random point of the label on every such slice */
     MSA_EVAL_POINT3,     /* three, independently drawn */
-    MSA_EVAL_BOX75,      /* the tight box moved and scaled to an IoU of 0.75 with itself */
+    MSA_EVAL_BOX75,      /* those boxes moved and scaled to an IoU of 0.75 with themselves */
     MSA_EVAL_BOX50,      /* 0.5 */
-    MSA_EVAL_MIDDLE_BOX, /* one tight box, on the slice nearest to the middle of the label's extent */
+    MSA_EVAL_MIDDLE_BOX, /* one tight box of the whole label, on the slice nearest to the middle of its extent
+                          */
 } msa_eval_prompt;
 
 /* box, point1, point3, box0.75, box0.5, middle-box; false when it is none of them. */
 bool msa_eval_prompt_named(const char *name, msa_eval_prompt *out);
 
+/* Parts of one slice that get a box of their own, 8 neighbours, in reading order; those beyond share one. */
+#define MSA_EVAL_PARTS 64
+
 /**
- * reference (D, H, W) 0 or 1. What is random depends on seed, item and the slice alone: the same prompts in
- * every run and for every model. *out is freed with free(); *n is 0 when the mask is empty. Errors:
- * MSA_E_NOMEM.
+ * reference (D, H, W) 0 or 1. whole: one box a slice around all parts. What is random depends on seed, item
+ * and the slice alone: the same prompts in every run and for every model. *out, in the order of slices, is
+ * freed with free(); *n is 0 when the mask is empty. Errors: MSA_E_NOMEM.
  */
 MSA_NODISCARD msa_status msa_eval_prompts(msa_prompt **out, int32_t *n, const uint8_t *reference,
-                                          const int32_t size[3], msa_eval_prompt kind, uint64_t seed,
-                                          uint64_t item, msa_error *err);
+                                          const int32_t size[3], msa_eval_prompt kind, bool whole,
+                                          uint64_t seed, uint64_t item, msa_error *err);
 /* Clears the slices without a prompt. With a prompt on each slice of the label, the others are not asked
  * about. */
 void msa_eval_keep_prompted(uint8_t *mask, const int32_t size[3], const msa_prompt *prompts, int32_t n);

@@ -37,71 +37,151 @@ static int32_t middle_slice(const uint8_t *reference, const int32_t size[3])
     return best;
 }
 
+/* ---- connected parts ---- */
+
+typedef struct parts {
+    msa_box box[MSA_EVAL_PARTS + 1];
+    int32_t n;
+    uint8_t *seen;  /* (rows, cols) */
+    int32_t *queue; /* (rows, cols) */
+} parts;
+
+/* The box of what hangs together with pixel `start`. */
+static msa_box grow(const parts *p, const uint8_t *mask, int32_t rows, int32_t cols, int32_t start)
+{
+    msa_box box = {(float)cols, (float)rows, 0, 0};
+    int32_t n = 1;
+    p->queue[0] = start;
+    p->seen[start] = 1;
+    for (int32_t next = 0; next < n; next++) {
+        const int32_t y = p->queue[next] / cols, x = p->queue[next] % cols;
+        box = (msa_box){fminf(box.x0, (float)x), fminf(box.y0, (float)y), fmaxf(box.x1, (float)(x + 1)),
+                        fmaxf(box.y1, (float)(y + 1))};
+        for (int32_t ny = y - 1; ny <= y + 1; ny++)
+            for (int32_t nx = x - 1; nx <= x + 1; nx++) {
+                if (ny < 0 || nx < 0 || ny >= rows || nx >= cols) continue;
+                const int32_t i = ny * cols + nx;
+                if (!mask[i] || p->seen[i]) continue;
+                p->seen[i] = 1;
+                p->queue[n++] = i;
+            }
+    }
+    return box;
+}
+
+static void find_parts(parts *p, const uint8_t *mask, int32_t rows, int32_t cols)
+{
+    p->n = 0;
+    memset(p->seen, 0, (size_t)rows * (size_t)cols);
+    for (int32_t i = 0; i < rows * cols; i++) {
+        if (!mask[i] || p->seen[i]) continue;
+        const msa_box box = grow(p, mask, rows, cols, i);
+        if (p->n <= MSA_EVAL_PARTS)
+            p->box[p->n++] = box;
+        else
+            p->box[MSA_EVAL_PARTS] = msa_box_union(p->box[MSA_EVAL_PARTS], box);
+    }
+}
+
+/* ---- drawing ---- */
+
 typedef struct drawing {
     msa_eval_prompt kind;
+    bool whole;
     msa_random random;
     const uint8_t *mask; /* of the slice */
     int32_t slice, rows, cols;
+    parts parts;
+    msa_prompt *list;
+    int32_t n, room;
 } drawing;
 
-static int32_t draw_points(drawing *d, msa_prompt *to, int32_t n)
+static void drawing_clear(drawing *d)
+{
+    free(d->parts.seen);
+    free(d->parts.queue);
+    free(d->list);
+}
+
+static msa_status add(drawing *d, msa_prompt p, msa_error *err)
+{
+    if (d->n == d->room) {
+        const int32_t room = d->room > 0 ? 2 * d->room : 64;
+        msa_prompt *grown = realloc(d->list, (size_t)room * sizeof *grown);
+        if (grown == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory for prompts");
+        d->list = grown;
+        d->room = room;
+    }
+    p.slice = d->slice;
+    p.positive = true;
+    d->list[d->n++] = p;
+    return MSA_OK;
+}
+
+static msa_status add_points(drawing *d, int32_t n, msa_error *err)
 {
     for (int32_t i = 0; i < n; i++) {
         const msa_click c = msa_sample_click(&d->random, d->mask, d->rows, d->cols);
         const float x = (float)c.col + 0.5F, y = (float)c.row + 0.5F;
-        to[i] = (msa_prompt){.kind = MSA_PROMPT_POINT, .slice = d->slice, .x0 = x, .y0 = y, .positive = true};
+        MSA_TRY(add(d, (msa_prompt){.kind = MSA_PROMPT_POINT, .x0 = x, .y0 = y}, err));
     }
-    return n;
+    return MSA_OK;
 }
 
-/* At most three prompts of one slice; 0 when it does not hold the label. */
-static int32_t draw_slice(drawing *d, msa_prompt *to)
+static msa_status add_boxes(drawing *d, double iou, msa_error *err)
 {
-    msa_box box;
-    if (!msa_mask_box(d->mask, d->rows, d->cols, &box)) return 0;
+    parts *p = &d->parts;
+    if (d->whole || d->kind == MSA_EVAL_MIDDLE_BOX)
+        p->n = msa_mask_box(d->mask, d->rows, d->cols, &p->box[0]);
+    else
+        find_parts(p, d->mask, d->rows, d->cols);
+    for (int32_t i = 0; i < p->n; i++) {
+        const msa_box b =
+            iou < 1 ? msa_sample_box_of_iou(&d->random, p->box[i], iou, d->rows, d->cols) : p->box[i];
+        const msa_prompt box = {.kind = MSA_PROMPT_BOX, .x0 = b.x0, .y0 = b.y0, .x1 = b.x1, .y1 = b.y1};
+        MSA_TRY(add(d, box, err));
+    }
+    return MSA_OK;
+}
+
+static msa_status draw_slice(drawing *d, msa_error *err)
+{
     switch (d->kind) {
     case MSA_EVAL_POINT1:
-        return draw_points(d, to, 1);
+        return add_points(d, 1, err);
     case MSA_EVAL_POINT3:
-        return draw_points(d, to, 3);
+        return add_points(d, 3, err);
     case MSA_EVAL_BOX75:
-        box = msa_sample_box_of_iou(&d->random, box, 0.75, d->rows, d->cols);
-        break;
+        return add_boxes(d, 0.75, err);
     case MSA_EVAL_BOX50:
-        box = msa_sample_box_of_iou(&d->random, box, 0.5, d->rows, d->cols);
-        break;
-    case MSA_EVAL_BOX:
-    case MSA_EVAL_MIDDLE_BOX:
-        break;
+        return add_boxes(d, 0.5, err);
+    default:
+        return add_boxes(d, 1, err);
     }
-    *to = (msa_prompt){.kind = MSA_PROMPT_BOX,
-                       .slice = d->slice,
-                       .x0 = box.x0,
-                       .y0 = box.y0,
-                       .x1 = box.x1,
-                       .y1 = box.y1,
-                       .positive = true};
-    return 1;
 }
 
 msa_status msa_eval_prompts(msa_prompt **out, int32_t *n, const uint8_t *reference, const int32_t size[3],
-                            msa_eval_prompt kind, uint64_t seed, uint64_t item, msa_error *err)
+                            msa_eval_prompt kind, bool whole, uint64_t seed, uint64_t item, msa_error *err)
 {
-    const int64_t pixels = (int64_t)size[1] * size[2];
+    const size_t pixels = (size_t)size[1] * (size_t)size[2];
     const int32_t only = kind == MSA_EVAL_MIDDLE_BOX ? middle_slice(reference, size) : -1;
+    __attribute__((cleanup(drawing_clear)))
+    drawing d = {.kind = kind, .whole = whole, .rows = size[1], .cols = size[2]};
+    *out = NULL;
     *n = 0;
-    *out = calloc(3 * (size_t)size[0], sizeof **out);
-    if (*out == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory for prompts");
+    d.parts.seen = malloc(pixels);
+    d.parts.queue = malloc(pixels * sizeof *d.parts.queue);
+    if (d.parts.seen == NULL || d.parts.queue == NULL)
+        return msa_fail(err, MSA_E_NOMEM, "out of memory for prompts");
     for (int32_t k = 0; k < size[0]; k++) {
-        if (only >= 0 && k != only) continue;
-        drawing d = {.kind = kind,
-                     .random = msa_random_at(seed, PURPOSE, item, (uint64_t)k),
-                     .mask = reference + k * pixels,
-                     .slice = k,
-                     .rows = size[1],
-                     .cols = size[2]};
-        *n += draw_slice(&d, *out + *n);
+        d.mask = reference + (size_t)k * pixels;
+        if ((only >= 0 && k != only) || memchr(d.mask, 1, pixels) == NULL) continue;
+        d.slice = k;
+        d.random = msa_random_at(seed, PURPOSE, item, (uint64_t)k);
+        MSA_TRY(draw_slice(&d, err));
     }
+    *n = d.n;
+    *out = MSA_STEAL(d.list);
     return MSA_OK;
 }
 
@@ -258,16 +338,16 @@ static msa_status hausdorff(double *out, const uint8_t *a, const uint8_t *b, con
     }
     const int32_t D = end[0] - first[0], H = end[1] - first[1], W = end[2] - first[2];
     const size_t n = (size_t)D * (size_t)H * (size_t)W;
-    MSA_AUTO_FREE uint8_t *parts = malloc(2 * n);
-    if (parts == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory to compare masks");
+    MSA_AUTO_FREE uint8_t *crops = malloc(2 * n);
+    if (crops == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory to compare masks");
     for (int32_t z = 0; z < D; z++)
         for (int32_t y = 0; y < H; y++) {
             const int64_t from = ((int64_t)(first[0] + z) * size[1] + first[1] + y) * size[2] + first[2];
             const size_t to = ((size_t)z * (size_t)H + (size_t)y) * (size_t)W;
-            memcpy(parts + to, a + from, (size_t)W);
-            memcpy(parts + n + to, b + from, (size_t)W);
+            memcpy(crops + to, a + from, (size_t)W);
+            memcpy(crops + n + to, b + from, (size_t)W);
         }
-    return msa_metric_hausdorff(parts, parts + n, D, H, W, spacing_mm, 95, out, err);
+    return msa_metric_hausdorff(crops, crops + n, D, H, W, spacing_mm, 95, out, err);
 }
 
 static int64_t count(const uint8_t *mask, int64_t n)

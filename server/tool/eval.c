@@ -81,8 +81,8 @@ static msa_status fill_group(group *g, const evaluation *e, const srv_case *c, s
         int32_t n = 0;
         MSA_TRY(srv_case_mask(c, *next, reference, &voxels, err));
         if (voxels == 0) continue;
-        MSA_TRY(msa_eval_prompts(&g->prompts[g->n], &n, reference, size, e->a->prompt, e->a->seed,
-                                 item_of(c->labels[*next].name), err));
+        MSA_TRY(msa_eval_prompts(&g->prompts[g->n], &n, reference, size, e->a->prompt, e->a->whole,
+                                 e->a->seed, item_of(c->labels[*next].name), err));
         g->objects[g->n] = (msa_object){g->prompts[g->n], n};
         g->masks[g->n].mask = g->results + g->n * g->voxels;
         g->labels[g->n++] = *next;

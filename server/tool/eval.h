@@ -23,6 +23,7 @@ typedef struct srv_eval_arguments {
     msa_eval_baseline baseline;
     uint64_t seed;
     int threads; /* 0: one a core */
+    bool whole;  /* one box a slice around all parts of a label */
     bool help;
 } srv_eval_arguments;
 

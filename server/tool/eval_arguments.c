@@ -7,26 +7,25 @@
 #include "server/tool/tool.h"
 
 const char srv_eval_usage[] =
-    "usage: msa eval MODEL --data DIR [--adapter FILE] [--prompt KIND] [--threads N] [--seed N] [--json "
-    "FILE]\n"
-    "                [--overlays DIR]\n"
+    "usage: msa eval MODEL --data DIR [--adapter FILE] [--prompt KIND] [--whole] [--seed N] [--threads N]\n"
+    "                [--json FILE] [--overlays DIR]\n"
     "       msa eval --baseline filled|otsu --data DIR [...]\n"
     "\n"
-    "Segments every labelled case below DIR with prompts taken from its labels, and compares. MODEL is a "
-    "file, "
-    "or\n"
-    "\"default\" for the bundled model. A case is a folder with a DICOM series and, in it or beside it, a "
-    "SEG or\n"
-    "RTSTRUCT that refers to it; or a folder with a NIfTI image, labels.nii.gz and, for names, labels.json.\n"
+    "Segments every labelled case below DIR with prompts taken from its labels, and compares. MODEL is a\n"
+    "file, or \"default\" for the bundled model. A case is a folder with a DICOM series and, in it or "
+    "beside\n"
+    "it, a SEG or RTSTRUCT that refers to it; or a folder with a NIfTI image, labels.nii.gz and, for names,\n"
+    "labels.json.\n"
     "\n"
-    "  --prompt KIND   box         the tight box on every slice of the label (default)\n"
-    "                  box0.75     that box moved and scaled to an IoU of 0.75 with itself\n"
+    "  --prompt KIND   box         tight boxes on every slice of the label (default)\n"
+    "                  box0.75     those boxes moved and scaled to an IoU of 0.75 with themselves\n"
     "                  box0.5      ... of 0.5\n"
     "                  point1      a random point of the label on every slice of it\n"
     "                  point3      three of them\n"
     "                  middle-box  one tight box on the middle slice; the engine carries it on\n"
+    "  --whole         one box a slice; otherwise each connected part of the label on it gets its own\n"
     "  --adapter FILE  an adapter trained on MODEL\n"
-    "  --baseline M    no model: the box filled, or Otsu's threshold in it (prompts box, box0.75, box0.5)\n"
+    "  --baseline M    no model: the boxes filled, or Otsu's threshold in them\n"
     "  --seed N        of what is random in the prompts; default 1\n"
     "  --json FILE     the results as JSON\n"
     "  --overlays DIR  pictures of the worst labels\n"
@@ -34,9 +33,8 @@ const char srv_eval_usage[] =
     "\n"
     "With a prompt on every slice of the label, only those slices are asked about and compared. Dice and "
     "IoU\n"
-    "are of the volume; \"slice\" is the mean Dice of the slices that hold label or result; HD95 is in mm. "
-    "Labels\n"
-    "under 300 voxels are listed but not averaged; every case counts the same in the mean of all.\n"
+    "are of the volume; \"slice\" is the mean Dice of the slices that hold label or result; HD95 is in mm.\n"
+    "Labels under 300 voxels are listed but not averaged; every case counts the same in the mean of all.\n"
     "\n"
     "Exit codes: 0 done, 64 wrong arguments, 65 unusable input, 66 a file is missing or cannot be written,\n"
     "70 internal error, 130 cancelled.\n";
@@ -50,6 +48,7 @@ enum {
     OPT_JSON,
     OPT_OVERLAYS,
     OPT_THREADS,
+    OPT_WHOLE,
     OPT_HELP
 };
 
@@ -61,6 +60,7 @@ static const struct option options[] = {{"data", required_argument, NULL, OPT_DA
                                         {"json", required_argument, NULL, OPT_JSON},
                                         {"overlays", required_argument, NULL, OPT_OVERLAYS},
                                         {"threads", required_argument, NULL, OPT_THREADS},
+                                        {"whole", no_argument, NULL, OPT_WHOLE},
                                         {"help", no_argument, NULL, OPT_HELP},
                                         {NULL, 0, NULL, 0}};
 
@@ -119,6 +119,9 @@ static int take(srv_eval_arguments *a, int option, char **argv)
         code = take_number("--threads", optarg, 1, 64, &number);
         a->threads = (int)number;
         return code;
+    case OPT_WHOLE:
+        a->whole = true;
+        return 0;
     case OPT_HELP:
         a->help = true;
         return 0;

@@ -104,8 +104,8 @@ void srv_eval_print(const srv_eval_report *r, FILE *to)
     } else {
         (void)fprintf(to, "baseline %s", r->arguments->baseline_name);
     }
-    (void)fprintf(to, ", prompt %s, seed %llu\n", r->arguments->prompt_name,
-                  (unsigned long long)r->arguments->seed);
+    (void)fprintf(to, ", prompt %s%s, seed %llu\n", r->arguments->prompt_name,
+                  r->arguments->whole ? " around the whole" : "", (unsigned long long)r->arguments->seed);
     (void)snprintf(text, sizeof text, "mean of %d case%s", r->mean.n, r->mean.n == 1 ? "" : "s");
     if (r->mean.n > 0)
         print_row(to, text, "", &r->mean);
@@ -159,11 +159,12 @@ static bool add_method(json_t *root, const srv_eval_report *r)
 {
     const srv_eval_arguments *a = r->arguments;
     const msa_config *config = r->model ? msa_model_config(r->model) : NULL;
-    json_t *method = json_pack("{s:s*, s:s*, s:s*, s:s*, s:s*, s:s, s:I, s:i}", "model",
-                               config ? config->name : NULL, "model_version", config ? config->version : NULL,
-                               "model_sha256", r->model ? msa_model_hash(r->model) : NULL, "adapter",
-                               a->adapter, "baseline", a->baseline_name, "prompt", a->prompt_name, "seed",
-                               (json_int_t)a->seed, "averaged_from_voxels", SRV_EVAL_VOXELS_MIN);
+    json_t *method =
+        json_pack("{s:s*, s:s*, s:s*, s:s*, s:s*, s:s, s:b, s:I, s:i}", "model", config ? config->name : NULL,
+                  "model_version", config ? config->version : NULL, "model_sha256",
+                  r->model ? msa_model_hash(r->model) : NULL, "adapter", a->adapter, "baseline",
+                  a->baseline_name, "prompt", a->prompt_name, "whole_boxes", a->whole, "seed",
+                  (json_int_t)a->seed, "averaged_from_voxels", SRV_EVAL_VOXELS_MIN);
     const bool done = method && json_object_update(root, method) == 0;
     json_decref(method);
     return done;
