@@ -98,6 +98,7 @@ static void points_lie_in_the_label_and_repeat(void **state)
     assert_int_equal(n, 9);
     assert_int_equal(other, 9);
     assert_int_equal(again, 3);
+    assert_true(one[2].slice == 4 && one[2].x0 == 5.5F && one[2].y0 == 5.5F); /* the only pixel there */
     bool differs = false;
     for (int32_t i = 0; i < n; i++) {
         const int32_t x = (int32_t)a[i].x0, y = (int32_t)a[i].y0;
