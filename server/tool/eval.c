@@ -1,39 +1,15 @@
 #include "server/tool/eval.h"
 
 #include <limits.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "engine/base/pool.h"
 #include "server/segment/segment.h"
+#include "server/tool/running.h"
 #include "server/tool/tool.h"
 
 #define GROUP_BYTES ((size_t)512 << 20) /* of masks; what is in one group shares the encoded slices */
 #define GROUP_MAX   64
-
-static atomic_bool interrupted;
-
-static void on_interrupt(int signal)
-{
-    (void)signal;
-    atomic_store(&interrupted, true);
-}
-
-static void catch_interrupt(void)
-{
-    struct sigaction action = {.sa_handler = on_interrupt,
-                               .sa_flags = SA_RESETHAND}; /* the second one kills */
-    (void)sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGINT, &action, NULL);
-}
-
-static void set_threads(int wanted)
-{
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    msa_threads_set(wanted > 0 ? wanted : cores > 0 ? (int)cores : 1);
-}
 
 /* Labels first .. first + n - 1 of a case. */
 typedef struct group {
@@ -97,7 +73,7 @@ static msa_status segment_group(group *g, const evaluation *e, const srv_case *c
         srv_progress progress;
         srv_progress_begin(&progress, c->name);
         const msa_status status = msa_segment(e->model, &c->volume, g->objects, (int32_t)g->n, g->masks,
-                                              &interrupted, srv_progress_show, &progress, err);
+                                              srv_running_interrupted(), srv_progress_show, &progress, err);
         srv_progress_drop(&progress);
         MSA_TRY(status);
     }
@@ -109,7 +85,7 @@ static msa_status segment_group(group *g, const evaluation *e, const srv_case *c
         if (e->a->prompt != MSA_EVAL_MIDDLE_BOX)
             msa_eval_keep_prompted(g->masks[i].mask, size, o->prompts, o->n_prompts);
     }
-    return atomic_load(&interrupted) ? msa_fail(err, MSA_E_CANCELED, "cancelled") : MSA_OK;
+    return atomic_load(srv_running_interrupted()) ? msa_fail(err, MSA_E_CANCELED, "cancelled") : MSA_OK;
 }
 
 static msa_status score_group(const group *g, const evaluation *e, const srv_case *c, srv_case_result *to,
@@ -227,8 +203,7 @@ int srv_tool_eval(int argc, char **argv)
     if (code != 0) return code;
     if (a.help) return fputs(srv_eval_usage, stdout) < 0 ? SRV_EXIT_NO_INPUT : SRV_EXIT_OK;
     evaluation e = {.a = &a, .report = {.arguments = &a}};
-    catch_interrupt();
-    set_threads(a.threads);
+    srv_running_begin(a.threads);
     const msa_status status = evaluate(&e, &err);
     for (size_t i = 0; i < e.report.n; i++)
         free(e.report.cases[i].labels);

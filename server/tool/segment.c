@@ -2,42 +2,19 @@
 #include <errno.h>
 #include <fnmatch.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/base/pool.h"
 #include "server/segment/segment.h"
 #include "server/tool/arguments.h"
 #include "server/tool/input_key.h"
+#include "server/tool/running.h"
 #include "server/tool/tool.h"
 
 enum { SERIES_NUMBER = 1000 };
-
-static atomic_bool interrupted;
-
-static void on_interrupt(int signal)
-{
-    (void)signal;
-    atomic_store(&interrupted, true);
-}
-
-static void catch_interrupt(void)
-{
-    struct sigaction action = {.sa_handler = on_interrupt,
-                               .sa_flags = SA_RESETHAND}; /* the second one kills */
-    (void)sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGINT, &action, NULL);
-}
-
-static void set_threads(int wanted)
-{
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    msa_threads_set(wanted > 0 ? wanted : cores > 0 ? (int)cores : 1);
-}
 
 static msa_status make_folder(const char *dir, char real[PATH_MAX], msa_error *err)
 {
@@ -179,7 +156,7 @@ static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outco
                                          .series_number = SERIES_NUMBER,
                                          .series_description = "msad segmentation",
                                          .overlays = true,
-                                         .cancel = &interrupted,
+                                         .cancel = srv_running_interrupted(),
                                          .progress = srv_progress_show,
                                          .progress_ctx = &progress};
     const msa_status status = srv_segment_run(&request, outcome, err);
@@ -203,8 +180,7 @@ int srv_tool_segment(int argc, char **argv)
         (void)msa_fail(&err, MSA_E_NOMEM, "out of memory");
         return srv_tool_fail(&err);
     }
-    catch_interrupt();
-    set_threads(a.threads);
+    srv_running_begin(a.threads);
     if (run(&a, outcome, &model, &err) != MSA_OK) return srv_tool_fail(&err);
     print_outcome(outcome, model, a.out_dir);
     if (outcome->n_files > 0) return SRV_EXIT_OK;
