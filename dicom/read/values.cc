@@ -9,9 +9,15 @@
 namespace dicom
 {
 
+/* DCMTK takes time by the square of the number of values here, and no value that is read as text comes near
+ * this. */
+constexpr Uint32 TEXT_MAX = 65536;
+
 std::string text(DcmItem &item, const DcmTagKey &tag)
 {
     OFString value;
+    DcmElement *element = nullptr;
+    if (item.findAndGetElement(tag, element).bad() || element->getLength() > TEXT_MAX) return std::string();
     if (item.findAndGetOFStringArray(tag, value).bad()) return std::string();
     std::string s(value.c_str(), std::strlen(value.c_str())); /* a NUL in the middle ends it */
     const size_t first = s.find_first_not_of(' ');

@@ -12,8 +12,8 @@
 namespace dicom
 {
 
-/* The whole value as text, padding trimmed; "" when absent, empty or not text. Bytes are in the dataset's
- * charset. */
+/* The whole value as text, padding trimmed; "" when absent, empty, not text or over 64 KiB. Bytes are in the
+ * dataset's charset. */
 std::string text(DcmItem &item, const DcmTagKey &tag);
 
 /* PS3.5 section 9.1, but leading zeros in a component pass: they are met in practice and harm nothing. */
