@@ -3,6 +3,9 @@
 #include "tests/unit/read/bytes.h"
 #include "tests/unit/read/support.h"
 
+#include "dcmtk/dcmdata/dcdatset.h"
+#include "dcmtk/dcmdata/dcdeftag.h"
+
 #include <clocale>
 #include <cmath>
 
@@ -201,13 +204,27 @@ void real_files(void **)
     }
 }
 
+/* DCMTK splits such a value in time by its square: it must not be asked to. */
+void longest_text(void **)
+{
+    DcmDataset d;
+    std::string numbers(65535, '1'), more = numbers + "2\\3\\4";
+    for (size_t i = 1; i < numbers.size(); i += 2)
+        numbers[i] = '\\';
+    assert_true(d.putAndInsertString(DCM_ContourData, numbers.c_str()).good());
+    assert_int_equal(dicom::text(d, DCM_ContourData).size(), numbers.size());
+    assert_true(d.putAndInsertString(DCM_ContourData, more.c_str()).good());
+    assert_true(dicom::text(d, DCM_ContourData).empty());
+}
+
 } // namespace
 
 int main()
 {
     const TempDir dir;
     the_dir = &dir;
-    const CMUnitTest tests[] = {cmocka_unit_test(good_image),
+    const CMUnitTest tests[] = {cmocka_unit_test(longest_text),
+                                cmocka_unit_test(good_image),
                                 cmocka_unit_test(bad_images),
                                 cmocka_unit_test(sentences_hold_no_patient),
                                 cmocka_unit_test(no_plane_is_allowed),
