@@ -57,6 +57,11 @@ typedef struct msa_config {
     msa_mask_select mask_select;
     msa_input_norm input_norm;
     msa_geometry geometry;
+    /* A box that is small against its slice is looked at closely: the network sees a square around it, this
+     * part of the box's longer side wider on every side. 0: always the whole slice. */
+    float crop_margin;
+    bool box_as_mask; /* a box without a mask prompt is also given as one: filled; engine/sam/prompt_encoder.h
+                       */
     bool point_order_yx; /* clicks are (row, column): upstream eras A to C */
     bool untrained;      /* card says so; results carry it */
     char name[64];       /* "msad-untrained-tiny" */

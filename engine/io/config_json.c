@@ -67,6 +67,8 @@ static const field fields[] = {
     {"mask_select", FIELD_ENUM, AT(mask_select), 0, 0, select_names, false},
     {"input_norm", FIELD_ENUM, AT(input_norm), 0, 0, norm_names, false},
     {"geometry", FIELD_ENUM, AT(geometry), 0, 0, geometry_names, false},
+    {"crop_margin", FIELD_FLOAT, AT(crop_margin), 0, 0, NULL, true},
+    {"box_as_mask", FIELD_BOOL, AT(box_as_mask), 0, 0, NULL, true},
     {"point_order_yx", FIELD_BOOL, AT(point_order_yx), 0, 0, NULL, true},
     {"untrained", FIELD_BOOL, AT(untrained), 0, 0, NULL, true},
 };
@@ -188,6 +190,8 @@ msa_status msa_config_check(const msa_config *c, msa_error *err)
             return misfit(err, "a global block is not one of the blocks");
     if (!isfinite(c->adapter_mlp_scale) || fabsf(c->adapter_mlp_scale) > 100.0f)
         return misfit(err, "adapter_mlp_scale is not in -100..100");
+    if (!(c->crop_margin >= 0.0f && c->crop_margin <= 10.0f))
+        return misfit(err, "crop_margin is not in 0..10");
     return MSA_OK;
 }
 
@@ -240,10 +244,12 @@ static json_t *print_field(const field *f, const msa_config *c)
     return list;
 }
 
-/* A model without decoder adapters says nothing of them: its file stays what it was, and older readers, which
- * refuse unknown keys, take it. */
+/* A model that does not use what came later says nothing of it: its file stays what it was, and older
+ * readers, which refuse unknown keys, take it. */
 static bool left_out(const field *f, const msa_config *c)
 {
+    if (f->offset == AT(crop_margin)) return c->crop_margin == 0.0f;
+    if (f->offset == AT(box_as_mask)) return !c->box_as_mask;
     return c->decoder_adapters == MSA_DECODER_ADAPTERS_NONE && strncmp(f->key, "decoder_adapter", 15) == 0;
 }
 

@@ -23,6 +23,8 @@ static void survives_a_round_trip(void **state)
     c.adapter_act = MSA_ACT_RELU;
     c.point_order_yx = c.untrained = true;
     c.adapter_mlp_scale = 0.3f;
+    c.crop_margin = 0.25f;
+    c.box_as_mask = true;
     assert_int_equal(msa_config_print(&text, &c, &err), MSA_OK);
     assert_int_equal(msa_config_parse(&back, text, &err), MSA_OK);
     assert_int_equal(msa_config_print(&again, &back, &err), MSA_OK);
@@ -33,6 +35,7 @@ static void survives_a_round_trip(void **state)
     assert_int_equal(back.decoder_wiring, MSA_WIRING_ESAM);
     assert_true(back.adapter_mlp_scale == 0.3f);
     assert_true(back.untrained && back.point_order_yx);
+    assert_true(back.crop_margin == 0.25f && back.box_as_mask);
     assert_string_equal(back.name, "fixture");
 }
 
@@ -43,6 +46,7 @@ static const struct {
 } broken[] = {
     {"\"patch\":8", "\"patch\":8,\"pacth\":8", MSA_E_PARSE, "unknown key pacth"},
     {"\"patch\":8", "\"patch\":8,\"patch\":8", MSA_E_PARSE, "duplicate"},
+    {"\"patch\":8", "\"patch\":8,\"crop_margin\":-1", MSA_E_UNSUPPORTED, "crop_margin is not in 0..10"},
     {"\"patch\":8,", "", MSA_E_PARSE, "patch is missing"},
     {"\"patch\":8", "\"patch\":\"8\"", MSA_E_PARSE, "patch must be a whole number"},
     {"\"patch\":8", "\"patch\":7", MSA_E_UNSUPPORTED, "not a multiple of patch"},
