@@ -11,7 +11,9 @@
 #include "engine/base/cleanup.h"
 #include "engine/base/error.h"
 
-#define MSA_ROUNDS_MAX 16
+#define MSA_ROUNDS_MAX  16
+#define MSA_LANES_MAX   64
+#define MSA_TARGETS_MAX 32
 
 /* Which parameters train. Names as published: "Adapter" marks the adapters (arXiv:2304.12620). */
 typedef enum msa_train_set {
@@ -60,7 +62,11 @@ msa_loss_options msa_loss_defaults(msa_loss_kind kind);
 
 typedef struct msa_trainer_options {
     uint64_t seed;
-    int32_t batch; /* pictures whose gradients are averaged in one step; memory is that of one */
+    int32_t batch; /* pictures whose gradients are averaged in one step */
+    int32_t
+        lanes; /* so many of them are worked on side by side, one thread each, with memory for each; 1: all
+                  threads work on one. Part of the result's bits, which the number of threads is not */
+    int32_t targets; /* most targets learned from one picture: one run of the encoder serves all */
     msa_loss_options loss;
     double iou_weight;            /* of (predicted IoU - true IoU)^2 */
     double box_chance;            /* of a box as first prompt; else a click */

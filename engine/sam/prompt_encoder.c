@@ -7,10 +7,14 @@
 #include "engine/nn/conv.h"
 #include "engine/sam/position_code.h"
 
+#define BOX_LOGIT 4.0f /* inside a box that is given as a mask; outside minus that */
+
 size_t msa_prompt_scratch(int32_t h, int32_t w)
 {
-    /* Per token: the mask as 16 values in patches, then (2h, 2w, 4) twice, then (h, w, 16) twice. */
-    return (size_t)h * (size_t)w * (16 + 16 + 16 + 16);
+    /* Per token: the mask as 16 values in patches, then (2h, 2w, 4) twice, then (h, w, 16) twice; a box as a
+     * mask.
+     */
+    return (size_t)h * (size_t)w * (16 + 16 + 16 + 16 + 16);
 }
 
 static void label_token(const msa_config *c, const msa_prompt_weights *w, const float input[2], float x,
@@ -64,11 +68,32 @@ static void encode_mask(const msa_prompt_weights *w, int32_t h, int32_t wt, cons
     msa_linear_forward(&w->conv3, n, quarter, w->conv3.K, dense, w->conv3.N, MSA_EPILOGUE_NONE);
 }
 
-msa_status msa_prompt_encode(const msa_config *c, const msa_prompt_weights *w, int32_t h, int32_t w_tokens,
-                             const msa_prompt_set *prompt, float *scratch, float *sparse, int32_t *n_sparse,
-                             float *dense, msa_error *err)
+/* Part of the interval first .. first + 1 that lies in low .. high. */
+static float covered(float first, float low, float high)
 {
-    const int64_t P = c->prompt_dim, tokens = (int64_t)h * w_tokens;
+    const float from = fmaxf(first, low), to = fminf(first + 1.0f, high);
+    return to > from ? to - from : 0.0f;
+}
+
+const float *msa_prompt_mask(const msa_config *c, int32_t h, int32_t w_tokens, const msa_prompt_set *prompt,
+                             float *room)
+{
+    if (prompt->mask != NULL || prompt->box == NULL || !c->box_as_mask) return prompt->mask;
+    const float scale = 4.0f / (float)c->patch; /* coordinates name centres, borders lie half a pixel on */
+    const float x0 = (prompt->box[0] + 0.5f) * scale, y0 = (prompt->box[1] + 0.5f) * scale;
+    const float x1 = (prompt->box[2] + 0.5f) * scale, y1 = (prompt->box[3] + 0.5f) * scale;
+    for (int32_t y = 0; y < 4 * h; y++) {
+        const float row = covered((float)y, y0, y1);
+        for (int32_t x = 0; x < 4 * w_tokens; x++)
+            room[(int64_t)y * 4 * w_tokens + x] = BOX_LOGIT * (2.0f * row * covered((float)x, x0, x1) - 1.0f);
+    }
+    return room;
+}
+
+msa_status msa_prompt_tokens(const msa_config *c, const msa_prompt_weights *w, int32_t h, int32_t w_tokens,
+                             const msa_prompt_set *prompt, float *sparse, int32_t *n_sparse, msa_error *err)
+{
+    const int64_t P = c->prompt_dim;
     const float input[2] = {(float)(w_tokens * c->patch), (float)(h * c->patch)};
     int32_t n = 0;
     MSA_TRY(check_prompt(prompt, err));
@@ -82,13 +107,23 @@ msa_status msa_prompt_encode(const msa_config *c, const msa_prompt_weights *w, i
         label_token(c, w, input, 0.0f, 0.0f, -1, sparse + n++ * P);
     }
     *n_sparse = n;
-    if (prompt->mask != NULL) {
-        if (!msa_all_finite(16 * tokens, prompt->mask))
-            return msa_fail(err, MSA_E_INVALID, "the mask of the prompt is not finite");
-        encode_mask(w, h, w_tokens, prompt->mask, scratch, dense);
-    } else {
+    return MSA_OK;
+}
+
+msa_status msa_prompt_encode(const msa_config *c, const msa_prompt_weights *w, int32_t h, int32_t w_tokens,
+                             const msa_prompt_set *prompt, float *scratch, float *sparse, int32_t *n_sparse,
+                             float *dense, msa_error *err)
+{
+    const int64_t P = c->prompt_dim, tokens = (int64_t)h * w_tokens;
+    MSA_TRY(msa_prompt_tokens(c, w, h, w_tokens, prompt, sparse, n_sparse, err));
+    const float *mask = msa_prompt_mask(c, h, w_tokens, prompt, scratch + 64 * tokens);
+    if (mask == NULL) {
         for (int64_t t = 0; t < tokens; t++)
             memcpy(dense + t * P, w->no_mask, (size_t)P * sizeof *dense);
+        return MSA_OK;
     }
+    if (!msa_all_finite(16 * tokens, mask))
+        return msa_fail(err, MSA_E_INVALID, "the mask of the prompt is not finite");
+    encode_mask(w, h, w_tokens, mask, scratch, dense);
     return MSA_OK;
 }

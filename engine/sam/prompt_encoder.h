@@ -21,4 +21,15 @@ size_t msa_prompt_scratch(int32_t h, int32_t w);
 MSA_NODISCARD msa_status msa_prompt_encode(const msa_config *c, const msa_prompt_weights *w, int32_t h,
                                            int32_t w_tokens, const msa_prompt_set *prompt, float *scratch,
                                            float *sparse, int32_t *n_sparse, float *dense, msa_error *err);
+/* The tokens alone. */
+MSA_NODISCARD msa_status msa_prompt_tokens(const msa_config *c, const msa_prompt_weights *w, int32_t h,
+                                           int32_t w_tokens, const msa_prompt_set *prompt, float *sparse,
+                                           int32_t *n_sparse, msa_error *err);
+/**
+ * The mask (4h, 4w) that goes into the dense embedding: the prompt's own; or, where the profile says
+ * box_as_mask, its box filled, written to `room` (4h, 4w) as logits by how much of a pixel it covers; NULL:
+ * neither.
+ */
+const float *msa_prompt_mask(const msa_config *c, int32_t h, int32_t w_tokens, const msa_prompt_set *prompt,
+                             float *room);
 #endif

@@ -128,7 +128,7 @@ typedef struct msa_prompt_pass {
     int8_t labels[MSA_SPARSE_MAX]; /* of the tokens, padding and corners included */
     bool mask;                     /* the prompt had one */
     bool sparse_trains, no_mask_trains, mask_trains;
-    float *scratch;
+    float *scratch, *boxed;                         /* boxed (4h, 4w): the box as a mask */
     float *patches1, *sum1, *norm1, *half, *planes; /* (4n, 4) each, planes (4, 2h, 2w) */
     float *patches2, *sum2, *norm2, *quarter;       /* (n, 16) each */
     float *da, *db, *norm;                          /* (16 n) each, (8 n) */

@@ -29,6 +29,7 @@ void msa_prompt_pass_layout(msa_prompt_pass *p, msa_arena *arena, const msa_para
     p->h = grid_h;
     p->wt = grid_w;
     p->scratch = msa_arena_floats(arena, msa_prompt_scratch(grid_h, grid_w));
+    p->boxed = msa_arena_floats(arena, 16 * n);
     if (!gradients) return;
     find_what_trains(p);
     if (!p->mask_trains) return;
@@ -72,16 +73,19 @@ static void mask_forward(msa_prompt_pass *p, const float *mask, float *dense)
 msa_status msa_prompt_pass_forward(msa_prompt_pass *p, const msa_prompt_set *prompt, float *sparse,
                                    float *dense, msa_error *err)
 {
-    msa_prompt_set others = *prompt;
-    p->mask = prompt->mask != NULL;
-    if (p->mask && p->mask_trains) others.mask = NULL;
-    MSA_TRY(
-        msa_prompt_encode(p->c, p->w, p->h, p->wt, &others, p->scratch, sparse, &p->n_sparse, dense, err));
+    const float *mask = msa_prompt_mask(p->c, p->h, p->wt, prompt, p->boxed);
+    p->mask = mask != NULL;
+    const bool kept = p->mask && p->mask_trains;
+    if (kept)
+        MSA_TRY(msa_prompt_tokens(p->c, p->w, p->h, p->wt, prompt, sparse, &p->n_sparse, err));
+    else
+        MSA_TRY(
+            msa_prompt_encode(p->c, p->w, p->h, p->wt, prompt, p->scratch, sparse, &p->n_sparse, dense, err));
     keep_labels(p, prompt);
-    if (!p->mask || !p->mask_trains) return MSA_OK;
-    if (!msa_all_finite(16 * (int64_t)p->h * p->wt, prompt->mask))
+    if (!kept) return MSA_OK;
+    if (!msa_all_finite(16 * (int64_t)p->h * p->wt, mask))
         return msa_fail(err, MSA_E_INVALID, "the mask of the prompt is not finite");
-    mask_forward(p, prompt->mask, dense);
+    mask_forward(p, mask, dense);
     return MSA_OK;
 }
 

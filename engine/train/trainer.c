@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/pool.h"
+#include "engine/kern/vec.h"
 #include "engine/nn/interp.h"
 #include "engine/volume/metrics.h"
 #include "engine/volume/select.h"
@@ -11,25 +13,46 @@
 #define PURPOSE_PROMPT 0x9a2057ull
 #define RUNNING_STEPS  100 /* the running mean forgets over so many */
 
-/* What one picture needs while it is learned from. */
-typedef struct msa_trainer_work {
+/* What was learned from one picture. */
+typedef struct picture_result {
+    double loss, dice_first, dice_last;
+    msa_status status;
+    msa_error error;
+} picture_result;
+
+/* Who works through every n-th picture of a batch: what a picture needs while it is learned from, and a sum
+ * of gradients of its own. The sums are added up in order, so that threads do not change the bits. */
+typedef struct lane {
+    const msa_trainer_options *options;
+    msa_params params; /* the run's, with other gradients */
+    float *grads;      /* of its own; NULL: the first lane uses the run's */
     msa_arena arena;
     msa_encoder_pass *encoder;
     msa_decoder_pass *decoder;
-    float *image;                  /* (3, S, S) */
     float *embedding, *dembedding; /* (P, g, g) */
     float *logits, *dlogits;       /* (mask_tokens, 4g, 4g) */
     float *feedback;               /* (4g, 4g) logits of the round before */
     float *pred, *dpred;           /* (S, S) */
     float *target;                 /* (S, S) 0 or 1 */
-    uint8_t *mask, *found;         /* target and prediction (S, S) */
+    const uint8_t *mask;           /* (S, S) the same, in the picture */
+    uint8_t *found;                /* (S, S) prediction */
     float iou[MSA_MASK_TOKENS_MAX], diou[MSA_MASK_TOKENS_MAX];
+} lane;
+
+typedef struct msa_trainer_work {
+    msa_arena arena;
+    msa_train_picture *pictures; /* (batch) */
+    picture_result *results;     /* (batch) */
+    lane *lanes;
+    int32_t n_lanes;
 } msa_trainer_work;
 
 msa_trainer_options msa_trainer_defaults(uint64_t seed, double lr)
 {
     return (msa_trainer_options){.seed = seed,
                                  .batch = 2,
+                                 .lanes = 2,
+                                 .targets = 4,
                                  .loss = msa_loss_defaults(MSA_LOSS_DICE_BCE),
                                  .iou_weight = 1,
                                  .box_chance = 0.8,
@@ -45,6 +68,9 @@ static msa_status check_options(const msa_trainer_options *o, msa_error *err)
     if (o->batch < 1 || o->rounds_max < 1 || o->rounds_max > MSA_ROUNDS_MAX)
         return msa_fail(err, MSA_E_INVALID, "training needs a batch of 1 or more and 1 to %d rounds",
                         MSA_ROUNDS_MAX);
+    if (o->lanes < 1 || o->lanes > MSA_LANES_MAX || o->targets < 1 || o->targets > MSA_TARGETS_MAX)
+        return msa_fail(err, MSA_E_INVALID, "training needs 1 to %d lanes and 1 to %d targets of a picture",
+                        MSA_LANES_MAX, MSA_TARGETS_MAX);
     if (!(o->box_chance >= 0 && o->box_chance <= 1) || !(o->more_chance >= 0 && o->more_chance <= 1))
         return msa_fail(err, MSA_E_INVALID, "a chance of training is not in 0..1");
     if (!(o->box_jitter >= 0) || !(o->box_limit >= 0) || !(o->iou_weight >= 0))
@@ -52,10 +78,10 @@ static msa_status check_options(const msa_trainer_options *o, msa_error *err)
     return MSA_OK;
 }
 
-static void layout(msa_trainer_work *w, const msa_config *c)
+static void lane_layout(lane *w)
 {
+    const msa_config *c = &w->params.config;
     const size_t S = (size_t)c->image_size, g = S / (size_t)c->patch, side = 4 * g;
-    w->image = msa_arena_floats(&w->arena, 3 * S * S);
     w->embedding = msa_arena_floats(&w->arena, g * g * (size_t)c->prompt_dim);
     w->dembedding = msa_arena_floats(&w->arena, g * g * (size_t)c->prompt_dim);
     w->logits = msa_arena_floats(&w->arena, (size_t)c->mask_tokens * side * side);
@@ -64,8 +90,16 @@ static void layout(msa_trainer_work *w, const msa_config *c)
     w->pred = msa_arena_floats(&w->arena, S * S);
     w->dpred = msa_arena_floats(&w->arena, S * S);
     w->target = msa_arena_floats(&w->arena, S * S);
-    w->mask = msa_arena_take(&w->arena, S * S, 1);
     w->found = msa_arena_take(&w->arena, S * S, 1);
+}
+
+static void pictures_layout(msa_trainer_work *w, const msa_trainer_options *o, int32_t image_size)
+{
+    const size_t n = (size_t)image_size * (size_t)image_size;
+    for (int32_t i = 0; i < o->batch; i++)
+        w->pictures[i] = (msa_train_picture){.image = msa_arena_floats(&w->arena, 3 * n),
+                                             .targets = msa_arena_take(&w->arena, (size_t)o->targets * n, 1),
+                                             .targets_max = o->targets};
 }
 
 /* Something of the prompt encoder trains. */
@@ -74,6 +108,40 @@ static bool prompt_trains(const msa_params *p)
     for (int32_t i = 0; i < p->n_list; i++)
         if (p->list[i].trains && strncmp(p->list[i].name, "prompt_encoder.", 15) == 0) return true;
     return false;
+}
+
+static msa_status lane_open(lane *w, const msa_trainer *t, bool first, msa_error *err)
+{
+    w->options = &t->options;
+    w->params = *t->params;
+    if (!first) {
+        w->grads = calloc((size_t)t->params->n_trained, sizeof *w->grads);
+        if (w->grads == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for gradients");
+        w->params.grads = w->grads;
+    }
+    lane_layout(w);
+    MSA_TRY(msa_arena_commit(&w->arena, err));
+    lane_layout(w);
+    MSA_TRY(msa_encoder_pass_new(&w->encoder, &w->params, t->options.recompute, err));
+    return msa_decoder_pass_new(&w->decoder, &w->params, prompt_trains(&w->params), err);
+}
+
+static msa_status work_open(msa_trainer *t, msa_error *err)
+{
+    msa_trainer_work *w = t->work;
+    const msa_trainer_options *o = &t->options;
+    w->n_lanes = o->lanes < o->batch ? o->lanes : o->batch;
+    w->lanes = calloc((size_t)w->n_lanes, sizeof *w->lanes);
+    w->pictures = calloc((size_t)o->batch, sizeof *w->pictures);
+    w->results = calloc((size_t)o->batch, sizeof *w->results);
+    if (w->lanes == NULL || w->pictures == NULL || w->results == NULL)
+        return msa_fail(err, MSA_E_NOMEM, "no memory for a trainer");
+    pictures_layout(w, o, t->params->config.image_size);
+    MSA_TRY(msa_arena_commit(&w->arena, err));
+    pictures_layout(w, o, t->params->config.image_size);
+    for (int32_t i = 0; i < w->n_lanes; i++)
+        MSA_TRY(lane_open(&w->lanes[i], t, i == 0, err));
+    return MSA_OK;
 }
 
 msa_status msa_trainer_new(msa_trainer **out, msa_params *params, const msa_trainer_options *options,
@@ -87,22 +155,29 @@ msa_status msa_trainer_new(msa_trainer **out, msa_params *params, const msa_trai
     if (t->work == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for a trainer");
     t->options = *options;
     t->params = params;
-    layout(t->work, &params->config);
-    MSA_TRY(msa_arena_commit(&t->work->arena, err));
-    layout(t->work, &params->config);
     MSA_TRY(msa_optimizer_new(&t->optimizer, params, &options->optimizer, err));
-    MSA_TRY(msa_encoder_pass_new(&t->work->encoder, params, options->recompute, err));
-    MSA_TRY(msa_decoder_pass_new(&t->work->decoder, params, prompt_trains(params), err));
+    MSA_TRY(work_open(t, err));
     *out = MSA_STEAL(t);
     return MSA_OK;
+}
+
+static void lane_clear(lane *w)
+{
+    msa_decoder_pass_free(w->decoder);
+    msa_encoder_pass_free(w->encoder);
+    msa_arena_release(&w->arena);
+    free(w->grads);
 }
 
 void msa_trainer_free(msa_trainer *t)
 {
     if (t == NULL) return;
+    for (int32_t i = 0; t->work != NULL && t->work->lanes != NULL && i < t->work->n_lanes; i++)
+        lane_clear(&t->work->lanes[i]);
     if (t->work != NULL) {
-        msa_decoder_pass_free(t->work->decoder);
-        msa_encoder_pass_free(t->work->encoder);
+        free(t->work->lanes);
+        free(t->work->pictures);
+        free(t->work->results);
         msa_arena_release(&t->work->arena);
     }
     free(t->work);
@@ -127,14 +202,14 @@ static void add_click(const msa_config *c, prompts *p, msa_click click)
     p->labels[p->n_points++] = click.positive ? 1.0f : 0.0f;
 }
 
-static void first_prompt(const msa_trainer *t, msa_random *r, const int32_t covered[2], prompts *p)
+static void first_prompt(const lane *w, msa_random *r, const int32_t covered[2], prompts *p)
 {
-    const msa_trainer_options *o = &t->options;
-    const int32_t S = t->params->config.image_size;
+    const msa_trainer_options *o = w->options;
+    const int32_t S = w->params.config.image_size;
     const bool wants_box = msa_random_unit(r) < o->box_chance;
     msa_box tight;
-    if (!wants_box || !msa_mask_box(t->work->mask, S, S, &tight)) {
-        add_click(&t->params->config, p, msa_sample_click(r, t->work->mask, S, S));
+    if (!wants_box || !msa_mask_box(w->mask, S, S, &tight)) {
+        add_click(&w->params.config, p, msa_sample_click(r, w->mask, S, S));
         return;
     }
     const msa_box b = msa_sample_box(r, tight, o->box_jitter, o->box_limit, covered[0], covered[1]);
@@ -146,64 +221,59 @@ static void first_prompt(const msa_trainer *t, msa_random *r, const int32_t cove
 }
 
 /* The mask of the round before is fed back; a quiet round brings no new click. */
-static void next_prompt(const msa_trainer *t, msa_random *r, bool quiet, int32_t token, prompts *p)
+static void next_prompt(const lane *w, msa_random *r, bool quiet, int32_t token, prompts *p)
 {
-    msa_trainer_work *w = t->work;
-    const int32_t S = t->params->config.image_size, side = 4 * (S / t->params->config.patch);
+    const msa_config *c = &w->params.config;
+    const int32_t S = c->image_size, side = 4 * (S / c->patch);
     const size_t plane = (size_t)side * (size_t)side;
     msa_click click = {0};
     memcpy(w->feedback, w->logits + (size_t)token * plane, plane * sizeof *w->feedback);
     p->has_mask = true;
     if (!quiet && msa_sample_error_click(r, w->found, w->mask, S, S, MSA_ERROR_BY_AREA, &click))
-        add_click(&t->params->config, p, click);
+        add_click(c, p, click);
 }
 
-/* ---- one picture ---- */
+/* ---- one target ---- */
 
-typedef struct picture {
-    double loss, dice_first, dice_last;
-} picture;
-
-static void resize_token(const msa_trainer *t, int32_t token)
+static void resize_token(const lane *w, int32_t token)
 {
-    const int32_t S = t->params->config.image_size, side = 4 * (S / t->params->config.patch);
-    msa_resize_bilinear(t->work->logits + (int64_t)token * side * side, side, side, 1, t->work->pred, S, S);
+    const int32_t S = w->params.config.image_size, side = 4 * (S / w->params.config.patch);
+    msa_resize_bilinear(w->logits + (int64_t)token * side * side, side, side, 1, w->pred, S, S);
 }
 
 /* pred becomes a mask; its IoU with the target. */
-static double true_iou(const msa_trainer *t)
+static double true_iou(const lane *w)
 {
-    const int64_t n = (int64_t)t->params->config.image_size * t->params->config.image_size;
+    const int64_t n = (int64_t)w->params.config.image_size * w->params.config.image_size;
     for (int64_t i = 0; i < n; i++)
-        t->work->found[i] = t->work->pred[i] > 0;
-    return msa_metric_iou(t->work->found, t->work->mask, n);
+        w->found[i] = w->pred[i] > 0;
+    return msa_metric_iou(w->found, w->mask, n);
 }
 
 /* Loss of one mask token and of its predicted IoU; gradients are added when `learn`. */
-static double token_loss(const msa_trainer *t, int32_t token, double scale, bool learn_mask)
+static double token_loss(lane *w, int32_t token, double scale, bool learn_mask)
 {
-    msa_trainer_work *w = t->work;
-    const int32_t S = t->params->config.image_size, side = 4 * (S / t->params->config.patch);
+    const int32_t S = w->params.config.image_size, side = 4 * (S / w->params.config.patch);
     const int64_t n = (int64_t)S * S;
-    const double iou_weight = t->options.iou_weight;
-    resize_token(t, token);
+    const double iou_weight = w->options->iou_weight;
+    resize_token(w, token);
     if (learn_mask) memset(w->dpred, 0, (size_t)n * sizeof *w->dpred);
-    double loss = msa_loss(&t->options.loss, w->pred, w->target, 1, n, scale, learn_mask ? w->dpred : NULL);
+    double loss = msa_loss(&w->options->loss, w->pred, w->target, 1, n, scale, learn_mask ? w->dpred : NULL);
     if (!learn_mask) return loss;
-    loss += iou_weight * msa_loss_iou(w->iou[token], true_iou(t), iou_weight * scale, &w->diou[token]);
+    loss += iou_weight * msa_loss_iou(w->iou[token], true_iou(w), iou_weight * scale, &w->diou[token]);
     msa_resize_bilinear_backward(w->dpred, S, S, 1, w->dlogits + (int64_t)token * side * side, side, side);
     return loss;
 }
 
 /* One click may mean several things: of the masks for that, the one that is nearest learns (as SAM does). */
-static int32_t learning_token(const msa_trainer *t, const prompts *p)
+static int32_t learning_token(lane *w, const prompts *p)
 {
-    const msa_config *c = &t->params->config;
+    const msa_config *c = &w->params.config;
     int32_t best = 0;
     double least = INFINITY;
-    if (msa_select_mask(c, p->n_points, p->has_box, t->work->iou) == 0) return 0;
+    if (msa_select_mask(c, p->n_points, p->has_box, w->iou) == 0) return 0;
     for (int32_t token = 1; token < c->mask_tokens; token++) {
-        const double loss = token_loss(t, token, 0, false);
+        const double loss = token_loss(w, token, 0, false);
         if (loss < least) {
             least = loss;
             best = token;
@@ -214,11 +284,10 @@ static int32_t learning_token(const msa_trainer *t, const prompts *p)
 
 /* Decoder forward, loss, decoder backward. The answer is what inference would choose: its mask is left in
  * `found`, its token returned. */
-static msa_status learn_round(const msa_trainer *t, const prompts *p, double scale, double *loss,
-                              int32_t *answer, msa_error *err)
+static msa_status learn_round(lane *w, const prompts *p, double scale, double *loss, int32_t *answer,
+                              msa_error *err)
 {
-    msa_trainer_work *w = t->work;
-    const msa_config *c = &t->params->config;
+    const msa_config *c = &w->params.config;
     const size_t side = 4 * (size_t)(c->image_size / c->patch);
     const msa_prompt_set set = {.points = p->points,
                                 .labels = p->labels,
@@ -228,76 +297,125 @@ static msa_status learn_round(const msa_trainer *t, const prompts *p, double sca
     MSA_TRY(msa_decoder_pass_forward(w->decoder, w->embedding, &set, w->logits, w->iou, err));
     memset(w->dlogits, 0, (size_t)c->mask_tokens * side * side * sizeof *w->dlogits);
     memset(w->diou, 0, sizeof w->diou);
-    *loss = token_loss(t, learning_token(t, p), scale, true);
+    *loss = token_loss(w, learning_token(w, p), scale, true);
     if (!isfinite(*loss)) return msa_fail(err, MSA_E_INTERNAL, "the loss is not finite");
     msa_decoder_pass_backward(w->decoder, w->dlogits, w->diou, w->dembedding);
     *answer = msa_select_mask(c, p->n_points, p->has_box, w->iou);
-    resize_token(t, *answer);
-    (void)true_iou(t);
+    resize_token(w, *answer);
+    (void)true_iou(w);
     return MSA_OK;
 }
 
-static msa_status learn_picture(const msa_trainer *t, msa_random *r, const int32_t covered[2], double scale,
-                                picture *result, msa_error *err)
+/* All rounds of prompts for the target in w->mask; its part of the picture's result is added. */
+static msa_status learn_target(lane *w, msa_random *r, const int32_t covered[2], double scale, double share,
+                               picture_result *result, msa_error *err)
 {
-    msa_trainer_work *w = t->work;
-    const msa_config *c = &t->params->config;
-    const msa_trainer_options *o = &t->options;
-    const int64_t n = (int64_t)c->image_size * c->image_size, g = c->image_size / c->patch;
+    const msa_trainer_options *o = w->options;
+    const int64_t n = (int64_t)w->params.config.image_size * w->params.config.image_size;
     const bool more = o->rounds_max > 1 && msa_random_unit(r) < o->more_chance;
     const int32_t rounds = more ? 2 + (int32_t)msa_random_below(r, o->rounds_max - 1) : 1;
     /* Of three rounds or more, the last and one other bring no click: the model learns to refine alone. */
     const int32_t quiet = rounds > 2 ? 1 + (int32_t)msa_random_below(r, rounds - 2) : 0;
     prompts p = {0};
-    first_prompt(t, r, covered, &p);
-    MSA_TRY(msa_encoder_pass_forward(w->encoder, w->image, w->embedding, err));
-    memset(w->dembedding, 0, (size_t)(g * g * c->prompt_dim) * sizeof *w->dembedding);
-    *result = (picture){0};
+    for (int64_t i = 0; i < n; i++)
+        w->target[i] = w->mask[i] != 0 ? 1.0f : 0.0f;
+    first_prompt(w, r, covered, &p);
     for (int32_t i = 0; i < rounds; i++) {
         double loss = 0;
         int32_t answer = 0;
-        MSA_TRY(learn_round(t, &p, scale / rounds, &loss, &answer, err));
-        result->loss += loss / rounds;
-        result->dice_last = msa_metric_dice(w->found, w->mask, n);
-        if (i == 0) result->dice_first = result->dice_last;
-        if (i + 1 < rounds) next_prompt(t, r, rounds > 2 && (i + 1 == quiet || i + 2 == rounds), answer, &p);
+        MSA_TRY(learn_round(w, &p, scale / rounds, &loss, &answer, err));
+        const double dice = msa_metric_dice(w->found, w->mask, n);
+        result->loss += share * loss / rounds;
+        if (i == 0) result->dice_first += share * dice;
+        if (i + 1 == rounds) result->dice_last += share * dice;
+        if (i + 1 < rounds) next_prompt(w, r, rounds > 2 && (i + 1 == quiet || i + 2 == rounds), answer, &p);
+    }
+    return MSA_OK;
+}
+
+/* ---- one picture ---- */
+
+static msa_status learn_picture(lane *w, msa_random *r, const msa_train_picture *picture, double scale,
+                                picture_result *result, msa_error *err)
+{
+    const msa_config *c = &w->params.config;
+    const int64_t n = (int64_t)c->image_size * c->image_size, g = c->image_size / c->patch;
+    const double share = 1.0 / picture->n_targets;
+    MSA_TRY(msa_encoder_pass_forward(w->encoder, picture->image, w->embedding, err));
+    memset(w->dembedding, 0, (size_t)(g * g * c->prompt_dim) * sizeof *w->dembedding);
+    for (int32_t k = 0; k < picture->n_targets; k++) {
+        w->mask = picture->targets + k * n;
+        MSA_TRY(learn_target(w, r, picture->covered, scale * share, share, result, err));
     }
     msa_encoder_pass_backward(w->encoder, w->dembedding);
     return MSA_OK;
 }
 
+static void lane_item(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const msa_trainer *t = ctx;
+    const msa_trainer_options *o = &t->options;
+    lane *w = &t->work->lanes[item];
+    memset(w->params.grads, 0, (size_t)w->params.n_trained * sizeof *w->params.grads);
+    for (int32_t i = item; i < o->batch; i += t->work->n_lanes) {
+        picture_result *result = &t->work->results[i];
+        msa_random r = msa_random_at(o->seed, PURPOSE_PROMPT, (uint64_t)t->optimizer->step, (uint64_t)i);
+        *result = (picture_result){.error = MSA_ERROR_INIT};
+        result->status = learn_picture(w, &r, &t->work->pictures[i], 1.0 / o->batch, result, &result->error);
+        if (result->status != MSA_OK) return; /* the step fails: what follows is not looked at */
+    }
+}
+
 /* ---- one step ---- */
 
-static msa_status load_picture(const msa_trainer *t, msa_train_next *next, void *ctx, int64_t step,
-                               int32_t item, int32_t covered[2], msa_error *err)
+static msa_status load_pictures(const msa_trainer *t, msa_train_next *next, void *ctx, msa_error *err)
 {
     const int32_t S = t->params->config.image_size;
-    covered[0] = covered[1] = S;
-    MSA_TRY(next(ctx, step, item, t->work->image, t->work->mask, covered, err));
-    if (covered[0] < 1 || covered[0] > S || covered[1] < 1 || covered[1] > S)
-        return msa_fail(err, MSA_E_INVALID, "a picture covers more than the network's input");
-    for (int64_t i = 0; i < (int64_t)S * S; i++)
-        t->work->target[i] = t->work->mask[i] != 0 ? 1.0f : 0.0f;
+    for (int32_t i = 0; i < t->options.batch; i++) {
+        msa_train_picture *p = &t->work->pictures[i];
+        p->n_targets = 1;
+        p->covered[0] = p->covered[1] = S;
+        MSA_TRY(next(ctx, t->optimizer->step, i, p, err));
+        if (p->covered[0] < 1 || p->covered[0] > S || p->covered[1] < 1 || p->covered[1] > S)
+            return msa_fail(err, MSA_E_INVALID, "a picture covers more than the network's input");
+        if (p->n_targets < 1 || p->n_targets > p->targets_max)
+            return msa_fail(err, MSA_E_INVALID, "a picture has %d targets, not 1 to %d", p->n_targets,
+                            p->targets_max);
+    }
     return MSA_OK;
 }
 
-static msa_status try_step(const msa_trainer *t, msa_train_next *next, void *ctx, msa_train_report *report,
+#define SUM_TILE 65536
+
+static void sum_item(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const msa_trainer *t = ctx;
+    const int64_t first = (int64_t)item * SUM_TILE, left = t->params->n_trained - first;
+    for (int32_t i = 1; i < t->work->n_lanes; i++)
+        msa_add(left < SUM_TILE ? left : SUM_TILE, t->params->grads + first, t->work->lanes[i].grads + first,
+                t->params->grads + first);
+}
+
+static msa_status try_step(msa_trainer *t, msa_train_next *next, void *ctx, msa_train_report *report,
                            msa_error *err)
 {
-    const int64_t step = t->optimizer->step;
     const double batch = (double)t->options.batch;
-    *report = (msa_train_report){.step = step};
-    msa_params_zero_grads(t->params);
-    for (int32_t item = 0; item < t->options.batch; item++) {
-        int32_t covered[2];
-        picture one;
-        msa_random r = msa_random_at(t->options.seed, PURPOSE_PROMPT, (uint64_t)step, (uint64_t)item);
-        MSA_TRY(load_picture(t, next, ctx, step, item, covered, err));
-        MSA_TRY(learn_picture(t, &r, covered, 1 / batch, &one, err));
-        report->loss += one.loss / batch;
-        report->dice_first += one.dice_first / batch;
-        report->dice_last += one.dice_last / batch;
+    *report = (msa_train_report){.step = t->optimizer->step};
+    MSA_TRY(load_pictures(t, next, ctx, err));
+    msa_pool_run(lane_item, t, t->work->n_lanes, t->work->n_lanes);
+    for (int32_t i = 0; i < t->options.batch; i++) {
+        const picture_result *one = &t->work->results[i];
+        if (one->status != MSA_OK) {
+            if (err != NULL) *err = one->error;
+            return one->status;
+        }
+        report->loss += one->loss / batch;
+        report->dice_first += one->dice_first / batch;
+        report->dice_last += one->dice_last / batch;
     }
+    msa_pool_run(sum_item, t, (int32_t)((t->params->n_trained + SUM_TILE - 1) / SUM_TILE), MSA_THREADS_MAX);
     return msa_optimizer_step(t->optimizer, err);
 }
 

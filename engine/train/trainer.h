@@ -7,13 +7,21 @@
 #include "engine/train/passes.h"
 #include "engine/train/sampling.h"
 
+/* A picture and what is to be found in it. The memory is the trainer's. */
+typedef struct msa_train_picture {
+    float *image;     /* (3, S, S): network input */
+    uint8_t *targets; /* (targets_max, S, S), 0 or 1; none is empty */
+    int32_t targets_max;
+    int32_t n_targets;  /* 1 .. targets_max, set by who fills it */
+    int32_t covered[2]; /* rows and columns of the picture inside the padded input */
+} msa_train_picture;
+
 /**
- * The picture of (step, item): image (3, S, S) network input, target (S, S) 0 or 1, covered: rows and columns
- * of the picture inside the padded input. Called once for each item, in order. What it gives must depend on
- * step and item alone, or a resumed run is another run.
+ * Fills the picture of (step, item). Called once for each item, in order. What it gives must depend on step
+ * and item alone, or a resumed run is another run.
  */
-typedef msa_status msa_train_next(void *ctx, int64_t step, int32_t item, float *image, uint8_t *target,
-                                  int32_t covered[2], msa_error *err);
+typedef msa_status msa_train_next(void *ctx, int64_t step, int32_t item, msa_train_picture *picture,
+                                  msa_error *err);
 
 typedef struct msa_trainer {
     msa_trainer_options options;

@@ -32,10 +32,10 @@ typedef struct discs {
     bool fails;
 } discs;
 
-static msa_status next_disc(void *ctx, int64_t step, int32_t item, float *image, uint8_t *target,
-                            int32_t covered[2], msa_error *err)
+static msa_status next_disc(void *ctx, int64_t step, int32_t item, msa_train_picture *picture, msa_error *err)
 {
     const discs *d = ctx;
+    float *image = picture->image;
     msa_random r = msa_random_at(d->seed, 77, (uint64_t)step, (uint64_t)item);
     if (d->fails) return msa_fail(err, MSA_E_IO, "the disc is gone");
     const double x = msa_random_range(&r, 16, 48), y = msa_random_range(&r, 16, 48),
@@ -44,11 +44,10 @@ static msa_status next_disc(void *ctx, int64_t step, int32_t item, float *image,
     for (int i = 0; i < S * S; i++) {
         const bool in = hypot(i % S - x, i / S - y) < radius, other = hypot(i % S - x2, i / S - y2) < 8;
         const double value = (in ? 1.5 : other ? -1.2 : -0.5) + 0.3 * msa_random_normal(&r);
-        target[i] = in;
+        picture->targets[i] = in;
         image[i] = image[S * S + i] = image[2 * S * S + i] = (float)value;
     }
     if (d->poison > 0 && step >= d->poison) image[5] = NAN;
-    covered[0] = covered[1] = S;
     return MSA_OK;
 }
 
@@ -249,6 +248,67 @@ static void test_stops(void **state)
     assert_string_equal(err.what, "step 2: the disc is gone");
 }
 
+/* ---- targets and lanes ---- */
+
+/* One picture of two squares; `together`: both are targets of it, else each of one of two such pictures. */
+static msa_status next_squares(void *ctx, int64_t step, int32_t item, msa_train_picture *picture,
+                               msa_error *err)
+{
+    (void)step;
+    (void)err;
+    const bool together = *(const bool *)ctx;
+    picture->n_targets = together ? 2 : 1;
+    for (int i = 0; i < S * S; i++) {
+        const int x = i % S, y = i / S;
+        const bool one = x > 10 && x < 30 && y > 12 && y<40, two = x> 35 && x < 50 && y > 20 && y < 50;
+        for (int c = 0; c < 3; c++)
+            picture->image[c * S * S + i] = one ? 1 : two ? -1 : 0.1f * (float)(x % 7);
+        picture->targets[i] = together || item == 0 ? one : two;
+        if (together) picture->targets[S * S + i] = two;
+    }
+    return MSA_OK;
+}
+
+static void gradients_of(bool together, int lanes, float *grads)
+{
+    const msa_config c = tiny();
+    MSA_AUTO(msa_params) p = fresh(&c, MSA_TRAIN_ALL);
+    msa_trainer_options o = options_of(1e-3);
+    o.batch = together ? 1 : 2;
+    o.lanes = lanes;
+    o.box_chance = 1;
+    o.box_jitter = 0;
+    o.rounds_max = 1;
+    MSA_AUTO(msa_trainer) t = trainer_of(p, &o);
+    msa_train_report report;
+    msa_error err = MSA_ERROR_INIT;
+    if (msa_trainer_step(t, next_squares, &together, &report, &err) != MSA_OK) fail_msg("%s", err.what);
+    memcpy(grads, p->grads, (size_t)p->n_trained * sizeof *grads);
+}
+
+/* Two targets of one picture teach what two pictures with one each teach; lanes only change who sums. */
+static void test_targets(void **state)
+{
+    (void)state;
+    const msa_config c = tiny();
+    MSA_AUTO(msa_params) p = fresh(&c, MSA_TRAIN_ALL);
+    const int64_t n = p->n_trained;
+    MSA_AUTO_FREE float *g = calloc((size_t)(3 * n), sizeof *g);
+    double norm = 0, targets = 0, lanes = 0;
+    assert_non_null(g);
+    gradients_of(true, 1, g);
+    gradients_of(false, 1, g + n);
+    gradients_of(false, 2, g + 2 * n);
+    for (int64_t i = 0; i < n; i++) {
+        norm += (double)g[i] * (double)g[i];
+        targets += pow((double)g[i] - (double)g[n + i], 2);
+        lanes += pow((double)g[n + i] - (double)g[2 * n + i], 2);
+    }
+    assert_true(norm > 1e-6);
+    assert_true(sqrt(targets / norm) < 1e-5);
+    assert_true(sqrt(lanes / norm) < 1e-5);
+}
+
 /* ---- files ---- */
 
 static void encode(const msa_model *m, float *embedding)
@@ -417,7 +477,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_learns),           cmocka_unit_test(test_resume),
         cmocka_unit_test(test_wrong_checkpoint), cmocka_unit_test(test_stops),
-        cmocka_unit_test(test_adapter_file),     cmocka_unit_test(test_adapter_tampered),
-        cmocka_unit_test(test_export_average),   cmocka_unit_test(test_options)};
+        cmocka_unit_test(test_targets),          cmocka_unit_test(test_adapter_file),
+        cmocka_unit_test(test_adapter_tampered), cmocka_unit_test(test_export_average),
+        cmocka_unit_test(test_options)};
     return cmocka_run_group_tests_name("trainer", tests, fixture_folder, fixture_remove);
 }
