@@ -76,18 +76,19 @@ static size_t move_from(const msa_augment *a, const shape3 *old, int32_t d, int3
 }
 
 static void move(const msa_augment *a, const shape3 *old, const shape3 *new, float *image, uint8_t *labels,
-                 float *image_was, uint8_t *labels_was)
+                 int32_t n_labels, float *image_was, uint8_t *labels_was)
 {
     const size_t n = (size_t)old->depth * (size_t)old->rows * (size_t)old->cols;
     size_t to = 0;
     memcpy(image_was, image, n * sizeof *image);
-    if (labels) memcpy(labels_was, labels, n);
+    if (n_labels > 0) memcpy(labels_was, labels, (size_t)n_labels * n);
     for (int32_t d = 0; d < new->depth; d++)
         for (int32_t y = 0; y < new->rows; y++)
             for (int32_t x = 0; x < new->cols; x++, to++) {
                 const size_t from = move_from(a, old, d, y, x);
                 image[to] = image_was[from];
-                if (labels) labels[to] = labels_was[from];
+                for (size_t k = 0; k < (size_t)n_labels; k++)
+                    labels[k * n + to] = labels_was[k * n + from];
             }
 }
 
@@ -182,22 +183,23 @@ static uint8_t nearest_at(const shape3 *s, const uint8_t *labels, const float p[
     return (uint8_t)value_or_zero(s, NULL, labels, d, y, x);
 }
 
-static void resample(const warp *w, const shape3 *s, float *image, uint8_t *labels,
+static void resample(const warp *w, const shape3 *s, float *image, uint8_t *labels, int32_t n_labels,
                      msa_label_sampling sampling, float *image_was, uint8_t *labels_was)
 {
     const size_t n = (size_t)s->depth * (size_t)s->rows * (size_t)s->cols;
     size_t to = 0;
     memcpy(image_was, image, n * sizeof *image);
-    if (labels) memcpy(labels_was, labels, n);
+    if (n_labels > 0) memcpy(labels_was, labels, (size_t)n_labels * n);
     for (int32_t d = 0; d < s->depth; d++)
         for (int32_t y = 0; y < s->rows; y++)
             for (int32_t x = 0; x < s->cols; x++, to++) {
                 float p[3];
                 warp_point(w, s, d, y, x, p);
                 image[to] = linear_at(s, image_was, NULL, p);
-                if (labels && sampling == MSA_LABELS_NEAREST) labels[to] = nearest_at(s, labels_was, p);
-                if (labels && sampling == MSA_LABELS_SOFT)
-                    labels[to] = linear_at(s, NULL, labels_was, p) >= 0.5F;
+                for (size_t k = 0; k < (size_t)n_labels; k++)
+                    labels[k * n + to] = sampling == MSA_LABELS_NEAREST
+                                             ? nearest_at(s, labels_was + k * n, p)
+                                             : linear_at(s, NULL, labels_was + k * n, p) >= 0.5F;
             }
 }
 
@@ -238,7 +240,7 @@ static void recolour(const msa_augment *a, float *v, size_t n)
 }
 
 msa_status msa_augment_apply(const msa_augment *a, int32_t depth, int32_t *rows, int32_t *cols, float *image,
-                             uint8_t *labels, msa_label_sampling sampling, msa_error *err)
+                             uint8_t *labels, int32_t n_labels, msa_label_sampling sampling, msa_error *err)
 {
     const shape3 old = {depth, *rows, *cols};
     const bool swapped = (a->quarter_turns & 1) != 0;
@@ -246,15 +248,15 @@ msa_status msa_augment_apply(const msa_augment *a, int32_t depth, int32_t *rows,
     const size_t plane = (size_t)old.rows * (size_t)old.cols, n = (size_t)depth * plane;
     const size_t side = (size_t)(old.rows > old.cols ? old.rows : old.cols);
     MSA_AUTO_FREE float *image_was = malloc((n + side + 2 * MSA_FILTER_RADIUS) * sizeof *image_was);
-    MSA_AUTO_FREE uint8_t *labels_was = malloc(n);
+    MSA_AUTO_FREE uint8_t *labels_was = malloc((size_t)(n_labels > 0 ? n_labels : 1) * n);
     if (!image_was || !labels_was) return msa_fail(err, MSA_E_NOMEM, "out of memory for augmentation");
     if (a->flip_x || a->flip_y || a->flip_z || (a->quarter_turns & 3) != 0)
-        move(a, &old, &new, image, labels, image_was, labels_was);
+        move(a, &old, &new, image, labels, n_labels, image_was, labels_was);
     *rows = new.rows;
     *cols = new.cols;
     if (has_warp(a, depth)) {
         const warp w = warp_of(a, &new);
-        resample(&w, &new, image, labels, sampling, image_was, labels_was);
+        resample(&w, &new, image, labels, n_labels, sampling, image_was, labels_was);
     }
     for (int32_t d = 0; d < depth; d++)
         soften(a, &new, image + (size_t)d * plane, image_was, image_was + n);

@@ -45,12 +45,12 @@ typedef enum msa_label_sampling {
 } msa_label_sampling;
 
 /**
- * In place. image (depth, rows, cols) 0..1, stays there; labels likewise, NULL when there are none. An odd
- * number of quarter turns swaps *rows and *cols (the memory is as large). Errors: MSA_E_NOMEM. Threads:
- * reentrant.
+ * In place. image (depth, rows, cols) 0..1, stays there; labels (n_labels, depth, rows, cols): maps that all
+ * move alike, n_labels 0 when there are none. An odd number of quarter turns swaps *rows and *cols (the
+ * memory is as large). Errors: MSA_E_NOMEM. Threads: reentrant.
  */
 MSA_NODISCARD msa_status msa_augment_apply(const msa_augment *a, int32_t depth, int32_t *rows, int32_t *cols,
-                                           float *image, uint8_t *labels, msa_label_sampling sampling,
-                                           msa_error *err);
+                                           float *image, uint8_t *labels, int32_t n_labels,
+                                           msa_label_sampling sampling, msa_error *err);
 
 #endif

@@ -7,16 +7,20 @@
 #include "engine/train/data_random.h"
 #include "engine/train/data_source.h"
 #include "engine/train/synth.h"
+#include "engine/train/trainer.h"
 #include "engine/volume/prepare.h"
 
 /* ---- samples ---- */
 
-msa_status msa_sample_new(msa_sample **out, int32_t depth, int32_t size, msa_error *err)
+msa_status msa_sample_new(msa_sample **out, int32_t depth, int32_t size, int32_t targets_max, msa_error *err)
 {
     *out = NULL;
     if (depth < 1 || depth > 1024 || size < 8 || size > MSA_SYNTH_SIZE_MAX)
         return msa_fail(err, MSA_E_INVALID, "samples of %d planes of %d x %d pixels are not made", depth,
                         size, size);
+    if (targets_max < 1 || targets_max > MSA_TARGETS_MAX)
+        return msa_fail(err, MSA_E_INVALID, "samples have 1 to %d targets, not %d", MSA_TARGETS_MAX,
+                        targets_max);
     const size_t n = (size_t)depth * (size_t)size * (size_t)size;
     MSA_AUTO(msa_sample) s = calloc(1, sizeof *s);
     if (s) {
@@ -24,9 +28,10 @@ msa_status msa_sample_new(msa_sample **out, int32_t depth, int32_t size, msa_err
         s->size = size;
         s->rows = s->cols = size;
         s->image = calloc(n, sizeof *s->image);
-        s->target = calloc(n, 1);
+        s->targets_max = targets_max;
+        s->targets = calloc((size_t)targets_max, n);
     }
-    if (!s || !s->image || !s->target)
+    if (!s || !s->image || !s->targets)
         return msa_fail(err, MSA_E_NOMEM, "out of memory for a training sample");
     *out = MSA_STEAL(s);
     return MSA_OK;
@@ -36,7 +41,7 @@ void msa_sample_free(msa_sample *s)
 {
     if (!s) return;
     free(s->image);
-    free(s->target);
+    free(s->targets);
     free(s);
 }
 
@@ -79,8 +84,16 @@ static msa_status synthetic_next(const msa_source *source, uint64_t step, int32_
     const uint64_t index = ((step << 12) + ((uint64_t)item & 0xFFF)) & ((UINT64_C(1) << 48) - 1);
     (void)snprintf(sample->source, sizeof sample->source, "synthetic");
     (void)snprintf(sample->label, sizeof sample->label, "object");
-    return msa_synth_sample(s->seed, index, sample->depth, sample->size, sample->image, sample->target,
-                            &sample->rows, &sample->cols, err);
+    msa_synth_picture p = {.depth = sample->depth,
+                           .size = sample->size,
+                           .targets_max = sample->targets_max,
+                           .image = sample->image,
+                           .targets = sample->targets};
+    MSA_TRY(msa_synth_sample(s->seed, index, &p, err));
+    sample->n_targets = p.n_targets;
+    sample->rows = p.rows;
+    sample->cols = p.cols;
+    return MSA_OK;
 }
 
 static void plain_free(msa_source *source)
@@ -172,8 +185,8 @@ msa_status msa_source_mix(msa_source **out, uint64_t seed, msa_source **sources,
 
 /* ---- to the trainer ---- */
 
-msa_status msa_feed_next(void *ctx, int64_t step, int32_t item, float *image, uint8_t *target,
-                         int32_t covered[2], msa_error *err)
+msa_status msa_feed_next(void *ctx, int64_t step, int32_t item, struct msa_train_picture *picture,
+                         msa_error *err)
 {
     msa_feed *f = ctx;
     const bool follows = item == 0 ? step == f->step + 1 : step == f->step && item == f->item + 1;
@@ -186,9 +199,12 @@ msa_status msa_feed_next(void *ctx, int64_t step, int32_t item, float *image, ui
     f->step = step;
     f->item = item;
     MSA_TRY(msa_loader_next(f->loader, f->sample, err));
-    MSA_TRY(msa_sample_input(f->sample, 0, f->norm, image, err));
-    memcpy(target, f->sample->target, (size_t)f->sample->size * (size_t)f->sample->size);
-    covered[0] = f->sample->rows;
-    covered[1] = f->sample->cols;
+    const msa_sample *made = f->sample;
+    MSA_TRY(msa_sample_input(made, 0, f->norm, picture->image, err));
+    picture->n_targets = made->n_targets < picture->targets_max ? made->n_targets : picture->targets_max;
+    memcpy(picture->targets, made->targets,
+           (size_t)picture->n_targets * (size_t)made->size * (size_t)made->size);
+    picture->covered[0] = made->rows;
+    picture->covered[1] = made->cols;
     return MSA_OK;
 }

@@ -1,5 +1,5 @@
 /**
- * What the trainer learns from: samples, each a picture and one object in it. A sample is a function of
+ * What the trainer learns from: samples, each a picture and some objects in it. A sample is a function of
  * (seed, step, item) and of nothing else, so a run resumed anywhere sees what it would have seen.
  */
 #ifndef MSA_ENGINE_TRAIN_DATA_H
@@ -11,6 +11,7 @@
 #include "engine/base/cleanup.h"
 #include "engine/base/error.h"
 #include "engine/config.h"
+#include "engine/training.h"
 #include "engine/volume/window.h"
 
 /* depth is 1 in 2D; in 3D the planes are neighbouring slices. */
@@ -18,11 +19,15 @@ typedef struct msa_sample {
     int32_t depth, size;
     int32_t rows, cols; /* what the picture covers, from the top-left corner; the rest is padding */
     float *image;       /* (depth, size, size), windowed to 0..1; 0 in the padding */
-    uint8_t *target;    /* (depth, size, size), 0 or 1; not empty on the middle plane, depth / 2 */
-    char source[64], label[64];
+    int32_t targets_max, n_targets; /* 1 .. targets_max .. MSA_TARGETS_MAX */
+    uint8_t *targets; /* (targets_max, depth, size, size), 0 or 1; none is empty on the middle plane, depth /
+                       * 2, and the view was chosen around the first */
+    char source[64], label[64]; /* label: of the first */
 } msa_sample;
 
-MSA_NODISCARD msa_status msa_sample_new(msa_sample **out, int32_t depth, int32_t size, msa_error *err);
+/* Errors: MSA_E_INVALID (a size is out of range), MSA_E_NOMEM. */
+MSA_NODISCARD msa_status msa_sample_new(msa_sample **out, int32_t depth, int32_t size, int32_t targets_max,
+                                        msa_error *err);
 void msa_sample_free(msa_sample *s);
 MSA_DEFINE_AUTO(msa_sample, msa_sample_free);
 /* One plane to network input (3, size, size), through 8 bits as at inference. Errors: MSA_E_NOMEM. */
@@ -35,7 +40,8 @@ typedef struct msa_source msa_source;
 
 void msa_source_free(msa_source *s);
 MSA_DEFINE_AUTO(msa_source, msa_source_free);
-/* Fills `sample` (of the caller's depth and size). Threads: any number on one source. Errors: MSA_E_NOMEM. */
+/* Fills `sample` (of the caller's depth, size and targets_max). Threads: any number on one source. Errors:
+ * MSA_E_NOMEM. */
 MSA_NODISCARD msa_status msa_source_next(const msa_source *s, uint64_t step, int32_t item, msa_sample *sample,
                                          msa_error *err);
 
@@ -84,8 +90,8 @@ typedef struct msa_volumes_options {
     uint64_t seed;
     bool all_orientations;        /* also the slices along H and W */
     int32_t min_pixels;           /* a target has at least so many pixels on its slice; default 12 */
-    float crop_chance;            /* of a crop around the target instead of the whole slice; default 0.8 */
-    float margin_min, margin_max; /* of the crop, as a part of the target's box; default 0.15 .. 1.5 */
+    float crop_chance;            /* of a crop around the target instead of the whole slice; default 0.9 */
+    float margin_min, margin_max; /* of the crop, as a part of the target's box; default 0.12 .. 1.0 */
     float augment_chance;         /* default 0.9 */
 } msa_volumes_options;
 
@@ -110,32 +116,35 @@ typedef struct msa_loader msa_loader;
  * Errors: MSA_E_NOMEM, MSA_E_INVALID (threads, ahead, batch below 1).
  */
 MSA_NODISCARD msa_status msa_loader_new(msa_loader **out, const msa_source *source, uint64_t first_step,
-                                        int32_t batch, int32_t depth, int32_t size, int32_t threads,
-                                        int32_t ahead, msa_error *err);
+                                        int32_t batch, int32_t depth, int32_t size, int32_t targets_max,
+                                        int32_t threads, int32_t ahead, msa_error *err);
 void msa_loader_free(msa_loader *l);
 MSA_DEFINE_AUTO(msa_loader, msa_loader_free);
-/* Swaps the next sample in order for `sample`, which has the loader's depth and size. Blocks until it is
- * there. Errors: what the source failed with. */
+/* Swaps the next sample in order for `sample`, which has the loader's depth, size and targets_max. Blocks
+ * until it is there. Errors: what the source failed with. */
 MSA_NODISCARD msa_status msa_loader_next(msa_loader *l, msa_sample *sample, msa_error *err);
 
 int64_t msa_loader_first_step(const msa_loader *l);
 
 /* ---- to the trainer ---- */
 
+struct msa_train_picture;
+
 /* What msa_feed_next() takes as ctx: zero it but for the first two. */
 typedef struct msa_feed {
     msa_loader *loader;
     msa_input_norm norm;
-    msa_sample *sample; /* from msa_sample_new(), 1 deep, of the model's size */
+    msa_sample
+        *sample; /* from msa_sample_new(), 1 deep, of the model's size, with the loader's targets_max */
     bool started;
     int64_t step; /* of the sample before */
     int32_t item;
 } msa_feed;
 
-/* A msa_train_next (engine/train/trainer.h): image (3, S, S), target (S, S), covered rows and columns.
+/* A msa_train_next (engine/train/trainer.h). Targets beyond the picture's room are left out.
  * Errors: MSA_E_INVALID (steps and items are not asked for in order, or the first is not the loader's), what
  * the source fails with. */
-MSA_NODISCARD msa_status msa_feed_next(void *ctx, int64_t step, int32_t item, float *image, uint8_t *target,
-                                       int32_t covered[2], msa_error *err);
+MSA_NODISCARD msa_status msa_feed_next(void *ctx, int64_t step, int32_t item,
+                                       struct msa_train_picture *picture, msa_error *err);
 
 #endif

@@ -70,7 +70,8 @@ static msa_status start(msa_loader *l, int32_t threads, msa_error *err)
 }
 
 msa_status msa_loader_new(msa_loader **out, const msa_source *source, uint64_t first_step, int32_t batch,
-                          int32_t depth, int32_t size, int32_t threads, int32_t ahead, msa_error *err)
+                          int32_t depth, int32_t size, int32_t targets_max, int32_t threads, int32_t ahead,
+                          msa_error *err)
 {
     *out = NULL;
     if (threads < 1 || ahead < 1 || batch < 1)
@@ -89,7 +90,7 @@ msa_status msa_loader_new(msa_loader **out, const msa_source *source, uint64_t f
     if (!l->slots) return msa_fail(err, MSA_E_NOMEM, "out of memory for loading");
     l->ahead = ahead;
     for (int32_t k = 0; k < ahead; k++)
-        MSA_TRY(msa_sample_new(&l->slots[k].sample, depth, size, err));
+        MSA_TRY(msa_sample_new(&l->slots[k].sample, depth, size, targets_max, err));
     MSA_TRY(start(l, threads > THREADS_MAX ? THREADS_MAX : threads, err));
     *out = MSA_STEAL(l);
     return MSA_OK;
@@ -126,7 +127,8 @@ msa_status msa_loader_next(msa_loader *l, msa_sample *sample, msa_error *err)
         pthread_cond_wait(&l->made, &l->lock);
     const msa_status status = s->status;
     const msa_error why = s->error;
-    const bool fits = sample->depth == s->sample->depth && sample->size == s->sample->size;
+    const bool fits = sample->depth == s->sample->depth && sample->size == s->sample->size &&
+                      sample->targets_max == s->sample->targets_max;
     if (status == MSA_OK && fits) {
         const msa_sample was = *sample;
         *sample = *s->sample;

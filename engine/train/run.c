@@ -105,7 +105,7 @@ msa_status msa_training_open(msa_training **out, const msa_training_options *o, 
     MSA_TRY(open_params(t, o, err));
     MSA_TRY(msa_trainer_new(&t->trainer, t->params, &o->trainer, err));
     MSA_TRY(open_source(t, o, err));
-    MSA_TRY(msa_sample_new(&t->sample, 1, t->params->config.image_size, err));
+    MSA_TRY(msa_sample_new(&t->sample, 1, t->params->config.image_size, t->trainer->options.targets, err));
     *out = MSA_STEAL(t);
     return MSA_OK;
 }
@@ -121,8 +121,8 @@ msa_status msa_training_step(msa_training *t, msa_train_report *report, msa_erro
 {
     if (t->loader == NULL) {
         MSA_TRY(msa_loader_new(&t->loader, t->source, (uint64_t)t->trainer->optimizer->step,
-                               t->trainer->options.batch, 1, t->params->config.image_size, t->loaders,
-                               AHEAD * t->loaders, err));
+                               t->trainer->options.batch, 1, t->params->config.image_size,
+                               t->trainer->options.targets, t->loaders, AHEAD * t->loaders, err));
         t->feed = (msa_feed){.loader = t->loader, .norm = t->params->config.input_norm, .sample = t->sample};
     }
     return msa_trainer_step(t->trainer, msa_feed_next, &t->feed, report, err);

@@ -66,13 +66,22 @@ MSA_NODISCARD msa_status msa_synth_pick(const msa_synth *s, uint64_t salt, const
 int32_t msa_synth_mask(const msa_synth *s, const msa_synth_target *t, const uint8_t *labels, int32_t size,
                        int32_t seed_x, int32_t seed_y, uint8_t *mask);
 
+/* A picture and what is to be found in it. The memory is the caller's. */
+typedef struct msa_synth_picture {
+    int32_t depth, size, targets_max;
+    float *image;       /* (depth, size, size) */
+    uint8_t *targets;   /* (targets_max, depth, size, size), 0 or 1 */
+    int32_t n_targets;  /* 1 .. targets_max */
+    int32_t rows, cols; /* how much of the picture is used; the rest is 0 */
+} msa_synth_picture;
+
 /**
- * A picture and one object of it, as the trainer wants it: a scene, a target found on a quick view of it,
- * and, mostly, a view around that target with a margin. image (depth, size, size), target likewise, 0 or 1,
- * not empty on plane depth / 2. rows, cols: how much of the picture is used; the rest is 0.
+ * A picture and objects of it, as the trainer wants them: a scene, a target found on a quick view of it, and,
+ * mostly, a view around that target with a margin. The first target is that one; more follow where the
+ * picture shows more, each unlike the others (IoU below 0.9). None is empty on plane depth / 2.
+ * Errors: MSA_E_NOMEM, MSA_E_INVALID (sizes).
  */
-MSA_NODISCARD msa_status msa_synth_sample(uint64_t seed, uint64_t index, int32_t depth, int32_t size,
-                                          float *image, uint8_t *target, int32_t *rows, int32_t *cols,
+MSA_NODISCARD msa_status msa_synth_sample(uint64_t seed, uint64_t index, msa_synth_picture *p,
                                           msa_error *err);
 
 #endif

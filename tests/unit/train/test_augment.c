@@ -34,7 +34,8 @@ static void apply(const msa_augment *a, int32_t depth, int32_t *rows, int32_t *c
 {
     *rows = ROWS;
     *cols = COLS;
-    assert_int_equal(msa_augment_apply(a, depth, rows, cols, image, labels, sampling, NULL), MSA_OK);
+    assert_int_equal(msa_augment_apply(a, depth, rows, cols, image, labels, labels ? 1 : 0, sampling, NULL),
+                     MSA_OK);
 }
 
 static void zero_is_the_identity(void **state)
@@ -79,8 +80,8 @@ static void moves_have_inverses(void **state)
     assert_int_equal(rows, COLS);
     assert_int_equal(cols, ROWS);
     assert_true(image[0] == was[COLS - 1]); /* anticlockwise: the last column became the first row */
-    assert_int_equal(msa_augment_apply(&thrice, DEPTH, &rows, &cols, image, labels, MSA_LABELS_NEAREST, NULL),
-                     MSA_OK);
+    assert_int_equal(
+        msa_augment_apply(&thrice, DEPTH, &rows, &cols, image, labels, 1, MSA_LABELS_NEAREST, NULL), MSA_OK);
     assert_int_equal(rows, ROWS);
     assert_memory_equal(image, was, sizeof was);
     assert_memory_equal(labels, labels_were, sizeof labels);
@@ -111,6 +112,40 @@ static void a_turn_moves_both_alike(void **state)
     }
     assert_true(inner > 200);
     assert_true(same > inner * 85 / 100); /* the rest are borders, where the picture is between two values */
+}
+
+/* Several masks together come out as each of them alone. */
+static void masks_move_alike(void **state)
+{
+    enum { MASKS = 3 };
+    static const uint8_t value[MASKS] = {3, 7, 200};
+    static float image[DEPTH * PLANE], alone[DEPTH * PLANE];
+    static uint8_t labels[DEPTH * PLANE], masks[MASKS * DEPTH * PLANE], one[DEPTH * PLANE];
+    const msa_augment_options usual = {.shape = 1, .intensity = 1, .flips = true};
+    int32_t rows, cols, turned = 0;
+    (void)state;
+    for (uint64_t seed = 0; seed < 30; seed++) {
+        const int32_t depth = seed % 5 == 0 ? DEPTH : 1;
+        const size_t n = (size_t)(depth * PLANE);
+        const msa_augment a = msa_augment_draw(&usual, seed);
+        scene(depth, image, labels);
+        for (size_t i = 0; i < MASKS * n; i++)
+            masks[i] = labels[i % n] == value[i / n];
+        rows = ROWS;
+        cols = COLS;
+        assert_int_equal(
+            msa_augment_apply(&a, depth, &rows, &cols, image, masks, MASKS, MSA_LABELS_SOFT, NULL), MSA_OK);
+        turned += rows != ROWS;
+        for (int k = 0; k < MASKS; k++) {
+            scene(depth, alone, labels);
+            for (size_t i = 0; i < n; i++)
+                one[i] = labels[i] == value[k];
+            apply(&a, depth, &rows, &cols, alone, one, MSA_LABELS_SOFT);
+            assert_memory_equal(alone, image, n * sizeof *image);
+            assert_memory_equal(one, masks + (size_t)k * n, n);
+        }
+    }
+    assert_in_range(turned, 2, 20);
 }
 
 static void a_known_angle_and_scale(void **state)
@@ -255,10 +290,11 @@ static void filters_keep_the_mean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(zero_is_the_identity),           cmocka_unit_test(moves_have_inverses),
-        cmocka_unit_test(a_turn_moves_both_alike),        cmocka_unit_test(a_known_angle_and_scale),
-        cmocka_unit_test(drawn_ones_keep_what_must_hold), cmocka_unit_test(soft_masks_stay_binary),
-        cmocka_unit_test(intensities_do_what_they_say),   cmocka_unit_test(filters_keep_the_mean),
+        cmocka_unit_test(zero_is_the_identity),    cmocka_unit_test(moves_have_inverses),
+        cmocka_unit_test(a_turn_moves_both_alike), cmocka_unit_test(masks_move_alike),
+        cmocka_unit_test(a_known_angle_and_scale), cmocka_unit_test(drawn_ones_keep_what_must_hold),
+        cmocka_unit_test(soft_masks_stay_binary),  cmocka_unit_test(intensities_do_what_they_say),
+        cmocka_unit_test(filters_keep_the_mean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,11 +5,12 @@
 #include <unistd.h>
 
 #include "engine/train/data.h"
+#include "engine/train/trainer.h"
 #include "tests/unit/engine/fixture.h"
 #include "tests/unit/train/nifti_file.h"
 #include "tests/unit/volume/cm.h"
 
-enum { SIZE = 48, W = 40, H = 32, D = 12, VOXELS = W * H * D };
+enum { SIZE = 48, TARGETS = 3, W = 40, H = 32, D = 12, VOXELS = W * H * D };
 
 /* Labels 5 (a box that is 300 HU) and 9 (a small one, 120 HU) in soft tissue, air at the rim. */
 static void fill(float *v, uint16_t *labels)
@@ -56,7 +57,7 @@ static int32_t middle_area(const msa_sample *s)
     const size_t plane = (size_t)s->size * (size_t)s->size;
     int32_t area = 0;
     for (size_t i = 0; i < plane; i++)
-        area += s->target[(size_t)(s->depth / 2) * plane + i];
+        area += s->targets[(size_t)(s->depth / 2) * plane + i];
     return area;
 }
 
@@ -70,7 +71,8 @@ static bool same(const msa_sample *a, const msa_sample *b)
 {
     const size_t n = (size_t)a->depth * (size_t)a->size * (size_t)a->size;
     return a->rows == b->rows && a->cols == b->cols && strcmp(a->label, b->label) == 0 &&
-           memcmp(a->image, b->image, n * sizeof *a->image) == 0 && memcmp(a->target, b->target, n) == 0;
+           a->n_targets == b->n_targets && memcmp(a->image, b->image, n * sizeof *a->image) == 0 &&
+           memcmp(a->targets, b->targets, (size_t)a->n_targets * n) == 0;
 }
 
 static void volumes_give_sound_samples(void **state)
@@ -85,8 +87,8 @@ static void volumes_give_sound_samples(void **state)
     for (int32_t depth = 1; depth <= 3; depth += 2) {
         msa_sample_free(a);
         msa_sample_free(b);
-        assert_int_equal(msa_sample_new(&a, depth, SIZE, NULL), MSA_OK);
-        assert_int_equal(msa_sample_new(&b, depth, SIZE, NULL), MSA_OK);
+        assert_int_equal(msa_sample_new(&a, depth, SIZE, TARGETS, NULL), MSA_OK);
+        assert_int_equal(msa_sample_new(&b, depth, SIZE, TARGETS, NULL), MSA_OK);
         for (uint64_t k = 0; k < 150; k++) {
             next(source, k, 1, a);
             next(source, k, 1, b);
@@ -97,9 +99,9 @@ static void volumes_give_sound_samples(void **state)
             nines += strcmp(a->label, "nine") == 0;
             assert_true(a->rows <= SIZE && a->cols <= SIZE && (a->rows == SIZE || a->cols == SIZE));
             for (int i = 0; i < depth * SIZE * SIZE; i++) {
-                assert_true(a->image[i] >= 0 && a->image[i] <= 1 && a->target[i] <= 1);
+                assert_true(a->image[i] >= 0 && a->image[i] <= 1 && a->targets[i] <= 1);
                 const int y = i / SIZE % SIZE, x = i % SIZE;
-                if (y >= a->rows || x >= a->cols) assert_true(a->image[i] == 0 && a->target[i] == 0);
+                if (y >= a->rows || x >= a->cols) assert_true(a->image[i] == 0 && a->targets[i] == 0);
             }
         }
     }
@@ -116,7 +118,7 @@ static void targets_lie_on_their_object(void **state)
     o.augment_chance = 0;
     source = make_volumes(&o);
     (void)state;
-    assert_int_equal(msa_sample_new(&s, 1, SIZE, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, TARGETS, NULL), MSA_OK);
     for (uint64_t k = 0; k < 60; k++) {
         double in = 0, out = 0, n_in = 0, n_out = 0;
         next(source, k, 0, s);
@@ -124,12 +126,134 @@ static void targets_lie_on_their_object(void **state)
         for (int y = 0; y < s->rows; y++)
             for (int x = 0; x < s->cols; x++) {
                 const int i = y * SIZE + x;
-                *(s->target[i] ? &in : &out) += (double)s->image[i];
-                *(s->target[i] ? &n_in : &n_out) += 1;
+                *(s->targets[i] ? &in : &out) += (double)s->image[i];
+                *(s->targets[i] ? &n_in : &n_out) += 1;
             }
         assert_true(n_in / (n_in + n_out) < 0.7); /* there is a margin */
         assert_true(n_out > 0 && in / n_in > out / n_out + 0.03);
     }
+}
+
+/* A slice with two labels, one of them in two parts: bright 5 left and right, 9 between them. */
+static msa_case *make_parts(void)
+{
+    enum { SIDE = 64 };
+    static const int32_t size[3] = {1, SIDE, SIDE};
+    static const float spacing[3] = {5, 1, 1};
+    float *v = malloc(SIDE * SIDE * sizeof *v);
+    uint16_t *labels = malloc(SIDE * SIDE * sizeof *labels);
+    msa_case *c;
+    msa_error err = MSA_ERROR_INIT;
+    assert_non_null(v);
+    assert_non_null(labels);
+    for (int y = 0; y < SIDE; y++)
+        for (int x = 0; x < SIDE; x++) {
+            const int i = y * SIDE + x;
+            const bool left = x >= 20 && x < 28 && y >= 24 && y < 36, right = x >= 38 && x < 42 && left == 0;
+            const bool five = left || (right && y >= 28 && y < 34),
+                       nine = x >= 30 && x < 36 && y >= 26 && y < 34;
+            labels[i] = five ? 5 : nine ? 9 : 0;
+            v[i] = five ? 200 : nine ? 120 : 0;
+        }
+    v[0] = -1000;
+    if (msa_case_new(&c, "parts", size, spacing, true, v, labels, NULL, 0, &err) != MSA_OK)
+        fail_msg("%s", err.what);
+    return c;
+}
+
+/* Pieces of a mask, corners joined, and its largest side over the picture's. */
+static int32_t pieces(const uint8_t *mask, double *side)
+{
+    static uint8_t left[SIZE * SIZE];
+    static int32_t stack[SIZE * SIZE];
+    int32_t found = 0, x0 = SIZE, x1 = 0, y0 = SIZE, y1 = 0;
+    memcpy(left, mask, sizeof left);
+    for (int32_t start = 0; start < SIZE * SIZE; start++) {
+        int32_t n = 0;
+        if (!left[start]) continue;
+        found++;
+        stack[n++] = start;
+        left[start] = 0;
+        while (n > 0) {
+            const int32_t i = stack[--n], x = i % SIZE, y = i / SIZE;
+            x0 = x < x0 ? x : x0;
+            y0 = y < y0 ? y : y0;
+            x1 = x > x1 ? x : x1;
+            y1 = y > y1 ? y : y1;
+            for (int32_t b = y - 1; b <= y + 1; b++)
+                for (int32_t a = x - 1; a <= x + 1; a++)
+                    if (a >= 0 && b >= 0 && a < SIZE && b < SIZE && left[b * SIZE + a]) {
+                        left[b * SIZE + a] = 0;
+                        stack[n++] = b * SIZE + a;
+                    }
+        }
+    }
+    *side = (double)(x1 - x0 > y1 - y0 ? x1 - x0 + 1 : y1 - y0 + 1) / SIZE;
+    return found;
+}
+
+/* Half of the targets are one part, half the whole label; other labels of the crop are targets too, and the
+ * crop leaves the margins that were asked for. */
+static void slices_have_several_targets(void **state)
+{
+    msa_volumes_options o = msa_volumes_defaults(8);
+    msa_case *c = make_parts();
+    MSA_AUTO(msa_source) source = NULL;
+    MSA_AUTO(msa_sample) s = NULL;
+    int both = 0, whole = 0, five = 0, one_part = 0;
+    (void)state;
+    o.augment_chance = 0;
+    o.crop_chance = 1;
+    assert_int_equal(msa_source_volumes(&source, &c, 1, &o, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, TARGETS, NULL), MSA_OK);
+    for (uint64_t k = 0; k < 200; k++) {
+        double side;
+        next(source, k, 0, s);
+        assert_in_range(s->n_targets, 1, 2);
+        both += s->n_targets == 2;
+        const int32_t n = pieces(s->targets, &side);
+        if (strcmp(s->label, "label 9") == 0) assert_int_equal(n, 1);
+        five += strcmp(s->label, "label 5") == 0;
+        whole += n == 2;
+        one_part += strcmp(s->label, "label 5") == 0 && n == 1;
+        if (s->rows == SIZE && s->cols == SIZE)
+            assert_true(side > 0.28 && side < 0.86); /* 1 / (1 + 2 * 1.0), 1 / (1 + 2 * 0.12), rounded */
+        for (int i = 0; i < SIZE * SIZE && s->n_targets == 2; i++)
+            assert_false(s->targets[i] && s->targets[SIZE * SIZE + i]);
+    }
+    assert_in_range(five, 70, 130);
+    assert_in_range(whole, five * 3 / 10, five * 7 / 10);
+    assert_int_equal(whole + one_part, five);
+    assert_in_range(both, 120, 200);
+}
+
+/* Masks of one sample stay where their objects are, however it is turned: 5 is the brighter one. */
+static void targets_turn_together(void **state)
+{
+    msa_volumes_options o = msa_volumes_defaults(9);
+    msa_case *c = make_parts();
+    MSA_AUTO(msa_source) source = NULL;
+    MSA_AUTO(msa_sample) s = NULL;
+    int right = 0, both = 0;
+    (void)state;
+    o.augment_chance = 1;
+    assert_int_equal(msa_source_volumes(&source, &c, 1, &o, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, TARGETS, NULL), MSA_OK);
+    for (uint64_t k = 0; k < 200; k++) {
+        double mean[2] = {0, 0}, n[2] = {0, 0};
+        next(source, k, 0, s);
+        if (s->n_targets != 2) continue;
+        both++;
+        for (int i = 0; i < 2 * SIZE * SIZE; i++) {
+            if (!s->targets[i]) continue;
+            mean[i / (SIZE * SIZE)] += (double)s->image[i % (SIZE * SIZE)];
+            n[i / (SIZE * SIZE)]++;
+        }
+        assert_true(n[0] >= o.min_pixels && n[1] >= o.min_pixels);
+        right += (mean[0] / n[0] > mean[1] / n[1]) == (strcmp(s->label, "label 5") == 0);
+    }
+    assert_true(both > 100);
+    assert_true(right * 10 > both * 9); /* but for the inverted and the noisiest */
 }
 
 static void held_out_labels_are_no_targets(void **state)
@@ -143,7 +267,7 @@ static void held_out_labels_are_no_targets(void **state)
     assert_false(msa_case_hold_out(c, "ten"));
     assert_true(msa_case_hold_out(c, "five"));
     assert_int_equal(msa_source_volumes(&source, &c, 1, &o, NULL), MSA_OK);
-    assert_int_equal(msa_sample_new(&s, 1, SIZE, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, TARGETS, NULL), MSA_OK);
     for (uint64_t k = 0; k < 60; k++) {
         next(source, k, 0, s);
         assert_string_equal(s->label, "nine");
@@ -163,7 +287,7 @@ static void mr_uses_percentiles(void **state)
     MSA_AUTO(msa_sample) s = NULL;
     (void)state;
     assert_int_equal(msa_source_volumes(&source, &c, 1, &o, NULL), MSA_OK);
-    assert_int_equal(msa_sample_new(&s, 1, SIZE, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, TARGETS, NULL), MSA_OK);
     for (uint64_t k = 0; k < 40; k++) {
         next(source, k, 0, s);
         assert_true(middle_area(s) >= o.min_pixels);
@@ -182,7 +306,7 @@ static void mixtures_follow_their_weights(void **state)
     (void)state;
     assert_int_equal(msa_source_synthetic(&parts[0], 7, NULL), MSA_OK);
     assert_int_equal(msa_source_mix(&mix, 5, parts, weights, 3, NULL), MSA_OK);
-    assert_int_equal(msa_sample_new(&s, 1, SIZE, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, TARGETS, NULL), MSA_OK);
     for (uint64_t k = 0; k < 200; k++) {
         next(mix, k, 0, s);
         synthetic += strcmp(s->source, "synthetic") == 0;
@@ -205,14 +329,15 @@ static void loading_changes_nothing(void **state)
     MSA_AUTO(msa_sample) loaded = NULL;
     (void)state;
     assert_int_equal(msa_source_synthetic(&source, 7, NULL), MSA_OK);
-    assert_int_equal(msa_sample_new(&direct, 1, SIZE, NULL), MSA_OK);
-    assert_int_equal(msa_sample_new(&loaded, 1, SIZE, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&direct, 1, SIZE, TARGETS, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&loaded, 1, SIZE, TARGETS, NULL), MSA_OK);
     static const int32_t setting[3][2] = {{1, 1}, {3, 2}, {2, 7}};
     for (int k = 0; k < 3; k++) {
         MSA_AUTO(msa_loader) l = NULL;
         const uint64_t first = (uint64_t)k * 2;
-        assert_int_equal(msa_loader_new(&l, source, first, 3, 1, SIZE, setting[k][0], setting[k][1], NULL),
-                         MSA_OK);
+        assert_int_equal(
+            msa_loader_new(&l, source, first, 3, 1, SIZE, TARGETS, setting[k][0], setting[k][1], NULL),
+            MSA_OK);
         for (uint64_t n = 0; n < 12; n++) {
             next(source, first + n / 3, (int32_t)(n % 3), direct);
             assert_int_equal(msa_loader_next(l, loaded, NULL), MSA_OK);
@@ -220,10 +345,10 @@ static void loading_changes_nothing(void **state)
         }
     }
     MSA_AUTO(msa_loader) idle = NULL; /* freed while its threads work or wait */
-    assert_int_equal(msa_loader_new(&idle, source, 0, 1, 1, SIZE, 2, 4, NULL), MSA_OK);
+    assert_int_equal(msa_loader_new(&idle, source, 0, 1, 1, SIZE, TARGETS, 2, 4, NULL), MSA_OK);
     msa_loader *none;
-    assert_int_equal(msa_loader_new(&none, source, 0, 0, 1, SIZE, 2, 4, NULL), MSA_E_INVALID);
-    assert_int_equal(msa_loader_new(&none, source, 0, 1, 1, SIZE, 0, 4, NULL), MSA_E_INVALID);
+    assert_int_equal(msa_loader_new(&none, source, 0, 0, 1, SIZE, TARGETS, 2, 4, NULL), MSA_E_INVALID);
+    assert_int_equal(msa_loader_new(&none, source, 0, 1, 1, SIZE, TARGETS, 0, 4, NULL), MSA_E_INVALID);
 }
 
 static void feed_wants_order(void **state)
@@ -232,23 +357,30 @@ static void feed_wants_order(void **state)
     MSA_AUTO(msa_sample) s = NULL;
     MSA_AUTO(msa_loader) l = NULL;
     static float image[3 * SIZE * SIZE];
-    static uint8_t target[SIZE * SIZE];
-    int32_t covered[2];
+    static uint8_t targets[TARGETS * SIZE * SIZE];
+    msa_train_picture p = {.image = image, .targets = targets, .targets_max = TARGETS};
     (void)state;
     assert_int_equal(msa_source_synthetic(&source, 7, NULL), MSA_OK);
-    assert_int_equal(msa_sample_new(&s, 1, SIZE, NULL), MSA_OK);
-    assert_int_equal(msa_loader_new(&l, source, 4, 2, 1, SIZE, 1, 2, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, TARGETS, NULL), MSA_OK);
+    assert_int_equal(msa_loader_new(&l, source, 4, 2, 1, SIZE, TARGETS, 1, 2, NULL), MSA_OK);
     msa_feed f = {.loader = l, .norm = MSA_NORM_UNIT, .sample = s};
-    assert_int_equal(msa_feed_next(&f, 0, 0, image, target, covered, NULL), MSA_E_INVALID);
-    assert_int_equal(msa_feed_next(&f, 4, 0, image, target, covered, NULL), MSA_OK);
-    for (int i = 0; i < SIZE * SIZE; i++) { /* 8 bits in between, as at inference */
+    assert_int_equal(msa_feed_next(&f, 0, 0, &p, NULL), MSA_E_INVALID);
+    assert_int_equal(msa_feed_next(&f, 4, 0, &p, NULL), MSA_OK);
+    for (int i = 0; i < SIZE * SIZE; i++) /* 8 bits in between, as at inference */
         assert_near((double)image[i], (double)s->image[i], 0.5 / 255 + 1e-6);
-        assert_int_equal(target[i], s->target[i]);
-    }
-    assert_int_equal(covered[0], s->rows);
-    assert_int_equal(msa_feed_next(&f, 5, 0, image, target, covered, NULL), MSA_OK);
-    assert_int_equal(msa_feed_next(&f, 5, 1, image, target, covered, NULL), MSA_OK);
-    assert_int_equal(msa_feed_next(&f, 7, 0, image, target, covered, NULL), MSA_E_INVALID);
+    assert_in_range(p.n_targets, 1, TARGETS);
+    assert_int_equal(p.n_targets, s->n_targets);
+    assert_memory_equal(targets, s->targets, (size_t)(p.n_targets * SIZE * SIZE));
+    assert_int_equal(p.covered[0], s->rows);
+    assert_int_equal(p.covered[1], s->cols);
+    assert_int_equal(msa_feed_next(&f, 5, 0, &p, NULL), MSA_OK);
+    p.targets_max = 1; /* no more than there is room for */
+    assert_int_equal(msa_feed_next(&f, 5, 1, &p, NULL), MSA_OK);
+    assert_int_equal(p.n_targets, 1);
+    assert_int_equal(msa_feed_next(&f, 7, 0, &p, NULL), MSA_E_INVALID);
+    msa_sample *none;
+    assert_int_equal(msa_sample_new(&none, 1, SIZE, 0, NULL), MSA_E_INVALID);
+    assert_int_equal(msa_sample_new(&none, 1, SIZE, MSA_TARGETS_MAX + 1, NULL), MSA_E_INVALID);
 }
 
 static void put_text(const char *path, const char *text)
@@ -302,7 +434,7 @@ static void real_folders(void **state)
     (void)state;
     if (!folder) skip();
     MSA_AUTO(msa_sample) s = NULL;
-    assert_int_equal(msa_sample_new(&s, 1, 96, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&s, 1, 96, TARGETS, NULL), MSA_OK);
     for (int k = 0; k < 2; k++) {
         char path[512];
         msa_case *c;
@@ -326,6 +458,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(volumes_give_sound_samples),
         cmocka_unit_test(targets_lie_on_their_object),
+        cmocka_unit_test(slices_have_several_targets),
+        cmocka_unit_test(targets_turn_together),
         cmocka_unit_test(held_out_labels_are_no_targets),
         cmocka_unit_test(mr_uses_percentiles),
         cmocka_unit_test(mixtures_follow_their_weights),
