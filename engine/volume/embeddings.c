@@ -1,29 +1,35 @@
 #include "engine/volume/embeddings.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/volume/prepare.h"
 
-typedef struct entry {
-    float *embedding; /* NULL: not made, or given up */
+/* What one embedding shows. A slot is made once and then used again and again. */
+typedef struct slot {
+    int32_t slice; /* -1: of nothing, the last encoding failed */
+    msa_transform view;
+    bool crop;
     uint64_t used;
-} entry;
+    float *embedding;
+} slot;
 
 struct msa_embeddings {
     const msa_config *config;
     const msa_volume *volume;
     msa_window window;
-    msa_transform transform;
     msa_predictor *predictor;
-    float *image;   /* (3, S, S) */
-    entry *entries; /* (D) */
-    size_t floats, kept, most;
+    float *image; /* (3, S, S) */
+    slot *slots;
+    size_t n, room, most; /* slots there are, fit into the array, may be */
+    size_t crops;
+    size_t floats; /* of an embedding */
     uint64_t clock;
 };
 
 msa_status msa_embeddings_new(msa_embeddings **out, const msa_model *model, const msa_volume *volume,
-                              const msa_window *window, const msa_transform *transform,
-                              msa_predictor *predictor, size_t max_bytes, msa_error *err)
+                              const msa_window *window, msa_predictor *predictor, size_t max_bytes,
+                              msa_error *err)
 {
     MSA_AUTO(msa_embeddings) e = calloc(1, sizeof *e);
     *out = NULL;
@@ -31,7 +37,6 @@ msa_status msa_embeddings_new(msa_embeddings **out, const msa_model *model, cons
     e->config = msa_model_config(model);
     e->volume = volume;
     e->window = *window;
-    e->transform = *transform;
     e->predictor = predictor;
     const size_t size = (size_t)e->config->image_size;
     const size_t grid = size / (size_t)e->config->patch;
@@ -39,8 +44,7 @@ msa_status msa_embeddings_new(msa_embeddings **out, const msa_model *model, cons
     e->most = max_bytes / (e->floats * sizeof(float));
     if (e->most < 1) e->most = 1;
     e->image = calloc(3 * size * size, sizeof *e->image);
-    e->entries = calloc((size_t)volume->D, sizeof *e->entries);
-    if (!e->image || !e->entries) return msa_fail(err, MSA_E_NOMEM, "out of memory for the image embeddings");
+    if (!e->image) return msa_fail(err, MSA_E_NOMEM, "out of memory for the image embeddings");
     *out = MSA_STEAL(e);
     return MSA_OK;
 }
@@ -48,42 +52,79 @@ msa_status msa_embeddings_new(msa_embeddings **out, const msa_model *model, cons
 void msa_embeddings_free(msa_embeddings *e)
 {
     if (!e) return;
-    for (int32_t i = 0; e->entries && i < e->volume->D; i++)
-        free(e->entries[i].embedding);
-    free(e->entries);
+    for (size_t i = 0; i < e->n; i++)
+        free(e->slots[i].embedding);
+    free(e->slots);
     free(e->image);
     free(e);
 }
 
-/* Memory for one more: the oldest one's when the bound is reached. NULL when there is none. */
-static float *make_room(msa_embeddings *e)
+static slot *find(msa_embeddings *e, int32_t slice, const msa_transform *view)
 {
-    entry *oldest = NULL;
-    if (e->kept < e->most) {
-        float *fresh = malloc(e->floats * sizeof *fresh);
-        e->kept += fresh != NULL;
-        return fresh;
+    for (size_t i = 0; i < e->n; i++) {
+        slot *it = &e->slots[i];
+        if (it->slice == slice && memcmp(&it->view, view, sizeof *view) == 0) return it;
     }
-    for (int32_t i = 0; i < e->volume->D; i++) {
-        entry *it = &e->entries[i];
-        if (it->embedding && (!oldest || it->used < oldest->used)) oldest = it;
-    }
-    return oldest ? MSA_STEAL(oldest->embedding) : NULL;
+    return NULL;
 }
 
-msa_status msa_embeddings_get(msa_embeddings *e, int32_t slice, const float **embedding, msa_error *err)
+static slot *add_slot(msa_embeddings *e)
 {
-    entry *it = &e->entries[slice];
-    const size_t pixels = (size_t)e->volume->H * (size_t)e->volume->W;
-    it->used = ++e->clock;
-    if (!it->embedding) {
-        float *room = make_room(e);
-        if (!room) return msa_fail(err, MSA_E_NOMEM, "out of memory for the image embeddings");
-        it->embedding = room; /* owned from here, also when encoding fails: the job then ends */
-        MSA_TRY(msa_prepare_slice(&e->transform, &e->window, e->config->input_norm,
-                                  e->volume->voxels + (size_t)slice * pixels, e->image, err));
-        MSA_TRY(msa_predictor_encode(e->predictor, e->image, room, err));
+    if (e->n == e->room) {
+        const size_t room = e->room ? 2 * e->room : 16;
+        slot *grown = realloc(e->slots, room * sizeof *grown);
+        if (!grown) return NULL;
+        e->slots = grown;
+        e->room = room;
     }
+    e->slots[e->n] = (slot){.slice = -1, .embedding = malloc(e->floats * sizeof(float))};
+    return e->slots[e->n].embedding ? &e->slots[e->n++] : NULL;
+}
+
+/* One more, or the one used longest ago: of the crops when there are enough of them. NULL: no memory at all.
+ */
+static slot *make_room(msa_embeddings *e, bool crop)
+{
+    const bool among_crops = crop && e->crops >= MSA_EMBEDDINGS_CROPS;
+    slot *oldest = NULL;
+    if (e->n < e->most && !among_crops) {
+        slot *fresh = add_slot(e);
+        if (fresh) return fresh;
+    }
+    for (size_t i = 0; i < e->n; i++) {
+        slot *it = &e->slots[i];
+        if ((it->crop || !among_crops) && (!oldest || it->used < oldest->used)) oldest = it;
+    }
+    return oldest;
+}
+
+static msa_status encode(msa_embeddings *e, slot *it, int32_t slice, const msa_transform *view,
+                         msa_error *err)
+{
+    const size_t pixels = (size_t)e->volume->H * (size_t)e->volume->W;
+    it->slice = -1; /* until the encoding is good */
+    MSA_TRY(msa_prepare_slice(view, &e->window, e->config->input_norm,
+                              e->volume->voxels + (size_t)slice * pixels, e->volume->W, e->image, err));
+    MSA_TRY(msa_predictor_encode(e->predictor, e->image, it->embedding, err));
+    it->slice = slice;
+    it->view = *view;
+    return MSA_OK;
+}
+
+msa_status msa_embeddings_get(msa_embeddings *e, int32_t slice, const msa_transform *view,
+                              const float **embedding, msa_error *err)
+{
+    const bool crop = view->rows != e->volume->H || view->cols != e->volume->W;
+    slot *it = find(e, slice, view);
+    if (!it) {
+        it = make_room(e, crop);
+        if (!it) return msa_fail(err, MSA_E_NOMEM, "out of memory for the image embeddings");
+        e->crops -= it->crop;
+        e->crops += crop;
+        it->crop = crop;
+        MSA_TRY(encode(e, it, slice, view, err));
+    }
+    it->used = ++e->clock;
     *embedding = it->embedding;
     return MSA_OK;
 }

@@ -1,4 +1,5 @@
-/* Image embeddings of a volume's slices: made when first asked for, kept within a bound. */
+/* Image embeddings of a volume's slices and of parts of them: made when first asked for, kept within a bound.
+ */
 #ifndef MSA_ENGINE_VOLUME_EMBEDDINGS_H
 #define MSA_ENGINE_VOLUME_EMBEDDINGS_H
 
@@ -9,22 +10,24 @@
 /* 128 slices of a 1024 model, 2,048 of a 256 one: a slice is encoded again only in a series longer than that.
  */
 #define MSA_EMBEDDINGS_BYTES ((size_t)512 << 20)
+/* A crop is asked for again only by another object with the same box on that slice, so few are worth their
+ * memory. They count towards the bound as well. */
+#define MSA_EMBEDDINGS_CROPS 16
 
 typedef struct msa_embeddings msa_embeddings;
 
-/* All borrowed; window and transform are copied. Errors: MSA_E_NOMEM. One thread. */
+/* All borrowed; the window is copied. Errors: MSA_E_NOMEM. One thread. */
 MSA_NODISCARD msa_status msa_embeddings_new(msa_embeddings **out, const msa_model *model,
                                             const msa_volume *volume, const msa_window *window,
-                                            const msa_transform *transform, msa_predictor *predictor,
-                                            size_t max_bytes, msa_error *err);
+                                            msa_predictor *predictor, size_t max_bytes, msa_error *err);
 void msa_embeddings_free(msa_embeddings *e);
 MSA_DEFINE_AUTO(msa_embeddings, msa_embeddings_free);
 
 /**
- * (P, g, g) of a slice, valid until the next call. The one used longest ago makes room.
+ * (P, g, g) of what `view` shows of a slice, valid until the next call. The one used longest ago makes room.
  * Errors: as msa_predictor_encode(); MSA_E_INVALID (a voxel that is not finite), MSA_E_NOMEM.
  */
-MSA_NODISCARD msa_status msa_embeddings_get(msa_embeddings *e, int32_t slice, const float **embedding,
-                                            msa_error *err);
+MSA_NODISCARD msa_status msa_embeddings_get(msa_embeddings *e, int32_t slice, const msa_transform *view,
+                                            const float **embedding, msa_error *err);
 
 #endif

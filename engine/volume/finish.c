@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { TAPS = 4 };
 
@@ -11,9 +12,10 @@ typedef struct tap4 {
 } tap4;
 
 struct msa_finish {
-    msa_transform t;
+    msa_transform t; /* the part aimed at */
     int32_t low;
-    tap4 *across, *down; /* (cols), (rows) */
+    int32_t cols;        /* of the slice: room for any part */
+    tap4 *across, *down; /* (cols), (rows): from the part's first column and row on */
     float *narrow;       /* (low, cols): after the horizontal pass */
     float *row;          /* (cols) */
 };
@@ -50,18 +52,25 @@ msa_status msa_finish_new(msa_finish **out, const msa_transform *t, int32_t low,
     MSA_AUTO(msa_finish) f = calloc(1, sizeof *f);
     *out = NULL;
     if (!f) return msa_fail(err, MSA_E_NOMEM, "out of memory for post-processing");
-    f->t = *t;
     f->low = low;
+    f->cols = t->cols;
     f->across = calloc((size_t)t->cols, sizeof *f->across);
     f->down = calloc((size_t)t->rows, sizeof *f->down);
     f->narrow = calloc((size_t)low * (size_t)t->cols, sizeof *f->narrow);
     f->row = calloc((size_t)t->cols, sizeof *f->row);
     if (!f->across || !f->down || !f->narrow || !f->row)
         return msa_fail(err, MSA_E_NOMEM, "out of memory for post-processing");
-    taps_fold(f->across, t->cols, t->in_cols, t->size, low);
-    taps_fold(f->down, t->rows, t->in_rows, t->size, low);
+    msa_finish_aim(f, t);
     *out = MSA_STEAL(f);
     return MSA_OK;
+}
+
+void msa_finish_aim(msa_finish *f, const msa_transform *t)
+{
+    if (memcmp(&f->t, t, sizeof *t) == 0) return;
+    taps_fold(f->across, t->cols, t->in_cols, t->size, f->low);
+    taps_fold(f->down, t->rows, t->in_rows, t->size, f->low);
+    f->t = *t;
 }
 
 void msa_finish_free(msa_finish *f)
@@ -76,13 +85,13 @@ void msa_finish_free(msa_finish *f)
 
 static msa_status narrow_rows(msa_finish *f, const float *logits, msa_region region, msa_error *err)
 {
-    const size_t cols = (size_t)f->t.cols;
+    const size_t cols = (size_t)f->cols;
     for (int32_t y = 0; y < f->low; y++) {
         const float *from = logits + (size_t)y * (size_t)f->low;
         for (int32_t x = 0; x < f->low; x++)
             if (!isfinite(from[x]))
                 return msa_fail(err, MSA_E_INTERNAL, "the mask decoder gave a logit that is not finite");
-        for (int32_t x = region.x0; x < region.x1; x++) {
+        for (int32_t x = region.x0 - f->t.x0; x < region.x1 - f->t.x0; x++) {
             const tap4 *tap = &f->across[x];
             float sum = 0;
             for (int32_t k = 0; k < TAPS; k++)
@@ -95,12 +104,12 @@ static msa_status narrow_rows(msa_finish *f, const float *logits, msa_region reg
 
 static void finish_row(const msa_finish *f, int32_t y, msa_region region, float *out)
 {
-    const size_t cols = (size_t)f->t.cols;
-    const tap4 *tap = &f->down[y];
+    const size_t cols = (size_t)f->cols;
+    const tap4 *tap = &f->down[y - f->t.y0];
     for (int32_t x = region.x0; x < region.x1; x++) {
         float sum = 0;
         for (int32_t k = 0; k < TAPS; k++)
-            sum += tap->weight[k] * f->narrow[(size_t)tap->index[k] * cols + (size_t)x];
+            sum += tap->weight[k] * f->narrow[(size_t)tap->index[k] * cols + (size_t)(x - f->t.x0)];
         out[x - region.x0] = sum;
     }
 }
@@ -119,7 +128,7 @@ msa_status msa_finish_mask(msa_finish *f, const float *logits, msa_region region
 {
     MSA_TRY(narrow_rows(f, logits, region, err));
     for (int32_t y = region.y0; y < region.y1; y++) {
-        uint8_t *to = mask + (size_t)y * (size_t)f->t.cols;
+        uint8_t *to = mask + (size_t)y * (size_t)f->cols;
         finish_row(f, y, region, f->row);
         for (int32_t x = region.x0; x < region.x1; x++)
             to[x] = f->row[x - region.x0] > 0;

@@ -15,16 +15,38 @@ msa_transform msa_transform_make(msa_geometry geometry, int32_t rows, int32_t co
     return t;
 }
 
+msa_transform msa_transform_part(msa_geometry geometry, msa_region part, const float spacing_mm[2],
+                                 int32_t size)
+{
+    msa_transform t = msa_transform_make(geometry, part.y1 - part.y0, part.x1 - part.x0, size);
+    t.x0 = part.x0;
+    t.y0 = part.y0;
+    if (geometry != MSA_GEOMETRY_LONGEST_SIDE || spacing_mm[0] == spacing_mm[1]) return t;
+    const float height = (float)t.rows * spacing_mm[0];
+    const float width = (float)t.cols * spacing_mm[1];
+    const float scale = (float)size / fmaxf(height, width);
+    t.in_rows = (int32_t)fminf(fmaxf(height * scale + 0.5F, 1), (float)size);
+    t.in_cols = (int32_t)fminf(fmaxf(width * scale + 0.5F, 1), (float)size);
+    return t;
+}
+
+msa_region msa_transform_region(const msa_transform *t)
+{
+    return (msa_region){t->x0, t->y0, t->x0 + t->cols, t->y0 + t->rows};
+}
+
+/* The offset is whole pixels, so taking it off a coordinate rounds nothing: a part behaves to the bit as an
+ * image cut out by hand. */
 void msa_transform_to_input(const msa_transform *t, float x, float y, float *in_x, float *in_y)
 {
-    *in_x = x * (float)t->in_cols / (float)t->cols - 0.5F;
-    *in_y = y * (float)t->in_rows / (float)t->rows - 0.5F;
+    *in_x = (x - (float)t->x0) * (float)t->in_cols / (float)t->cols - 0.5F;
+    *in_y = (y - (float)t->y0) * (float)t->in_rows / (float)t->rows - 0.5F;
 }
 
 void msa_transform_to_image(const msa_transform *t, float in_x, float in_y, float *x, float *y)
 {
-    *x = (in_x + 0.5F) * (float)t->cols / (float)t->in_cols;
-    *y = (in_y + 0.5F) * (float)t->rows / (float)t->in_rows;
+    *x = (in_x + 0.5F) * (float)t->cols / (float)t->in_cols + (float)t->x0;
+    *y = (in_y + 0.5F) * (float)t->rows / (float)t->in_rows + (float)t->y0;
 }
 
 msa_box msa_box_clip(msa_box b, int32_t rows, int32_t cols)
@@ -66,4 +88,10 @@ msa_region msa_box_region(msa_box b, int32_t rows, int32_t cols)
     if (msa_box_empty(inside)) return (msa_region){0, 0, 0, 0};
     return (msa_region){(int32_t)floorf(inside.x0), (int32_t)floorf(inside.y0), (int32_t)ceilf(inside.x1),
                         (int32_t)ceilf(inside.y1)};
+}
+
+msa_region msa_region_intersect(msa_region a, msa_region b)
+{
+    return (msa_region){a.x0 > b.x0 ? a.x0 : b.x0, a.y0 > b.y0 ? a.y0 : b.y0, a.x1 < b.x1 ? a.x1 : b.x1,
+                        a.y1 < b.y1 ? a.y1 : b.y1};
 }

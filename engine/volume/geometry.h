@@ -7,13 +7,16 @@
 
 #include "engine/config.h"
 
-/* The image takes in_rows x in_cols of the S x S input, from the top-left corner; the rest is padding. */
+/* A part of the image takes in_rows x in_cols of the S x S input, from the top-left corner; the rest is
+ * padding. */
 typedef struct msa_transform {
-    int32_t rows, cols;       /* of the image */
-    int32_t in_rows, in_cols; /* of the image inside the input */
+    int32_t x0, y0;           /* the part's first column and row in the image; 0, 0 when it is all of it */
+    int32_t rows, cols;       /* of the part */
+    int32_t in_rows, in_cols; /* of the part inside the input */
     int32_t size;             /* S */
 } msa_transform;
 
+/* All of an image, by its pixels whatever their spacing: as the published models were trained. */
 msa_transform msa_transform_make(msa_geometry geometry, int32_t rows, int32_t cols, int32_t size);
 
 /**
@@ -38,6 +41,12 @@ typedef struct msa_region {
     int32_t x0, y0, x1, y1;
 } msa_region;
 
+/* A part of an image. Pixels that are not square keep their shape in millimetres (longest side; stretching
+ * has no shape to keep), as in training. spacing_mm: between rows, between columns, both above 0. */
+msa_transform msa_transform_part(msa_geometry geometry, msa_region part, const float spacing_mm[2],
+                                 int32_t size);
+msa_region msa_transform_region(const msa_transform *t);
+
 /* The part inside cols x rows. May come out empty: check with msa_box_empty. */
 msa_box msa_box_clip(msa_box b, int32_t rows, int32_t cols);
 bool msa_box_empty(msa_box b);
@@ -49,5 +58,6 @@ msa_box msa_box_grow(msa_box b, float fraction, float at_least);
 msa_box msa_box_between(msa_box a, msa_box b, float t);
 /* The pixels that the box touches, inside cols x rows. */
 msa_region msa_box_region(msa_box b, int32_t rows, int32_t cols);
+msa_region msa_region_intersect(msa_region a, msa_region b);
 
 #endif

@@ -62,16 +62,19 @@ void msa_normalise_pad(const uint8_t *u8, int32_t rows, int32_t cols, int32_t ch
 }
 
 msa_status msa_prepare_slice(const msa_transform *t, const msa_window *window, msa_input_norm norm,
-                             const float *slice, float *image, msa_error *err)
+                             const float *slice, int32_t cols, float *image, msa_error *err)
 {
-    const size_t n = (size_t)t->rows * (size_t)t->cols;
-    MSA_AUTO_FREE uint8_t *grey = malloc(n);
+    const size_t width = (size_t)t->cols;
+    MSA_AUTO_FREE uint8_t *grey = malloc((size_t)t->rows * width);
     MSA_AUTO_FREE uint8_t *resized = malloc((size_t)t->in_rows * (size_t)t->in_cols);
     if (!grey || !resized) return msa_fail(err, MSA_E_NOMEM, "out of memory for one slice");
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(slice[i]))
-            return msa_fail(err, MSA_E_INVALID, "the volume holds a value that is not finite");
-    msa_window_u8(window, slice, n, grey);
+    for (size_t y = 0; y < (size_t)t->rows; y++) {
+        const float *row = slice + ((size_t)t->y0 + y) * (size_t)cols + (size_t)t->x0;
+        for (size_t x = 0; x < width; x++)
+            if (!isfinite(row[x]))
+                return msa_fail(err, MSA_E_INVALID, "the volume holds a value that is not finite");
+        msa_window_u8(window, row, width, grey + y * width);
+    }
     MSA_TRY(msa_resize8(grey, t->rows, t->cols, 1, resized, t->in_rows, t->in_cols, err));
     msa_normalise_pad(resized, t->in_rows, t->in_cols, 1, norm, t->size, image);
     return MSA_OK;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/volume/crop.h"
 #include "engine/volume/embeddings.h"
 #include "engine/volume/finish.h"
 #include "engine/volume/plan.h"
@@ -26,7 +27,7 @@ typedef struct job {
     const atomic_bool *cancel;
     msa_progress_fn *progress;
     void *progress_ctx;
-    msa_transform transform;
+    msa_crop_rule rule;
     msa_plan *plan;
     msa_predictor *predictor;
     msa_embeddings *embeddings;
@@ -119,10 +120,11 @@ static msa_status job_open(job *j, msa_error *err)
     MSA_TRY(window_of(j->volume, &window, err));
     MSA_TRY(msa_plan_new(&j->plan, j->volume, j->objects, j->n_objects, err));
     MSA_TRY(job_memory(j, err));
-    j->transform = msa_transform_make(c->geometry, j->volume->H, j->volume->W, c->image_size);
-    MSA_TRY(msa_finish_new(&j->finish, &j->transform, low, err));
+    j->rule = msa_crop_rule_make(c, j->volume->H, j->volume->W, j->volume->spacing_mm);
+    const msa_transform whole = msa_crop_whole(&j->rule);
+    MSA_TRY(msa_finish_new(&j->finish, &whole, low, err));
     MSA_TRY(msa_predictor_new(&j->predictor, j->model, err));
-    return msa_embeddings_new(&j->embeddings, j->model, j->volume, &window, &j->transform, j->predictor,
+    return msa_embeddings_new(&j->embeddings, j->model, j->volume, &window, j->predictor,
                               MSA_EMBEDDINGS_BYTES, err);
 }
 
@@ -132,24 +134,45 @@ typedef struct question {
     const msa_box *box; /* NULL: points only */
     int32_t first_point, n_points;
     msa_region clip;
+    msa_transform view; /* what the network sees of the slice, set by look() */
 } question;
 
+static void look(job *j, question *q)
+{
+    const float *points = j->plan->points + 2 * (size_t)q->first_point;
+    q->view =
+        q->box ? msa_crop_around(&j->rule, *q->box, points, j->plan->positive + q->first_point, q->n_points)
+               : msa_crop_whole(&j->rule);
+    q->clip = msa_region_intersect(q->clip, msa_transform_region(&q->view));
+}
+
+static bool in_view(const msa_transform *view, const float point[2])
+{
+    const msa_region r = msa_transform_region(view);
+    return point[0] >= (float)r.x0 && point[0] <= (float)r.x1 && point[1] >= (float)r.y0 &&
+           point[1] <= (float)r.y1;
+}
+
+/* A point outside the view can only be a negative one: the view was widened to the others. What the network
+ * does not see it need not be told to leave out. */
 static void question_prompt(job *j, const question *q, float box[4], msa_prompt_set *set)
 {
     const bool swap =
         msa_model_config(j->model)->point_order_yx; /* upstream eras A to C clicked (row, column) */
-    const float *points = j->plan->points + 2 * (size_t)q->first_point;
-    for (int32_t i = 0; i < q->n_points; i++) {
-        float *to = j->points + 2 * (size_t)i;
-        msa_transform_to_input(&j->transform, points[2 * i], points[2 * i + 1], &to[swap], &to[!swap]);
-        j->labels[i] = j->plan->positive[q->first_point + i] ? 1.0F : 0.0F;
+    int32_t n = 0;
+    for (int32_t i = q->first_point; i < q->first_point + q->n_points; i++) {
+        const float *point = j->plan->points + 2 * (size_t)i;
+        float *to = j->points + 2 * (size_t)n;
+        if (!in_view(&q->view, point)) continue;
+        msa_transform_to_input(&q->view, point[0], point[1], &to[swap], &to[!swap]);
+        j->labels[n++] = j->plan->positive[i] ? 1.0F : 0.0F;
     }
-    *set = (msa_prompt_set){.n_points = q->n_points};
-    if (q->n_points > 0) set->points = j->points;
-    if (q->n_points > 0) set->labels = j->labels;
+    *set = (msa_prompt_set){.n_points = n};
+    if (n > 0) set->points = j->points;
+    if (n > 0) set->labels = j->labels;
     if (!q->box) return;
-    msa_transform_to_input(&j->transform, q->box->x0, q->box->y0, &box[0], &box[1]);
-    msa_transform_to_input(&j->transform, q->box->x1, q->box->y1, &box[2], &box[3]);
+    msa_transform_to_input(&q->view, q->box->x0, q->box->y0, &box[0], &box[1]);
+    msa_transform_to_input(&q->view, q->box->x1, q->box->y1, &box[2], &box[3]);
     set->box = box;
 }
 
@@ -169,20 +192,22 @@ static msa_status keep_clicked(job *j, const question *q, msa_error *err)
 }
 
 /* Decodes into j->mask, inside the clip region only. */
-static msa_status answer(job *j, const question *q, msa_mask_stats *stats, float *iou, msa_error *err)
+static msa_status answer(job *j, question *q, msa_mask_stats *stats, float *iou, msa_error *err)
 {
     const msa_config *c = msa_model_config(j->model);
     const size_t low = 4 * (size_t)(c->image_size / c->patch);
     const float *embedding = NULL;
     float box[4];
     msa_prompt_set set;
+    look(j, q);
     question_prompt(j, q, box, &set);
-    MSA_TRY(msa_embeddings_get(j->embeddings, q->slice, &embedding, err));
+    MSA_TRY(msa_embeddings_get(j->embeddings, q->slice, &q->view, &embedding, err));
     MSA_TRY(msa_predictor_decode(j->predictor, embedding, &set, j->logits, j->iou, err));
-    const int32_t token = msa_select_mask(c, q->n_points, q->box != NULL, j->iou);
+    const int32_t token = msa_select_mask(c, set.n_points, q->box != NULL, j->iou);
     *iou = j->iou[token];
     if (!isfinite(*iou))
         return msa_fail(err, MSA_E_INTERNAL, "the predicted IoU on slice %d is not finite", q->slice);
+    msa_finish_aim(j->finish, &q->view);
     MSA_TRY(msa_finish_mask(j->finish, j->logits + (size_t)token * low * low, q->clip, j->mask, err));
     MSA_TRY(keep_clicked(j, q, err));
     *stats = msa_mask_measure(j->mask, j->volume->W, q->clip);
@@ -232,12 +257,12 @@ static msa_status decode_row(job *j, int32_t index, msa_error *err)
     const msa_plan_row *row = &j->plan->rows[index];
     const msa_box whole = {0, 0, (float)j->volume->W, (float)j->volume->H};
     const msa_box clip = row->has_box ? msa_box_grow(row->box, MSA_CLIP_FRACTION, MSA_CLIP_PIXELS) : whole;
-    const question q = {.object = row->object,
-                        .slice = row->slice,
-                        .box = row->has_box ? &row->box : NULL,
-                        .first_point = row->first_point,
-                        .n_points = row->n_points,
-                        .clip = msa_box_region(clip, j->volume->H, j->volume->W)};
+    question q = {.object = row->object,
+                  .slice = row->slice,
+                  .box = row->has_box ? &row->box : NULL,
+                  .first_point = row->first_point,
+                  .n_points = row->n_points,
+                  .clip = msa_box_region(clip, j->volume->H, j->volume->W)};
     msa_mask_stats stats;
     float iou = 0;
     MSA_TRY(answer(j, &q, &stats, &iou, err));

@@ -168,7 +168,7 @@ static void a_flat_slice_is_finite_in_every_profile(void **state)
     const msa_window w = msa_window_centered(40, 400);
     float image[3 * 256];
     for (int norm = MSA_NORM_SAM; norm <= MSA_NORM_SAM_ON_UNIT; norm++) {
-        assert_int_equal(msa_prepare_slice(&t, &w, (msa_input_norm)norm, slice, image, NULL), MSA_OK);
+        assert_int_equal(msa_prepare_slice(&t, &w, (msa_input_norm)norm, slice, 4, image, NULL), MSA_OK);
         for (size_t i = 0; i < 3 * 256; i++)
             assert_true(isfinite(image[i]));
     }
@@ -181,7 +181,7 @@ static void a_slice_with_nan_is_refused(void **state)
     const msa_transform t = msa_transform_make(MSA_GEOMETRY_STRETCH, 2, 2, 16);
     const msa_window w = msa_window_centered(40, 400);
     float image[3 * 256];
-    assert_int_equal(msa_prepare_slice(&t, &w, MSA_NORM_SAM, slice, image, NULL), MSA_E_INVALID);
+    assert_int_equal(msa_prepare_slice(&t, &w, MSA_NORM_SAM, slice, 2, image, NULL), MSA_E_INVALID);
 }
 
 int main(void)

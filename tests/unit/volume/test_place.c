@@ -19,16 +19,21 @@ static char folder[] = "/tmp/msa-place-XXXXXX";
 typedef struct shape {
     const char *orientation, *rows, *cols, *spacing;
     msa_geometry geometry;
+    float crop_margin;
 } shape;
 
 static const shape shapes[] = {
-    {"axial", "61", "83", "3.1,2.3", MSA_GEOMETRY_LONGEST_SIDE},
-    {"axial", "61", "83", "3.1,2.3", MSA_GEOMETRY_STRETCH},
-    {"sagittal", "83", "47", "1.5,4", MSA_GEOMETRY_LONGEST_SIDE},
-    {"sagittal", "83", "47", "1.5,4", MSA_GEOMETRY_STRETCH},
-    {"oblique", "64", "64", "2,3", MSA_GEOMETRY_LONGEST_SIDE},
-    {"oblique", "40", "90", "5,1.2", MSA_GEOMETRY_LONGEST_SIDE},
-    {"oblique", "52", "31", "2.25,2.25", MSA_GEOMETRY_STRETCH},
+    {"axial", "61", "83", "3.1,2.3", MSA_GEOMETRY_LONGEST_SIDE, 0},
+    {"axial", "61", "83", "3.1,2.3", MSA_GEOMETRY_STRETCH, 0},
+    {"sagittal", "83", "47", "1.5,4", MSA_GEOMETRY_LONGEST_SIDE, 0},
+    {"sagittal", "83", "47", "1.5,4", MSA_GEOMETRY_STRETCH, 0},
+    {"oblique", "64", "64", "2,3", MSA_GEOMETRY_LONGEST_SIDE, 0},
+    {"oblique", "40", "90", "5,1.2", MSA_GEOMETRY_LONGEST_SIDE, 0},
+    {"oblique", "52", "31", "2.25,2.25", MSA_GEOMETRY_STRETCH, 0},
+    {"axial", "61", "83", "1.5,1.5", MSA_GEOMETRY_LONGEST_SIDE, 0.25F},
+    {"axial", "61", "83", "3.1,2.3", MSA_GEOMETRY_LONGEST_SIDE, 0.25F},
+    {"sagittal", "83", "47", "1.5,4", MSA_GEOMETRY_LONGEST_SIDE, 0.1F},
+    {"oblique", "70", "90", "0.9,1.2", MSA_GEOMETRY_STRETCH, 0.4F},
 };
 
 /* Each touches another border of the image or none; slices at both ends and inside. */
@@ -139,6 +144,7 @@ static void a_box_comes_back_where_it_was_drawn(void **state)
         (void)snprintf(report, sizeof report, "%s/report-%zu.dcm", folder, s);
         write_phantom(&shapes[s], dir, report);
         fake_config.geometry = shapes[s].geometry;
+        fake_config.crop_margin = shapes[s].crop_margin;
         assert_int_equal(dicom_series_load_dir(&series, dir, NULL, NULL), MSA_OK);
         assert_int_equal(dicom_annotation_read(&prompts, &n, &note, report, NULL), MSA_OK);
         assert_int_equal(n, BOXES);
