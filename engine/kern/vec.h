@@ -1,11 +1,15 @@
-/* Elementwise functions and row reductions on float vectors; plain C that compilers vectorise. */
+/* Elementwise functions and row reductions on float vectors, run with the widest instructions of the CPU. */
 #ifndef MSA_ENGINE_KERN_VEC_H
 #define MSA_ENGINE_KERN_VEC_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Every function: reentrant, allocates nothing, same bits for the same input. y may be x. NaN stays NaN. */
+/*
+ * Every function: reentrant, allocates nothing, same bits for the same input and level (kern/cpu.h). y may be
+ * x. NaN stays NaN. Sums are sixteen running sums, added in a fixed order. The levels differ only by
+ * rounding: those with FMA round a product and a sum once.
+ */
 
 /* e^x, relative error below 3e-7; 0 below -87. */
 void msa_exp(int64_t n, const float *x, float *y);
@@ -20,13 +24,41 @@ void msa_relu_backward(int64_t n, const float *x, const float *dy, float *dx);
 void msa_axpy(int64_t n, float s, const float *x, float *y);
 /* z = x + y; z may be either */
 void msa_add(int64_t n, const float *x, const float *y, float *z);
+/* y = s * x */
+void msa_scale(int64_t n, float s, const float *x, float *y);
 
-/* Sums use eight running sums, added in a fixed order. */
 float msa_sum(int64_t n, const float *x);
 float msa_dot(int64_t n, const float *x, const float *y);
 /* Softmax of one row in place, the maximum subtracted first. n >= 1. */
 void msa_softmax(int64_t n, float *x);
+/* p the probabilities of a row, dp their gradients, replaced by those of the scores: p * (dp - sum(p dp)). */
+void msa_softmax_backward(int64_t n, const float *p, float *dp);
 /* False when any value is infinite or not a number. */
 bool msa_all_finite(int64_t n, const float *x);
+
+/* to(rows, n) += up[-row] + line[i]: both position terms of one query's scores, the rows read backwards. */
+void msa_add_position(int64_t rows, int64_t n, const float *up, const float *line, float *to);
+/* Its backward: up[-row] = the sum of row(n) of x, line[i] = the sum of column i. */
+void msa_position_sums(int64_t rows, int64_t n, const float *x, float *up, float *line);
+/* sum[i] += of column i of x(rows, n), rows ld apart; in double, since a column may hold thousands of rows.
+ */
+void msa_column_sums(int64_t rows, int64_t n, const float *x, int64_t ld, double *sum);
+
+/* ---- parts of the layer norm; z = (x - mean) * scale is the normalised row ---- */
+
+/* sum((x - mean)^2) */
+float msa_squared_distance(int64_t n, const float *x, float mean);
+/* y = z * weight + bias */
+void msa_normalise(int64_t n, const float *x, float mean, float scale, const float *weight, const float *bias,
+                   float *y);
+/**
+ * With u = dy * weight: dx = scale * (u - mean(u) - z * mean(u z)), or added to dx; dx may be dy, unless
+ * added.
+ */
+void msa_normalise_backward(int64_t n, const float *x, float mean, float scale, const float *weight,
+                            const float *dy, bool add, float *dx);
+/* Over the rows (ld apart) of n columns: dweight += dy z, dbias += dy; mean and scale one a row. */
+void msa_normalise_params(int64_t rows, int64_t n, const float *x, const float *dy, int64_t ld,
+                          const float *mean, const float *scale, double *dweight, double *dbias);
 
 #endif

@@ -56,16 +56,6 @@ size_t msa_attention_backward_scratch(int64_t nk)
     return 2 * (size_t)QUERY_TILE * (size_t)nk;
 }
 
-/* Row by row, p the probabilities: ds = p * (dp - sum(p dp)), in place of dp. */
-static void softmax_backward(int64_t n, int64_t width, const float *p, float *dp)
-{
-    for (int64_t i = 0; i < n; i++, p += width, dp += width) {
-        const float mean = msa_dot(width, p, dp);
-        for (int64_t j = 0; j < width; j++)
-            dp[j] = p[j] * (dp[j] - mean);
-    }
-}
-
 static void zero_columns(int64_t rows, int64_t n, float *x, int64_t ld)
 {
     for (int64_t i = 0; i < rows; i++)
@@ -93,9 +83,9 @@ static void attention_back_item(void *ctx, int32_t item, int32_t worker)
             msa_softmax(nk, p + i * nk);
         msa_gemm_tn_add(nk, d, n, 1.0f, p, nk, dout, g->lddo, dv, g->lddv);
         msa_gemm_nt(n, nk, d, 1.0f, dout, g->lddo, v, a->ldv, dp, nk);
-        softmax_backward(n, nk, p, dp);
-        for (int64_t i = 0; i < n * nk; i++)
-            dp[i] *= a->scale;
+        for (int64_t i = 0; i < n; i++)
+            msa_softmax_backward(nk, p + i * nk, dp + i * nk);
+        msa_scale(n * nk, a->scale, dp, dp);
         msa_gemm_nn(n, d, nk, dp, nk, k, a->ldk, dq, g->lddq);
         msa_gemm_tn_add(nk, d, n, 1.0f, dp, nk, q, a->ldq, dk, g->lddk);
     }
@@ -170,12 +160,7 @@ static void position_softmax(const msa_window_attention *a, const window_scratch
     float *row = s->scores + i * wh * ww;
     for (int64_t jx = 0; jx < ww; jx++)
         s->line[jx] = rw[-jx];
-    for (int64_t jy = 0; jy < wh; jy++) {
-        const float up = rh[-jy];
-        float *to = row + jy * ww;
-        for (int64_t jx = 0; jx < ww; jx++)
-            to[jx] += up + s->line[jx];
-    }
+    msa_add_position(wh, ww, rh, s->line, row);
     msa_softmax(wh * ww, row);
 }
 
@@ -300,11 +285,7 @@ static void position_sums(const msa_window_attention *a, const window_back *s, i
     const float *row = s->dp + i * wh * ww;
     memset(rh, 0, (size_t)(2 * wh - 1) * sizeof *rh);
     memset(rw, 0, (size_t)(2 * ww - 1) * sizeof *rw);
-    memset(s->line, 0, (size_t)ww * sizeof *s->line);
-    for (int64_t jy = 0; jy < wh; jy++, row += ww) {
-        rh[y - jy + wh - 1] = msa_sum(ww, row);
-        msa_add(ww, s->line, row, s->line);
-    }
+    msa_position_sums(wh, ww, row, rh + y + wh - 1, s->line);
     for (int64_t jx = 0; jx < ww; jx++)
         rw[x - jx + ww - 1] = s->line[jx];
 }
@@ -339,13 +320,13 @@ static void window_back_tile(const window_back_job *j, const window_back *s, flo
 
     msa_gemm_tn_add(area, d, nq, 1.0f, s->p, area, s->dout, d, s->dv, d);
     msa_gemm_nt(nq, area, d, 1.0f, s->dout, d, s->v, d, s->dp, area);
-    softmax_backward(nq, area, s->p, s->dp);
-    for (int64_t i = 0; i < nq; i++)
+    for (int64_t i = 0; i < nq; i++) {
+        msa_softmax_backward(area, s->p + i * area, s->dp + i * area);
         position_sums(a, s, i, position[i]);
+    }
     msa_gemm_tn_add(area, d, nq, scale, s->dp, area, s->q, d, s->dk, d);
     msa_gemm_nn(nq, d, area, s->dp, area, s->k, d, s->dq, d);
-    for (int64_t i = 0; i < nq * d; i++)
-        s->dq[i] *= scale;
+    msa_scale(nq * d, scale, s->dq, s->dq);
     msa_gemm_nn_add(nq, d, h_rows, s->rel_h, h_rows, a->rel_h, d, s->dq, d);
     msa_gemm_nn_add(nq, d, w_rows, s->rel_w, w_rows, a->rel_w, d, s->dq, d);
     if (j->g->drel_h != NULL) msa_gemm_tn_add(h_rows, d, nq, 1.0f, s->rel_h, h_rows, s->q, d, tables, d);

@@ -16,29 +16,13 @@ typedef struct norm_job {
     float eps;
 } norm_job;
 
-static float squared_distance(int64_t n, const float *x, float mean)
-{
-    enum { LANES = 8 };
-    float part[LANES] = {0}, sum = 0.0f;
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; l++)
-            part[l] += (x[i + l] - mean) * (x[i + l] - mean);
-    for (int l = 0; i < n; i++, l++)
-        part[l] += (x[i] - mean) * (x[i] - mean);
-    for (int l = 0; l < LANES; l++)
-        sum += part[l];
-    return sum;
-}
-
 static void norm_row(const msa_norm *n, float eps, const float *x, float *y)
 {
     const float mean = msa_sum(n->C, x) / (float)n->C;
-    const float variance = squared_distance(n->C, x, mean) / (float)n->C;
+    const float variance = msa_squared_distance(n->C, x, mean) / (float)n->C;
     /* A variance that overflows would scale the row to zero and hide itself. */
     const float scale = isfinite(variance) ? 1.0f / sqrtf(variance + eps) : NAN;
-    for (int32_t c = 0; c < n->C; c++)
-        y[c] = (x[c] - mean) * scale * n->weight[c] + n->bias[c];
+    msa_normalise(n->C, x, mean, scale, n->weight, n->bias, y);
 }
 
 static void norm_item(void *ctx, int32_t item, int32_t worker)
@@ -98,7 +82,7 @@ static void stats_item(void *ctx, int32_t item, int32_t worker)
     for (int64_t t = first; t < last; t++) {
         const float *x = j->x + t * C;
         j->mean[t] = msa_sum(C, x) / (float)C;
-        j->scale[t] = 1.0f / sqrtf(squared_distance(C, x, j->mean[t]) / (float)C + j->eps);
+        j->scale[t] = 1.0f / sqrtf(msa_squared_distance(C, x, j->mean[t]) / (float)C + j->eps);
     }
 }
 
@@ -109,53 +93,11 @@ static void norm_params_item(void *ctx, int32_t item, int32_t worker)
     const norm_back_job *j = ctx;
     const int64_t C = j->n->C, c0 = (int64_t)item * STRIP, n = C - c0 < STRIP ? C - c0 : STRIP;
     double dweight[STRIP] = {0}, dbias[STRIP] = {0};
-    for (int64_t t = 0; t < j->T; t++) {
-        const float *x = j->x + t * C + c0, *dy = j->dy + t * C + c0;
-        const float mean = j->mean[t], scale = j->scale[t];
-        for (int64_t c = 0; c < n; c++) {
-            dweight[c] += (double)(dy[c] * ((x[c] - mean) * scale));
-            dbias[c] += (double)dy[c];
-        }
-    }
+    msa_normalise_params(j->T, n, j->x + c0, j->dy + c0, C, j->mean, j->scale, dweight, dbias);
     for (int64_t c = 0; c < n && j->dweight != NULL; c++)
         j->dweight[c0 + c] += (float)dweight[c];
     for (int64_t c = 0; c < n && j->dbias != NULL; c++)
         j->dbias[c0 + c] += (float)dbias[c];
-}
-
-/* With u = dy * weight and z the normalised row: dx = scale * (u - mean(u) - z * mean(u z)). */
-static void norm_input_row(const norm_back_job *j, int64_t t)
-{
-    enum { LANES = 8 };
-    const int32_t C = j->n->C;
-    const float *x = j->x + t * C, *dy = j->dy + t * C, *weight = j->n->weight;
-    float *dx = j->dx + t * C;
-    const float mean = j->mean[t], scale = j->scale[t];
-    float u[LANES] = {0}, uz[LANES] = {0}, mean_u = 0.0f, mean_uz = 0.0f;
-    int32_t c = 0;
-    for (; c + LANES <= C; c += LANES)
-        for (int l = 0; l < LANES; l++) {
-            const float v = dy[c + l] * weight[c + l];
-            u[l] += v;
-            uz[l] += v * ((x[c + l] - mean) * scale);
-        }
-    for (int l = 0; c < C; c++, l++) {
-        const float v = dy[c] * weight[c];
-        u[l] += v;
-        uz[l] += v * ((x[c] - mean) * scale);
-    }
-    for (int l = 0; l < LANES; l++) {
-        mean_u += u[l];
-        mean_uz += uz[l];
-    }
-    mean_u /= (float)C;
-    mean_uz /= (float)C;
-    if (j->add)
-        for (c = 0; c < C; c++)
-            dx[c] += scale * (dy[c] * weight[c] - mean_u - (x[c] - mean) * scale * mean_uz);
-    else
-        for (c = 0; c < C; c++)
-            dx[c] = scale * (dy[c] * weight[c] - mean_u - (x[c] - mean) * scale * mean_uz);
 }
 
 static void norm_input_item(void *ctx, int32_t item, int32_t worker)
@@ -165,7 +107,8 @@ static void norm_input_item(void *ctx, int32_t item, int32_t worker)
     const int64_t first = (int64_t)item * ROWS_PER_ITEM;
     const int64_t last = first + ROWS_PER_ITEM < j->T ? first + ROWS_PER_ITEM : j->T;
     for (int64_t t = first; t < last; t++)
-        norm_input_row(j, t);
+        msa_normalise_backward(j->n->C, j->x + t * j->n->C, j->mean[t], j->scale[t], j->n->weight,
+                               j->dy + t * j->n->C, j->add, j->dx + t * j->n->C);
 }
 
 void msa_norm_backward(const msa_norm *n, float eps, int64_t T, const float *x, const float *dy, float *dx,

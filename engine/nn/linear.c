@@ -109,11 +109,7 @@ static void bias_strip(const params_job *j, int64_t n0)
 {
     const int64_t n = j->l->N - n0 < BIAS_STRIP ? j->l->N - n0 : BIAS_STRIP;
     double sum[BIAS_STRIP] = {0};
-    for (int64_t m = 0; m < j->M; m++) {
-        const float *row = j->dy + m * j->lddy + n0;
-        for (int64_t i = 0; i < n; i++)
-            sum[i] += (double)row[i];
-    }
+    msa_column_sums(j->M, n, j->dy + n0, j->lddy, sum);
     for (int64_t i = 0; i < n; i++)
         j->dbias[n0 + i] += (float)sum[i];
 }

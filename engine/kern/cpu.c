@@ -1,0 +1,35 @@
+#include "engine/kern/cpu.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+msa_cpu_level msa_cpu_detected(void)
+{
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return MSA_CPU_SCALAR;
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
+               ? MSA_CPU_AVX512
+               : MSA_CPU_AVX2;
+}
+#else
+msa_cpu_level msa_cpu_detected(void)
+{
+    return MSA_CPU_SCALAR;
+}
+#endif
+
+msa_cpu_level msa_cpu_level_named(const char *name)
+{
+    if (name == NULL) return MSA_CPU_AVX512;
+    if (strcmp(name, "scalar") == 0 || strcmp(name, "0") == 0) return MSA_CPU_SCALAR;
+    return strcmp(name, "avx2") == 0 ? MSA_CPU_AVX2 : MSA_CPU_AVX512;
+}
+
+msa_cpu_level msa_cpu_allowed(void)
+{
+    const msa_cpu_level mask = msa_cpu_level_named(getenv("MSA_CPU_MASK")), has = msa_cpu_detected();
+    return has < mask ? has : mask;
+}
