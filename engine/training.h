@@ -96,6 +96,9 @@ typedef struct msa_train_report {
 typedef struct msa_training_options {
     const char *base;   /* model file to start from; NULL: `config` is a new model, which trains whole */
     const char *config; /* JSON, as model files carry it; not looked at with a base */
+    const char *name, *version; /* of the result; NULL or "": those of the base or of `config` */
+    int32_t image_size;         /* another one than the base's, when all of it trains; 0: the same */
+    bool half;                  /* the result is stored in half precision */
     msa_train_set set;
     int32_t adapter_width; /* of adapters that the base does not have; 0: dim / 4 */
     msa_trainer_options trainer;

@@ -89,7 +89,7 @@ static msa_status load_through_file(msa_model **out, const msa_params *p, const 
     const int length = snprintf(path, sizeof path, "%s/model.safetensors", folder);
     if (length < 0 || (size_t)length >= sizeof path)
         return msa_fail(err, MSA_E_INVALID, "the temporary folder has too long a name");
-    msa_status status = msa_export_model(p, NULL, path, NULL, 0, err);
+    msa_status status = msa_export_model(p, path, NULL, err);
     if (status == MSA_OK) status = msa_model_load(out, path, err);
     (void)unlink(path); /* the mapping stays */
     return status;

@@ -12,24 +12,26 @@
 
 /* ---- writing ---- */
 
-static msa_tensor tensor_of(const msa_params *p, const msa_param *q, const float *trained)
+static msa_tensor tensor_of(const msa_params *p, const msa_param *q, const msa_export_options *o)
 {
-    const float *from = q->trains && trained != NULL ? trained : p->values;
-    msa_tensor t = {.name = q->name, .data = from + q->offset, .rank = q->rank, .count = q->numel};
+    const float *from = q->trains && o->trained != NULL ? o->trained : p->values;
+    msa_tensor t = {
+        .name = q->name, .data = from + q->offset, .rank = q->rank, .count = q->numel, .stored = o->stored};
     for (int32_t i = 0; i < q->rank; i++)
         t.shape[i] = q->shape[i];
     return t;
 }
 
-static msa_status write_list(const msa_params *p, const float *trained, bool trained_only, const char *path,
-                             const msa_metadata *metadata, int32_t n_metadata, msa_error *err)
+static msa_status write_list(const msa_params *p, const msa_export_options *o, bool trained_only,
+                             const char *path, const msa_metadata *metadata, int32_t n_metadata,
+                             msa_error *err)
 {
     MSA_AUTO_FREE msa_tensor *list = calloc((size_t)p->n_list, sizeof *list);
     int32_t n = 0;
     if (list == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory to write a model");
     for (int32_t i = 0; i < p->n_list; i++) {
         if (trained_only && !p->list[i].trains) continue;
-        list[n] = tensor_of(p, &p->list[i], trained);
+        list[n] = tensor_of(p, &p->list[i], o);
         if (!msa_all_finite(list[n].count, list[n].data))
             return msa_fail(err, MSA_E_INVALID, "%.120s holds a value that is not finite", list[n].name);
         n++;
@@ -37,13 +39,12 @@ static msa_status write_list(const msa_params *p, const float *trained, bool tra
     return msa_safetensors_write(path, list, n, metadata, n_metadata, NULL, NULL, err);
 }
 
-static msa_status with_notes(msa_metadata *metadata, int32_t *n, const msa_metadata *notes, int32_t n_notes,
-                             msa_error *err)
+static msa_status with_notes(msa_metadata *metadata, int32_t *n, const msa_export_options *o, msa_error *err)
 {
-    if (n_notes > MSA_NOTES_MAX)
+    if (o->n_notes > MSA_NOTES_MAX)
         return msa_fail(err, MSA_E_INVALID, "a model carries at most %d notes", MSA_NOTES_MAX);
-    for (int32_t i = 0; i < n_notes; i++)
-        metadata[(*n)++] = notes[i];
+    for (int32_t i = 0; i < o->n_notes; i++)
+        metadata[(*n)++] = o->notes[i];
     return MSA_OK;
 }
 
@@ -55,20 +56,24 @@ static msa_status print_trained(char **json, const msa_params *p, msa_error *err
     return msa_config_print(json, &c, err);
 }
 
-msa_status msa_export_model(const msa_params *p, const float *trained, const char *path,
-                            const msa_metadata *notes, int32_t n_notes, msa_error *err)
+static const msa_export_options plain = {0};
+
+msa_status msa_export_model(const msa_params *p, const char *path, const msa_export_options *options,
+                            msa_error *err)
 {
+    const msa_export_options *o = options != NULL ? options : &plain;
     MSA_AUTO_FREE char *json = NULL;
     MSA_TRY(print_trained(&json, p, err));
     msa_metadata metadata[1 + MSA_NOTES_MAX] = {{"config", json}};
     int32_t n = 1;
-    MSA_TRY(with_notes(metadata, &n, notes, n_notes, err));
-    return write_list(p, trained, false, path, metadata, n, err);
+    MSA_TRY(with_notes(metadata, &n, o, err));
+    return write_list(p, o, false, path, metadata, n, err);
 }
 
-msa_status msa_export_adapter(const msa_params *p, const float *trained, const char *base_hash,
-                              const char *path, const msa_metadata *notes, int32_t n_notes, msa_error *err)
+msa_status msa_export_adapter(const msa_params *p, const char *base_hash, const char *path,
+                              const msa_export_options *options, msa_error *err)
 {
+    const msa_export_options *o = options != NULL ? options : &plain;
     const msa_param *stem = msa_params_find(p, "image_encoder.patch_embed.proj.weight");
     MSA_AUTO_FREE char *json = NULL;
     if (stem == NULL || stem->trains)
@@ -76,8 +81,8 @@ msa_status msa_export_adapter(const msa_params *p, const float *trained, const c
     MSA_TRY(print_trained(&json, p, err));
     msa_metadata metadata[3 + MSA_NOTES_MAX] = {{"kind", KIND}, {"config", json}, {"base_sha256", base_hash}};
     int32_t n = 3;
-    MSA_TRY(with_notes(metadata, &n, notes, n_notes, err));
-    return write_list(p, trained, true, path, metadata, n, err);
+    MSA_TRY(with_notes(metadata, &n, o, err));
+    return write_list(p, o, true, path, metadata, n, err);
 }
 
 /* ---- reading ---- */

@@ -22,7 +22,7 @@ struct msa_training {
     msa_sample *sample;
     msa_feed feed;
     int32_t loaders;
-    bool whole;
+    bool whole, half;
     char hash[65];
 };
 
@@ -91,6 +91,15 @@ static msa_status open_params(msa_training *t, const msa_training_options *o, ms
     MSA_TRY(msa_model_load(&t->base, o->base, err));
     c = *msa_model_config(t->base);
     if (o->set != MSA_TRAIN_ALL) c.adapters = true;
+    if (o->image_size > 0) {
+        if (o->set != MSA_TRAIN_ALL)
+            return msa_fail(err, MSA_E_INVALID, "an adapter keeps the image size of its base");
+        c.image_size = o->image_size; /* tables of positions are resized where they are used */
+        MSA_TRY(msa_config_check(&c, err));
+    }
+    if (o->name != NULL && o->name[0] != '\0') (void)snprintf(c.name, sizeof c.name, "%s", o->name);
+    if (o->version != NULL && o->version[0] != '\0')
+        (void)snprintf(c.version, sizeof c.version, "%s", o->version);
     return msa_params_start_new(&t->params, &c, msa_model_weights(t->base), o->set, &start, err);
 }
 
@@ -101,6 +110,7 @@ msa_status msa_training_open(msa_training **out, const msa_training_options *o, 
     if (t == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for a training run");
     t->loaders = o->loaders > 0 ? o->loaders : 1;
     t->whole = o->set == MSA_TRAIN_ALL;
+    t->half = o->half;
     (void)snprintf(t->hash, sizeof t->hash, "%s", o->recipe_hash != NULL ? o->recipe_hash : "");
     MSA_TRY(open_params(t, o, err));
     MSA_TRY(msa_trainer_new(&t->trainer, t->params, &o->trainer, err));
@@ -143,8 +153,12 @@ msa_status msa_training_export(const msa_training *t, const char *path, msa_erro
     (void)snprintf(seed, sizeof seed, "%" PRIu64, t->trainer->options.seed);
     const msa_metadata notes[] = {
         {"training_recipe_sha256", t->hash}, {"training_steps", steps}, {"training_seed", seed}};
-    if (t->whole) return msa_export_model(t->params, average, path, notes, 3, err);
-    return msa_export_adapter(t->params, average, msa_model_hash(t->base), path, notes, 3, err);
+    const msa_export_options how = {.trained = average,
+                                    .notes = notes,
+                                    .n_notes = 3,
+                                    .stored = t->half ? MSA_STORED_F16 : MSA_STORED_F32};
+    if (t->whole) return msa_export_model(t->params, path, &how, err);
+    return msa_export_adapter(t->params, msa_model_hash(t->base), path, &how, err);
 }
 
 int64_t msa_training_steps(const msa_training *t)

@@ -16,7 +16,10 @@ typedef struct srv_texts {
 typedef struct srv_recipe {
     char base[SRV_RECIPE_PATH], out[SRV_RECIPE_PATH];
     char *config; /* of a new model, as JSON: base is "" */
-    int32_t set;  /* msa_train_set */
+    char name[SRV_RECIPE_PATH], version[SRV_RECIPE_PATH];
+    int32_t image_size;
+    bool half;
+    int32_t set; /* msa_train_set */
     int32_t adapter_width;
     int64_t steps;
     msa_trainer_options trainer;

@@ -72,6 +72,10 @@ static msa_status open_run(training *t, msa_error *err)
     if (r->base[0] != '\0') MSA_TRY(srv_model_path(r->base, base, sizeof base, err));
     const msa_training_options o = {.base = r->base[0] != '\0' ? base : NULL,
                                     .config = r->config,
+                                    .name = r->name,
+                                    .version = r->version,
+                                    .image_size = r->image_size,
+                                    .half = r->half,
                                     .set = (msa_train_set)r->set,
                                     .adapter_width = r->adapter_width,
                                     .trainer = r->trainer,

@@ -367,16 +367,17 @@ static void test_adapter_file(void **state)
         msa_error err = MSA_ERROR_INIT;
         MSA_AUTO(msa_params) p = adapters_on(base, (msa_train_set)set);
         const msa_metadata note = {"steps", "4"};
-        assert_int_equal(msa_export_model(p, NULL, fixture_path(state, "start"), NULL, 0, NULL), MSA_OK);
+        const msa_export_options noted = {.notes = &note, .n_notes = 1};
+        assert_int_equal(msa_export_model(p, fixture_path(state, "start"), NULL, NULL), MSA_OK);
         MSA_AUTO(msa_model) start = load(state, "start");
         assert_true(difference(base, start) < 1e-5);
         const msa_trainer_options o = options_of(1e-2);
         MSA_AUTO(msa_trainer) t = trainer_of(p, &o);
         discs d = {.seed = 2};
         run(t, &d, 4);
-        assert_int_equal(msa_export_model(p, NULL, fixture_path(state, "full"), &note, 1, NULL), MSA_OK);
+        assert_int_equal(msa_export_model(p, fixture_path(state, "full"), &noted, NULL), MSA_OK);
         assert_int_equal(
-            msa_export_adapter(p, NULL, msa_model_hash(base), fixture_path(state, "adapter"), &note, 1, NULL),
+            msa_export_adapter(p, msa_model_hash(base), fixture_path(state, "adapter"), &noted, NULL),
             MSA_OK);
         MSA_AUTO(msa_model) full = load(state, "full");
         assert_false(msa_model_config(full)->untrained);
@@ -385,7 +386,7 @@ static void test_adapter_file(void **state)
         if (msa_adapter_apply(&again, base, fixture_path(state, "adapter"), &err) != MSA_OK)
             fail_msg("%s", err.what);
         MSA_AUTO(msa_params) q = again;
-        assert_int_equal(msa_export_model(q, NULL, fixture_path(state, "joined"), &note, 1, NULL), MSA_OK);
+        assert_int_equal(msa_export_model(q, fixture_path(state, "joined"), &noted, NULL), MSA_OK);
         expect_same_files(state, "full", "joined");
         assert_int_equal(msa_adapter_apply(&again, wrong, fixture_path(state, "adapter"), &err),
                          MSA_E_INVALID);
@@ -402,8 +403,8 @@ static void test_adapter_tampered(void **state)
     write_base(state, "base", 3);
     MSA_AUTO(msa_model) base = load(state, "base");
     MSA_AUTO(msa_params) p = adapters_on(base, MSA_TRAIN_ADAPTERS);
-    assert_int_equal(
-        msa_export_adapter(p, NULL, msa_model_hash(base), fixture_path(state, "a"), NULL, 0, NULL), MSA_OK);
+    assert_int_equal(msa_export_adapter(p, msa_model_hash(base), fixture_path(state, "a"), NULL, NULL),
+                     MSA_OK);
     MSA_AUTO(msa_safetensors) f = NULL;
     assert_int_equal(msa_safetensors_open(&f, fixture_path(state, "a"), NULL), MSA_OK);
     msa_tensor list[64];
@@ -441,8 +442,8 @@ static void test_export_average(void **state)
     MSA_AUTO(msa_trainer) t = trainer_of(p, &o);
     discs d = {.seed = 2};
     run(t, &d, 2);
-    assert_int_equal(msa_export_model(p, t->optimizer->ema, fixture_path(state, "ema"), NULL, 0, NULL),
-                     MSA_OK);
+    const msa_export_options average = {.trained = t->optimizer->ema};
+    assert_int_equal(msa_export_model(p, fixture_path(state, "ema"), &average, NULL), MSA_OK);
     MSA_AUTO(msa_model) m = load(state, "ema");
     const msa_param *q = msa_params_find(p, "image_encoder.neck.2.weight");
     assert_non_null(q);
@@ -450,8 +451,18 @@ static void test_export_average(void **state)
                         (size_t)q->numel * sizeof(float));
     assert_memory_not_equal(msa_model_weights(m)->encoder.neck3x3, p->values + q->offset,
                             (size_t)q->numel * sizeof(float));
-    assert_int_equal(msa_export_adapter(p, NULL, "0", fixture_path(state, "no"), NULL, 0, NULL),
-                     MSA_E_INVALID);
+    assert_int_equal(msa_export_adapter(p, "0", fixture_path(state, "no"), NULL, NULL), MSA_E_INVALID);
+    /* In half precision every value is the nearest half. */
+    const msa_export_options half = {.stored = MSA_STORED_F16};
+    assert_int_equal(msa_export_model(p, fixture_path(state, "half"), &half, NULL), MSA_OK);
+    MSA_AUTO(msa_model) h = load(state, "half");
+    double worst = 0;
+    for (int64_t i = 0; i < q->numel; i++) {
+        const double value = (double)p->values[q->offset + i];
+        worst = fmax(worst,
+                     fabs(value - (double)msa_model_weights(h)->encoder.neck3x3[i]) / (fabs(value) + 1e-4));
+    }
+    assert_true(worst > 1e-6 && worst < 1.0 / 2048);
 }
 
 static void test_options(void **state)
