@@ -106,9 +106,10 @@ typedef struct msa_training_options {
     const char *const *cases;    /* (n_cases) folders with a NIfTI image and labels */
     const char *const *hold_out; /* (n_hold_out) names of labels that are never a target */
     int32_t n_cases, n_hold_out;
-    bool all_orientations;   /* of cases: slices along every axis */
-    int32_t loaders;         /* threads that make pictures beside the training */
-    const char *recipe_hash; /* goes into checkpoints; stands for the options that shape the run */
+    bool all_orientations;       /* of cases: slices along every axis */
+    int32_t validation_pictures; /* of msa_training_validate() */
+    int32_t loaders;             /* threads that make pictures beside the training */
+    const char *recipe_hash;     /* goes into checkpoints; stands for the options that shape the run */
 } msa_training_options;
 
 typedef struct msa_training msa_training;
@@ -124,6 +125,25 @@ MSA_NODISCARD msa_status msa_training_resume(msa_training *t, const char *checkp
 /* One step of the optimiser. After an error the run is over. Errors: naming step and layer when a value is
  * not finite. */
 MSA_NODISCARD msa_status msa_training_step(msa_training *t, msa_train_report *report, msa_error *err);
+/* One target of the validation pictures, and what the model found there with its tight box. */
+typedef struct msa_train_view {
+    int32_t size, rows, cols;      /* of the network's input, and how much of it the picture covers */
+    const float *image;            /* (size, size) 0..1 */
+    const uint8_t *target, *found; /* (size, size) 0 or 1 */
+    float box[4];                  /* x0, y0, x1, y1: borders, pixels */
+    double dice;
+    const char *label;
+} msa_train_view;
+
+typedef void msa_train_view_fn(void *ctx, const msa_train_view *view);
+
+/**
+ * Mean loss and Dice (dice_first) over the options' validation pictures, the same ones every time, with the
+ * moving average where there is one. They come from the validation cases; without such, from scenes of
+ * another seed. Changes nothing of the run. `view` (may be NULL) sees every target, in order.
+ */
+MSA_NODISCARD msa_status msa_training_validate(msa_training *t, msa_train_report *report,
+                                               msa_train_view_fn *view, void *ctx, msa_error *err);
 /* Atomically: see engine/train/checkpoint.h. */
 MSA_NODISCARD msa_status msa_training_save(const msa_training *t, const char *checkpoint, msa_error *err);
 /* The model, or, when a base is frozen, the adapter; of the moving average where there is one. */

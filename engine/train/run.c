@@ -10,14 +10,18 @@
 #include "engine/train/checkpoint.h"
 #include "engine/train/data.h"
 #include "engine/train/export.h"
+#include "engine/train/validation.h"
 
-#define AHEAD 4 /* samples that wait, for each loading thread */
+#define OTHER_SEED 0x7e57ull /* validation's scenes are not those that are learned from */
+#define AHEAD      4         /* samples that wait, for each loading thread */
 
 struct msa_training {
     msa_model *base; /* NULL: a new model */
     msa_params *params;
     msa_trainer *trainer;
     msa_source *source;
+    msa_validation *validation; /* from the first time it is asked for */
+    int32_t validation_pictures;
     msa_loader *loader; /* from the first step on */
     msa_sample *sample;
     msa_feed feed;
@@ -31,6 +35,7 @@ void msa_training_free(msa_training *t)
     if (t == NULL) return;
     msa_loader_free(t->loader);
     msa_source_free(t->source);
+    msa_validation_free(t->validation);
     msa_sample_free(t->sample);
     msa_trainer_free(t->trainer);
     msa_params_free(t->params);
@@ -111,6 +116,7 @@ msa_status msa_training_open(msa_training **out, const msa_training_options *o, 
     t->loaders = o->loaders > 0 ? o->loaders : 1;
     t->whole = o->set == MSA_TRAIN_ALL;
     t->half = o->half;
+    t->validation_pictures = o->validation_pictures;
     (void)snprintf(t->hash, sizeof t->hash, "%s", o->recipe_hash != NULL ? o->recipe_hash : "");
     MSA_TRY(open_params(t, o, err));
     MSA_TRY(msa_trainer_new(&t->trainer, t->params, &o->trainer, err));
@@ -136,6 +142,17 @@ msa_status msa_training_step(msa_training *t, msa_train_report *report, msa_erro
         t->feed = (msa_feed){.loader = t->loader, .norm = t->params->config.input_norm, .sample = t->sample};
     }
     return msa_trainer_step(t->trainer, msa_feed_next, &t->feed, report, err);
+}
+
+msa_status msa_training_validate(msa_training *t, msa_train_report *report, msa_train_view_fn *view,
+                                 void *ctx, msa_error *err)
+{
+    if (t->validation == NULL) {
+        msa_source *source = NULL;
+        MSA_TRY(msa_source_synthetic(&source, t->trainer->options.seed ^ OTHER_SEED, err));
+        MSA_TRY(msa_validation_new(&t->validation, source, t->validation_pictures, t->trainer, err));
+    }
+    return msa_validation_run(t->validation, t->trainer, report, view, ctx, err);
 }
 
 /* ---- leaving something behind ---- */

@@ -202,6 +202,16 @@ static void add_click(const msa_config *c, prompts *p, msa_click click)
     p->labels[p->n_points++] = click.positive ? 1.0f : 0.0f;
 }
 
+/* Borders lie half a pixel before the centres that coordinates name. */
+static void set_box(prompts *p, msa_box b)
+{
+    p->has_box = true;
+    p->box[0] = b.x0 - 0.5f;
+    p->box[1] = b.y0 - 0.5f;
+    p->box[2] = b.x1 - 0.5f;
+    p->box[3] = b.y1 - 0.5f;
+}
+
 static void first_prompt(const lane *w, msa_random *r, const int32_t covered[2], prompts *p)
 {
     const msa_trainer_options *o = w->options;
@@ -212,12 +222,7 @@ static void first_prompt(const lane *w, msa_random *r, const int32_t covered[2],
         add_click(&w->params.config, p, msa_sample_click(r, w->mask, S, S));
         return;
     }
-    const msa_box b = msa_sample_box(r, tight, o->box_jitter, o->box_limit, covered[0], covered[1]);
-    p->has_box = true;
-    p->box[0] = b.x0 - 0.5f;
-    p->box[1] = b.y0 - 0.5f;
-    p->box[2] = b.x1 - 0.5f;
-    p->box[3] = b.y1 - 0.5f;
+    set_box(p, msa_sample_box(r, tight, o->box_jitter, o->box_limit, covered[0], covered[1]));
 }
 
 /* The mask of the round before is fed back; a quiet round brings no new click. */
@@ -306,6 +311,14 @@ static msa_status learn_round(lane *w, const prompts *p, double scale, double *l
     return MSA_OK;
 }
 
+static void take_target(lane *w, const uint8_t *mask)
+{
+    const int64_t n = (int64_t)w->params.config.image_size * w->params.config.image_size;
+    w->mask = mask;
+    for (int64_t i = 0; i < n; i++)
+        w->target[i] = mask[i] != 0 ? 1.0f : 0.0f;
+}
+
 /* All rounds of prompts for the target in w->mask; its part of the picture's result is added. */
 static msa_status learn_target(lane *w, msa_random *r, const int32_t covered[2], double scale, double share,
                                picture_result *result, msa_error *err)
@@ -317,8 +330,6 @@ static msa_status learn_target(lane *w, msa_random *r, const int32_t covered[2],
     /* Of three rounds or more, the last and one other bring no click: the model learns to refine alone. */
     const int32_t quiet = rounds > 2 ? 1 + (int32_t)msa_random_below(r, rounds - 2) : 0;
     prompts p = {0};
-    for (int64_t i = 0; i < n; i++)
-        w->target[i] = w->mask[i] != 0 ? 1.0f : 0.0f;
     first_prompt(w, r, covered, &p);
     for (int32_t i = 0; i < rounds; i++) {
         double loss = 0;
@@ -344,7 +355,7 @@ static msa_status learn_picture(lane *w, msa_random *r, const msa_train_picture 
     MSA_TRY(msa_encoder_pass_forward(w->encoder, picture->image, w->embedding, err));
     memset(w->dembedding, 0, (size_t)(g * g * c->prompt_dim) * sizeof *w->dembedding);
     for (int32_t k = 0; k < picture->n_targets; k++) {
-        w->mask = picture->targets + k * n;
+        take_target(w, picture->targets + k * n);
         MSA_TRY(learn_target(w, r, picture->covered, scale * share, share, result, err));
     }
     msa_encoder_pass_backward(w->encoder, w->dembedding);
@@ -438,5 +449,29 @@ msa_status msa_trainer_step(msa_trainer *t, msa_train_next *next, void *ctx, msa
     run->loss = drift(run->loss, report->loss, run->n);
     run->dice_first = drift(run->dice_first, report->dice_first, run->n);
     run->dice_last = drift(run->dice_last, report->dice_last, run->n);
+    return MSA_OK;
+}
+
+/* ---- looking only ---- */
+
+msa_status msa_trainer_answer(msa_trainer *t, const msa_train_picture *picture, int32_t k,
+                              msa_train_answer *out, msa_error *err)
+{
+    lane *w = &t->work->lanes[0];
+    const msa_config *c = &t->params->config;
+    const int32_t S = c->image_size;
+    const int64_t n = (int64_t)S * S;
+    prompts p = {0};
+    if (k == 0) MSA_TRY(msa_encoder_pass_forward(w->encoder, picture->image, w->embedding, err));
+    take_target(w, picture->targets + k * n);
+    if (!msa_mask_box(w->mask, S, S, &out->box)) return msa_fail(err, MSA_E_INVALID, "a target is empty");
+    set_box(&p, out->box);
+    const msa_prompt_set set = {.box = p.box};
+    MSA_TRY(msa_decoder_pass_forward(w->decoder, w->embedding, &set, w->logits, w->iou, err));
+    const int32_t token = msa_select_mask(c, 0, true, w->iou);
+    out->loss = token_loss(w, token, 0, false);
+    (void)true_iou(w);
+    out->found = w->found;
+    out->dice = msa_metric_dice(w->found, w->mask, n);
     return MSA_OK;
 }

@@ -45,4 +45,16 @@ MSA_DEFINE_AUTO(msa_trainer, msa_trainer_free);
 MSA_NODISCARD msa_status msa_trainer_step(msa_trainer *t, msa_train_next *next, void *ctx,
                                           msa_train_report *report, msa_error *err);
 
+/* What the model makes of target k of a picture with its tight box. */
+typedef struct msa_train_answer {
+    const uint8_t *found; /* (S, S) 0 or 1; until the next call */
+    msa_box box;
+    double loss, dice;
+} msa_train_answer;
+
+/* Nothing is learned. Targets of one picture in order, k = 0 first: the picture is encoded then. Errors:
+ * MSA_E_INTERNAL (a value is not finite), MSA_E_INVALID. */
+MSA_NODISCARD msa_status msa_trainer_answer(msa_trainer *t, const msa_train_picture *picture, int32_t k,
+                                            msa_train_answer *out, msa_error *err);
+
 #endif
