@@ -22,6 +22,10 @@ typedef enum msa_decoder_adapters {
     MSA_DECODER_ADAPTERS_ALL,
 } msa_decoder_adapters;
 typedef enum msa_decoder_adapter_mode { MSA_ADAPTER_ADD, MSA_ADAPTER_HYPER } msa_decoder_adapter_mode;
+/* Which tokens of a stack of slices see each other along the depth axis, and how their sequence is laid out
+ * for the relative positions; nn/depth_groups.h. */
+typedef enum msa_depth_grouping { MSA_DEPTH_NONE, MSA_DEPTH_VOLUME, MSA_DEPTH_RUNS } msa_depth_grouping;
+typedef enum msa_depth_layout { MSA_DEPTH_LINE, MSA_DEPTH_GRID } msa_depth_layout;
 /* How a windowed 8-bit or 0..1 image becomes network input: differs between published models. */
 typedef enum msa_input_norm {
     MSA_NORM_SAM,         /* 0..255, minus SAM's mean, over SAM's standard deviation */
@@ -37,8 +41,8 @@ typedef enum msa_geometry { MSA_GEOMETRY_LONGEST_SIDE, MSA_GEOMETRY_STRETCH } ms
  * Sizes are counts, not bytes. S = image_size, g = S / patch (tokens per side), C = dim, P = prompt_dim.
  * JSON form (safetensors metadata key "config"): the same names in snake_case; enums by the names
  * sam|esam, norm_then_pad|pad_then_norm, sam|first, gelu|relu, sam|unit|medsam|sam_on_unit,
- * longest_side|stretch, none|first|all, add|hyper. Unknown keys are refused: a profile that is misread fails
- * silently otherwise.
+ * longest_side|stretch, none|first|all, add|hyper, none|volume|runs, line|grid. Unknown keys are refused: a
+ * profile that is misread fails silently otherwise.
  */
 typedef struct msa_config {
     int32_t image_size, patch, dim, depth, heads, mlp_dim;
@@ -52,6 +56,14 @@ typedef struct msa_config {
     msa_decoder_adapters decoder_adapters; /* the two below are written only where there are some */
     msa_decoder_adapter_mode decoder_adapter_mode;
     msa_activation decoder_adapter_act;
+    msa_depth_grouping
+        depth_grouping; /* of the 3D branch; own models: volume, line. The two below as above */
+    msa_depth_layout depth_fold;
+    int32_t depth_chunk; /* length of a run; 0: the whole stack in one */
+    /* Low-rank updates of the projections, (lora_alpha / lora_rank) B A; adapt/lora.h. Rank 0: none. A model
+     * that is loaded has none: they are merged into its weights. */
+    int32_t lora_rank;
+    float lora_alpha;
     msa_decoder_wiring decoder_wiring;
     msa_pad_order pad_order;
     msa_mask_select mask_select;

@@ -22,6 +22,21 @@ MSA_DEFINE_AUTO(msa_predictor, msa_predictor_free);
 MSA_NODISCARD msa_status msa_predictor_encode(msa_predictor *p, const float *image, float *embedding,
                                               msa_error *err);
 
+#define MSA_STACK_MAX 256
+
+/* As msa_predictor_new(), with room for stacks of up to `slices`, 1 .. MSA_STACK_MAX (else MSA_E_INVALID). A
+ * model with a depth branch needs about 5 x slices x tokens x width floats for it. */
+MSA_NODISCARD msa_status msa_predictor_new_stack(msa_predictor **out, const msa_model *model, int32_t slices,
+                                                 msa_error *err);
+/**
+ * n neighbouring slices of one volume, in their order, n up to what there is room for: images (n, 3, S, S),
+ * embeddings (n, P, g, g). With a depth branch (msa_config.depth_grouping) every slice sees the others, so
+ * results depend on which slices come together; msa_predictor_encode() is then a stack of one. Without, this
+ * is msa_predictor_encode() n times. Each embedding is decoded as any other.
+ */
+MSA_NODISCARD msa_status msa_predictor_encode_stack(msa_predictor *p, int32_t n, const float *images,
+                                                    float *embeddings, msa_error *err);
+
 /* Point labels of SAM: -1 padding, 0 background, 1 foreground, 2 top-left corner, 3 bottom-right corner. */
 typedef struct msa_prompt_set {
     const float *points; /* (n_points, 2) x, y in pixels of the padded S x S input; NULL when none */

@@ -37,6 +37,8 @@ static const char *const geometry_names[] = {"longest_side", "stretch", NULL};
 
 static const char *const where_names[] = {"none", "first", "all", NULL};
 static const char *const mode_names[] = {"add", "hyper", NULL};
+static const char *const grouping_names[] = {"none", "volume", "runs", NULL};
+static const char *const fold_names[] = {"line", "grid", NULL};
 
 #define AT(member) offsetof(msa_config, member)
 static const field fields[] = {
@@ -62,6 +64,11 @@ static const field fields[] = {
     {"decoder_adapters", FIELD_ENUM, AT(decoder_adapters), 0, 0, where_names, true},
     {"decoder_adapter_mode", FIELD_ENUM, AT(decoder_adapter_mode), 0, 0, mode_names, true},
     {"decoder_adapter_act", FIELD_ENUM, AT(decoder_adapter_act), 0, 0, act_names, true},
+    {"depth_grouping", FIELD_ENUM, AT(depth_grouping), 0, 0, grouping_names, true},
+    {"depth_fold", FIELD_ENUM, AT(depth_fold), 0, 0, fold_names, true},
+    {"depth_chunk", FIELD_SIZE, AT(depth_chunk), 0, 1024, NULL, true},
+    {"lora_rank", FIELD_SIZE, AT(lora_rank), 0, 1024, NULL, true},
+    {"lora_alpha", FIELD_FLOAT, AT(lora_alpha), 0, 0, NULL, true},
     {"decoder_wiring", FIELD_ENUM, AT(decoder_wiring), 0, 0, wiring_names, false},
     {"pad_order", FIELD_ENUM, AT(pad_order), 0, 0, pad_names, false},
     {"mask_select", FIELD_ENUM, AT(mask_select), 0, 0, select_names, false},
@@ -190,6 +197,10 @@ msa_status msa_config_check(const msa_config *c, msa_error *err)
             return misfit(err, "a global block is not one of the blocks");
     if (!isfinite(c->adapter_mlp_scale) || fabsf(c->adapter_mlp_scale) > 100.0f)
         return misfit(err, "adapter_mlp_scale is not in -100..100");
+    if (c->depth_grouping != MSA_DEPTH_NONE && !c->adapters)
+        return misfit(err, "depth_grouping needs adapters");
+    if (c->lora_rank > 0 && !(fabsf(c->lora_alpha) > 0.0f && fabsf(c->lora_alpha) <= 1e4f))
+        return misfit(err, "lora_alpha is zero or not in -10000..10000");
     if (!(c->crop_margin >= 0.0f && c->crop_margin <= 10.0f))
         return misfit(err, "crop_margin is not in 0..10");
     return MSA_OK;
@@ -200,7 +211,7 @@ msa_status msa_config_parse(msa_config *out, const char *json, msa_error *err)
     json_error_t problem;
     const char *key = NULL;
     json_t *value = NULL;
-    msa_config c = {.adapter_mlp_scale = 0.5f};
+    msa_config c = {.adapter_mlp_scale = 0.5f, .lora_alpha = 1.0f};
     AUTO_JSON root = json_loads(json, JSON_REJECT_DUPLICATES, &problem);
     if (root == NULL) return msa_fail(err, MSA_E_PARSE, "configuration is not valid JSON: %s", problem.text);
     if (!json_is_object(root)) return msa_fail(err, MSA_E_PARSE, "configuration is not a JSON object");
@@ -250,6 +261,8 @@ static bool left_out(const field *f, const msa_config *c)
 {
     if (f->offset == AT(crop_margin)) return c->crop_margin == 0.0f;
     if (f->offset == AT(box_as_mask)) return !c->box_as_mask;
+    if (strncmp(f->key, "depth_", 6) == 0) return c->depth_grouping == MSA_DEPTH_NONE;
+    if (strncmp(f->key, "lora_", 5) == 0) return c->lora_rank == 0;
     return c->decoder_adapters == MSA_DECODER_ADAPTERS_NONE && strncmp(f->key, "decoder_adapter", 15) == 0;
 }
 

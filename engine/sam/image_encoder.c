@@ -3,6 +3,7 @@
 #include "engine/kern/vec.h"
 #include "engine/nn/attention.h"
 #include "engine/nn/conv.h"
+#include "engine/nn/depth_attention.h"
 
 #define CHUNK_ROWS 1024
 
@@ -19,6 +20,7 @@ static size_t hidden_width(const msa_config *c, const msa_weights *w)
     for (int32_t i = 0; i < c->depth && c->adapters; i++) {
         width = max_size(width, (size_t)w->encoder.blocks[i].space.down.N);
         width = max_size(width, (size_t)w->encoder.blocks[i].mlp.down.N);
+        width = max_size(width, (size_t)w->encoder.blocks[i].depth.down.N);
     }
     return width;
 }
@@ -30,6 +32,32 @@ static void map_rows(msa_encoder_work *k, int64_t tokens)
         const int64_t source = msa_windows_source(&k->windows, slot / area, slot % area);
         k->row_of[slot] = (int32_t)(source < 0 ? tokens : source);
     }
+}
+
+/* Sizes for every stack of up to k->slices: the groups of a shorter one need no more. */
+static void depth_layout(msa_encoder_work *k, msa_arena *arena, const msa_config *c,
+                         const msa_windows *global)
+{
+    const size_t C = (size_t)c->dim, tokens = (size_t)msa_windows_tokens(global), n = (size_t)k->slices;
+    const msa_windows *windows[2] = {&k->windows, global};
+    size_t slots = 0, scratch = 0;
+    for (int32_t s = 1; s <= k->slices; s++)
+        for (int i = 0; i < 2; i++) {
+            const msa_stack_rows rows = {.windows = *windows[i], .slices = s, .split = k->full && i == 0};
+            const msa_depth_groups g = msa_depth_groups_make(c, &rows);
+            slots = max_size(slots, (size_t)g.slots);
+            scratch = max_size(scratch, msa_depth_attention_scratch(&g, c->dim / c->heads, k->workers));
+        }
+    k->stack_x = msa_arena_floats(arena, n * tokens * C);
+    k->stack_qkv = msa_arena_floats(arena, n * (size_t)k->rows * 3 * C);
+    k->stack_out = msa_arena_floats(arena, n * (size_t)k->rows * C);
+    for (int i = 0; i < 2 && k->full; i++)
+        k->stack_seen[i] = msa_arena_floats(arena, n * (size_t)k->rows * C);
+    k->depth_row_of = msa_arena_take(arena, slots, sizeof *k->depth_row_of);
+    k->depth = msa_arena_floats(arena, scratch);
+    k->x = k->stack_x;
+    k->qkv = k->stack_qkv;
+    k->spare = msa_arena_floats(arena, (size_t)k->rows * C);
 }
 
 void msa_encoder_work_layout(msa_encoder_work *k, msa_arena *arena, const msa_config *c, const msa_weights *w,
@@ -45,11 +73,14 @@ void msa_encoder_work_layout(msa_encoder_work *k, msa_arena *arena, const msa_co
     k->rows = full ? msa_windows_tokens(&k->windows) : tokens + 1;
     k->chunk = k->rows < CHUNK_ROWS ? k->rows : CHUNK_ROWS;
     const size_t rows = max_size((size_t)k->rows, (size_t)tokens), width = max_size(C, (size_t)c->prompt_dim);
+    const bool depth = c->depth_grouping != MSA_DEPTH_NONE;
+    if (k->slices < 1) k->slices = 1;
     k->row_of = msa_arena_take(arena, (size_t)msa_windows_tokens(&k->windows), sizeof *k->row_of);
-    k->x = msa_arena_floats(arena, (size_t)tokens * C);
+    if (!depth) k->x = msa_arena_floats(arena, (size_t)tokens * C);
     k->a = msa_arena_floats(arena, rows * width);
     k->b = msa_arena_floats(arena, rows * width);
-    k->qkv = msa_arena_floats(arena, rows * 3 * C);
+    if (!depth) k->spare = k->qkv = msa_arena_floats(arena, rows * 3 * C);
+    if (depth) depth_layout(k, arena, c, &global);
     k->hidden = msa_arena_floats(arena, (size_t)k->chunk * hidden_width(c, w));
     k->attention =
         msa_arena_floats(arena, (size_t)workers * max_size(msa_window_attention_scratch(&global, d),
@@ -89,9 +120,8 @@ static void neck(const msa_config *c, const msa_encoder_weights *w, const msa_ta
     msa_transpose(k->b, tokens, P, embedding);
 }
 
-msa_status msa_image_encode(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
-                            msa_encoder_work *k, const float *image, float *embedding, const msa_tap *tap,
-                            msa_error *err)
+static msa_status embed(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
+                        msa_encoder_work *k, const float *image, const msa_tap *tap, msa_error *err)
 {
     const int64_t tokens = (int64_t)t->h * t->w;
     if (!msa_all_finite(3 * tokens * c->patch * c->patch, image))
@@ -99,13 +129,62 @@ msa_status msa_image_encode(const msa_config *c, const msa_encoder_weights *w, c
     embed_patches(c, w, t, k, image);
     MSA_TAP(tap, k->x, tokens, c->dim, "patch_embed");
     msa_add(tokens * c->dim, k->x, t->pos_embed, k->x);
+    return MSA_OK;
+}
+
+static msa_status check_block(const msa_config *c, int32_t i, int64_t n, const float *x, msa_error *err)
+{
+    if (msa_all_finite(n * c->dim, x)) return MSA_OK;
+    return msa_fail(err, MSA_E_INTERNAL, "image encoder: block %d yields a non-finite value", i);
+}
+
+static msa_status finish(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
+                         msa_encoder_work *k, float *embedding, const msa_tap *tap, msa_error *err)
+{
+    neck(c, w, t, k, embedding, tap);
+    if (msa_all_finite((int64_t)t->h * t->w * c->prompt_dim, embedding)) return MSA_OK;
+    return msa_fail(err, MSA_E_INTERNAL, "image encoder: the neck yields a non-finite value");
+}
+
+msa_status msa_image_encode(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
+                            msa_encoder_work *k, const float *image, float *embedding, const msa_tap *tap,
+                            msa_error *err)
+{
+    if (c->depth_grouping != MSA_DEPTH_NONE)
+        return msa_stack_encode(c, w, t, k, 1, image, embedding, tap, err);
+    MSA_TRY(embed(c, w, t, k, image, tap, err));
     for (int32_t i = 0; i < c->depth; i++) {
         msa_block_forward(c, w, t, k, i, tap);
-        if (!msa_all_finite(tokens * c->dim, k->x))
-            return msa_fail(err, MSA_E_INTERNAL, "image encoder: block %d yields a non-finite value", i);
+        MSA_TRY(check_block(c, i, (int64_t)t->h * t->w, k->x, err));
     }
-    neck(c, w, t, k, embedding, tap);
-    if (!msa_all_finite(tokens * c->prompt_dim, embedding))
-        return msa_fail(err, MSA_E_INTERNAL, "image encoder: the neck yields a non-finite value");
+    return finish(c, w, t, k, embedding, tap, err);
+}
+
+msa_status msa_stack_encode(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
+                            msa_encoder_work *k, int32_t n, const float *images, float *embeddings,
+                            const msa_tap *tap, msa_error *err)
+{
+    const int64_t tokens = (int64_t)t->h * t->w, pixels = 3 * tokens * c->patch * c->patch;
+    if (n < 1 || n > k->slices)
+        return msa_fail(err, MSA_E_INVALID, "a stack of %d slices; there is room for 1 to %d", n, k->slices);
+    msa_encoder_work slice = *k;
+    if (c->depth_grouping == MSA_DEPTH_NONE) {
+        for (int32_t s = 0; s < n; s++)
+            MSA_TRY(msa_image_encode(c, w, t, k, images + s * pixels, embeddings + s * tokens * c->prompt_dim,
+                                     tap, err));
+        return MSA_OK;
+    }
+    for (int32_t s = 0; s < n; s++) {
+        slice.x = k->stack_x + s * tokens * c->dim;
+        MSA_TRY(embed(c, w, t, &slice, images + s * pixels, tap, err));
+    }
+    for (int32_t i = 0; i < c->depth; i++) {
+        msa_block_stack_forward(c, w, t, k, i, n, tap);
+        MSA_TRY(check_block(c, i, n * tokens, k->stack_x, err));
+    }
+    for (int32_t s = 0; s < n; s++) {
+        slice.x = k->stack_x + s * tokens * c->dim;
+        MSA_TRY(finish(c, w, t, &slice, embeddings + s * tokens * c->prompt_dim, tap, err));
+    }
     return MSA_OK;
 }

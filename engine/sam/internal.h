@@ -18,10 +18,10 @@ MSA_NODISCARD msa_status msa_model_open(msa_model **out, const char *path, const
 const msa_weights *msa_model_weights(const msa_model *m);
 const msa_tables *msa_model_tables(const msa_model *m);
 
-/* As msa_predictor_new(); `tap` (copied by reference, outlives the predictor) sees every intermediate result.
- */
+/* As msa_predictor_new_stack(); `tap` (copied by reference, outlives the predictor) sees every intermediate
+ * result, of a stack those of one slice after another. */
 MSA_NODISCARD msa_status msa_predictor_new_watched(msa_predictor **out, const msa_model *model,
-                                                   const msa_tap *tap, msa_error *err);
+                                                   int32_t slices, const msa_tap *tap, msa_error *err);
 
 /**
  * As msa_model_write_random(), with a position table of pos_grid x pos_grid rows instead of the model's own

@@ -31,14 +31,17 @@ static void layout(msa_predictor *p, int32_t workers)
     p->dense = msa_arena_floats(&p->arena, (size_t)t->h * (size_t)t->w * (size_t)c->prompt_dim);
 }
 
-msa_status msa_predictor_new_watched(msa_predictor **out, const msa_model *model, const msa_tap *tap,
-                                     msa_error *err)
+msa_status msa_predictor_new_watched(msa_predictor **out, const msa_model *model, int32_t slices,
+                                     const msa_tap *tap, msa_error *err)
 {
     *out = NULL;
+    if (slices < 1 || slices > MSA_STACK_MAX)
+        return msa_fail(err, MSA_E_INVALID, "a stack holds 1 to %d slices, not %d", MSA_STACK_MAX, slices);
     MSA_AUTO(msa_predictor) p = calloc(1, sizeof *p);
     if (p == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for a predictor");
     p->model = model;
     p->tap = tap;
+    p->encoder.slices = slices;
     const int32_t workers = msa_threads_get();
     layout(p, workers);
     MSA_TRY(msa_arena_commit(&p->arena, err));
@@ -49,7 +52,13 @@ msa_status msa_predictor_new_watched(msa_predictor **out, const msa_model *model
 
 msa_status msa_predictor_new(msa_predictor **out, const msa_model *model, msa_error *err)
 {
-    return msa_predictor_new_watched(out, model, NULL, err);
+    return msa_predictor_new_watched(out, model, 1, NULL, err);
+}
+
+msa_status msa_predictor_new_stack(msa_predictor **out, const msa_model *model, int32_t slices,
+                                   msa_error *err)
+{
+    return msa_predictor_new_watched(out, model, slices, NULL, err);
 }
 
 void msa_predictor_free(msa_predictor *p)
@@ -63,6 +72,13 @@ msa_status msa_predictor_encode(msa_predictor *p, const float *image, float *emb
 {
     return msa_image_encode(msa_model_config(p->model), &msa_model_weights(p->model)->encoder,
                             msa_model_tables(p->model), &p->encoder, image, embedding, p->tap, err);
+}
+
+msa_status msa_predictor_encode_stack(msa_predictor *p, int32_t n, const float *images, float *embeddings,
+                                      msa_error *err)
+{
+    return msa_stack_encode(msa_model_config(p->model), &msa_model_weights(p->model)->encoder,
+                            msa_model_tables(p->model), &p->encoder, n, images, embeddings, p->tap, err);
 }
 
 msa_status msa_predictor_decode(msa_predictor *p, const float *embedding, const msa_prompt_set *prompt,

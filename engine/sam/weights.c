@@ -28,6 +28,38 @@ static bool is_adapted(const msa_config *c, int32_t i)
            (c->decoder_adapters == MSA_DECODER_ADAPTERS_FIRST && i == 0);
 }
 
+msa_lora msa_block_lora(const msa_config *c, const msa_block_weights *b, msa_lora_place place)
+{
+    const msa_block_factors *f = &b->factors;
+    const int32_t C = c->dim, r = c->lora_rank;
+    if (r == 0 || f->qkv_a == NULL) return (msa_lora){0};
+    msa_lora l = {.K = C, .N = C, .rank = r, .scale = c->lora_alpha / (float)r};
+    switch (place) {
+    case MSA_LORA_QUERY:
+        l.a = f->qkv_a;
+        l.b = f->qkv_b;
+        break;
+    case MSA_LORA_VALUE:
+        l.a = f->qkv_a + (size_t)r * (size_t)C;
+        l.b = f->qkv_b + (size_t)r * (size_t)C;
+        l.first = 2 * C;
+        break;
+    case MSA_LORA_LIN1:
+        l.a = f->lin1_a;
+        l.b = f->lin1_b;
+        l.N = c->mlp_dim;
+        break;
+    case MSA_LORA_LIN2:
+        l.a = f->lin2_a;
+        l.b = f->lin2_b;
+        l.K = c->mlp_dim;
+        break;
+    case MSA_LORA_PLACES:
+        break;
+    }
+    return l;
+}
+
 static void enter(walk *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void enter(walk *w, const char *fmt, ...)
 {
@@ -150,6 +182,17 @@ static void relative(walk *w, const char *name, const char *const alias[2], int3
     visit(w, name, spec);
 }
 
+/* Factors of `n` updates that lie one below the other; N outputs in all. */
+static void factors(walk *w, const char *name, int32_t N, int32_t K, int32_t n, const float **a,
+                    const float **b)
+{
+    char part[64];
+    (void)snprintf(part, sizeof part, "%s.lora_A", name);
+    matrix(w, part, (int64_t)n * w->c->lora_rank, K, a);
+    (void)snprintf(part, sizeof part, "%s.lora_B", name);
+    matrix(w, part, N, w->c->lora_rank, b);
+}
+
 static void block(walk *w, int32_t i, msa_block_weights *b, bool depth_adapters)
 {
     static const char *const rel_h[2] = {"rel_pos_h", "rel_h"}, *const rel_w[2] = {"rel_pos_w", "rel_w"};
@@ -164,10 +207,16 @@ static void block(walk *w, int32_t i, msa_block_weights *b, bool depth_adapters)
     norm(w, "norm2", c->dim, &b->norm2);
     dense(w, "mlp.lin1", c->mlp_dim, c->dim, &b->lin1);
     dense(w, "mlp.lin2", c->dim, c->mlp_dim, &b->lin2);
+    if (c->lora_rank > 0) {
+        factors(w, "attn.qkv", 2 * c->dim, c->dim, 2, &b->factors.qkv_a, &b->factors.qkv_b);
+        factors(w, "mlp.lin1", c->mlp_dim, c->dim, 1, &b->factors.lin1_a, &b->factors.lin1_b);
+        factors(w, "mlp.lin2", c->dim, c->mlp_dim, 1, &b->factors.lin2_a, &b->factors.lin2_b);
+    }
     if (!c->adapters) return;
     adapter(w, "Space_Adapter", c->dim, &b->space, false);
     adapter(w, "MLP_Adapter", c->dim, &b->mlp, false);
-    if (depth_adapters) adapter(w, "Depth_Adapter", c->dim, &b->depth, true);
+    const bool branch = c->depth_grouping != MSA_DEPTH_NONE;
+    if (branch || depth_adapters) adapter(w, "Depth_Adapter", c->dim, &b->depth, !branch);
 }
 
 static void encoder(walk *w, msa_encoder_weights *e, bool depth_adapters)

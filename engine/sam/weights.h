@@ -4,6 +4,7 @@
 
 #include "engine/adapt/adapter.h"
 #include "engine/adapt/decoder_adapter.h"
+#include "engine/adapt/lora.h"
 #include "engine/base/error.h"
 #include "engine/config.h"
 #include "engine/nn/layernorm.h"
@@ -13,12 +14,20 @@
 #define MSA_MASK_TOKENS_MAX   64
 #define MSA_MASK_CHANNELS     16 /* of the mask prompt, as in every published model */
 
+/* Factors as published: those of qkv hold two updates, of the queries and of the values. NULL: no updates. */
+typedef struct msa_block_factors {
+    const float *qkv_a, *qkv_b;   /* (2 rank, C), (2 C, rank) */
+    const float *lin1_a, *lin1_b; /* (rank, C), (mlp, rank) */
+    const float *lin2_a, *lin2_b; /* (rank, mlp), (C, rank) */
+} msa_block_factors;
+
 typedef struct msa_block_weights {
     msa_norm norm1, norm2;
     msa_linear qkv, proj, lin1, lin2;
     const float *rel_h, *rel_w;
     int32_t rel_h_rows, rel_w_rows;
-    msa_adapter space, mlp, depth;
+    msa_adapter space, mlp, depth; /* depth: also carried, unused, by models without a depth branch */
+    msa_block_factors factors;
 } msa_block_weights;
 
 typedef struct msa_encoder_weights {
@@ -86,10 +95,21 @@ typedef struct msa_weight_spec {
 /* Sets *spec->to and *spec->size[]; spec->to is NULL where nothing is to be kept. */
 typedef msa_status msa_weight_visit(void *ctx, const msa_weight_spec *spec, msa_error *err);
 
+/* The updates of a block's layers. */
+typedef enum msa_lora_place {
+    MSA_LORA_QUERY, /* of qkv */
+    MSA_LORA_VALUE, /* of qkv */
+    MSA_LORA_LIN1,
+    MSA_LORA_LIN2,
+    MSA_LORA_PLACES,
+} msa_lora_place;
+/* a is NULL when the model has no updates. */
+msa_lora msa_block_lora(const msa_config *c, const msa_block_weights *b, msa_lora_place place);
+
 /**
  * Visits every tensor of the configuration in a fixed order and fills in the sizes that `w` holds. Stops at
- * the first failure. depth_adapters: also visit the adapters of the 3D branch, which a 2D model may carry
- * unused.
+ * the first failure. depth_adapters: also visit the adapters of the 3D branch of a model without that branch,
+ * which it may carry unused.
  */
 MSA_NODISCARD msa_status msa_weights_walk(const msa_config *c, msa_weights *w, bool depth_adapters,
                                           msa_weight_visit *visit, void *ctx, msa_error *err);

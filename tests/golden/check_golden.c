@@ -15,23 +15,15 @@ static bool is_variant(const golden_file *f, const char *name)
     return value != NULL && strcmp(value, name) == 0;
 }
 
-/* Several slices at once are attended to along their axis. */
-static bool in_3d(const golden_file *f)
-{
-    const msa_tensor *image = golden_find(f, "in.image");
-    return image != NULL && image->rank == 4 && image->shape[0] > 1;
-}
-
 /* What the file is about decides who replays it; NULL: somebody does. */
 static const char *why_not(const golden_file *f)
 {
     if (golden_meta(f, "variant") == NULL) return "no variant in the metadata";
-    if (has(f, "thd", "True") || is_variant(f, "sdtrans_fixed"))
-        return "3D depth branch: not in this version";
-    if (golden_meta(f, "optimizer") != NULL) return in_3d(f) ? "3D depth branch: not in this version" : NULL;
+    if (golden_meta(f, "optimizer") != NULL) return NULL;
     if (has(f, "variant", "decoder adapters")) return NULL;
     if (has(f, "variant", "self-supervised")) return "self-supervision and text: not in this version";
     if (is_variant(f, "sam") || has(f, "variant", "msa2023") || has(f, "variant", "msa2025")) return NULL;
+    if (is_variant(f, "sdtrans_fixed")) return NULL;
     if (is_variant(f, "unit operators")) return NULL;
     return "encoder variant: not in this version";
 }

@@ -9,11 +9,11 @@
 #include "engine/volume/select.h"
 #include "tests/golden/golden.h"
 
-/* Results gathered row by row (a row is one prompt) until the reference tensor is complete. */
+/* Results gathered prompt by prompt, or slice by slice, until the reference tensor is complete. */
 typedef struct gathered {
     const msa_tensor *ref;
     float *data;
-    int64_t rows_seen;
+    int64_t filled;
 } gathered;
 
 typedef struct replay {
@@ -24,11 +24,11 @@ typedef struct replay {
     msa_predictor *plain, *watched;
     msa_tap tap;
     char scope[96]; /* "out." or "out.box.": where the tap's names belong */
-    int64_t row, rows;
     gathered *g;
     int32_t n_gathered;
     int32_t grid_h, grid_w;
-    float *embedding;
+    int32_t slices;
+    float *embedding; /* (slices, P, grid_h, grid_w) */
 } replay;
 
 /* (rows, C) to (C, rows) */
@@ -70,23 +70,25 @@ static void see(void *ctx, const char *name, const float *data, int64_t rows, in
     const msa_tensor *ref = golden_findf(p->f, "%s%s", p->scope, name);
     if (ref == NULL) return;
     gathered *g = gather_for(p, ref);
-    if (rows * C * p->rows != ref->count) {
-        golden_fail(p->r, "a result has another size than its reference");
+    if (g->filled + rows * C > ref->count) {
+        golden_fail(p->r, "a result is larger than its reference");
         return;
     }
-    float *to = g->data + p->row * rows * C;
+    float *to = g->data + g->filled;
     if (is_planes(name))
         transpose(data, rows, C, to);
     else
         memcpy(to, data, (size_t)(rows * C) * sizeof *to);
-    g->rows_seen++;
+    g->filled += rows * C;
 }
 
 static void compare_gathered(replay *p)
 {
     for (int32_t i = 0; i < p->n_gathered; i++) {
-        if (p->g[i].rows_seen == p->rows)
+        if (p->g[i].filled == p->g[i].ref->count)
             golden_compare(p->r, p->g[i].ref->name, p->g[i].data, p->g[i].ref->count);
+        else
+            golden_fail(p->r, "a result is smaller than its reference");
         free(p->g[i].data);
     }
     p->n_gathered = 0;
@@ -129,32 +131,33 @@ static float *hashed_input(const char *name, uint64_t seed, double scale, int64_
     return x;
 }
 
-static msa_status replay_encoder(replay *p, msa_error *err)
+static void compare_dense_pe(replay *p)
 {
-    const int64_t S = p->c.image_size, n = (int64_t)p->grid_h * p->grid_w * p->c.prompt_dim;
-    const msa_tensor *image = golden_find(p->f, "in.image");
-    float *made = image == NULL ? hashed_input("in.image", golden_seed(p->f), 2.0, 3 * S * S) : NULL;
-    const float *x = made == NULL ? image->data : made;
-    msa_status status = MSA_OK;
-    if (image != NULL && image->count != 3 * S * S)
-        return msa_fail(err, MSA_E_PARSE, "in.image is not one image");
-    (void)snprintf(p->scope, sizeof p->scope, "out.");
+    const int64_t n = (int64_t)p->grid_h * p->grid_w * p->c.prompt_dim;
+    if (golden_find(p->f, "out.dense_pe") == NULL) return;
+    float *planes = calloc((size_t)n, sizeof *planes);
+    if (planes == NULL) abort();
+    transpose(msa_model_tables(p->m)->dense_pe, n / p->c.prompt_dim, p->c.prompt_dim, planes);
+    golden_compare(p->r, "out.dense_pe", planes, n);
+    free(planes);
+}
+
+/* One image, or a stack of them; the results are named SCOPEblock.0 and so on. */
+static msa_status replay_encoder(replay *p, const char *scope, const float *images, msa_error *err)
+{
+    const int64_t n = (int64_t)p->grid_h * p->grid_w * p->c.prompt_dim;
+    (void)snprintf(p->scope, sizeof p->scope, "%s", scope);
     p->tap.see = see_encoder;
-    p->row = 0;
-    p->rows = 1;
-    status = msa_predictor_encode(p->watched, x, p->embedding, err);
+    const msa_status status =
+        p->slices == 1 ? msa_predictor_encode(p->watched, images, p->embedding, err)
+                       : msa_predictor_encode_stack(p->watched, p->slices, images, p->embedding, err);
     compare_gathered(p);
-    if (status == MSA_OK) status = msa_predictor_encode(p->plain, x, p->embedding, err);
-    free(made);
     MSA_TRY(status);
-    golden_compare(p->r, "out.neck.3", p->embedding, n);
-    if (golden_find(p->f, "out.dense_pe") != NULL) {
-        float *planes = calloc((size_t)n, sizeof *planes);
-        if (planes == NULL) abort();
-        transpose(msa_model_tables(p->m)->dense_pe, n / p->c.prompt_dim, p->c.prompt_dim, planes);
-        golden_compare(p->r, "out.dense_pe", planes, n);
-        free(planes);
-    }
+    if (p->slices == 1)
+        MSA_TRY(msa_predictor_encode(p->plain, images, p->embedding, err));
+    else
+        MSA_TRY(msa_predictor_encode_stack(p->plain, p->slices, images, p->embedding, err));
+    golden_comparef(p->r, p->embedding, p->slices * n, "%sneck.3", scope);
     return MSA_OK;
 }
 
@@ -184,16 +187,17 @@ static msa_prompt_set prompt_row(const prompt_case *k, int64_t row)
 
 static msa_status decode_rows(replay *p, const prompt_case *k, msa_error *err)
 {
-    const int64_t M = p->c.mask_tokens;
+    const int64_t M = p->c.mask_tokens, n = (int64_t)p->grid_h * p->grid_w * p->c.prompt_dim;
     (void)snprintf(p->scope, sizeof p->scope, "out.%s.", k->name);
     p->tap.see = see;
-    p->rows = k->rows;
     msa_status status = MSA_OK;
-    for (p->row = 0; p->row < k->rows && status == MSA_OK; p->row++) {
-        const msa_prompt_set s = prompt_row(k, p->row);
-        float *logits = k->logits + p->row * M * k->per_mask, *iou = k->iou + p->row * M;
-        status = msa_predictor_decode(p->watched, p->embedding, &s, logits, iou, err);
-        if (status == MSA_OK) status = msa_predictor_decode(p->plain, p->embedding, &s, logits, iou, err);
+    for (int64_t row = 0; row < k->rows && status == MSA_OK; row++) {
+        const msa_prompt_set s = prompt_row(k, row);
+        const float *embedding =
+            p->embedding + (p->slices > 1 ? row * n : 0); /* else: prompts of one image */
+        float *logits = k->logits + row * M * k->per_mask, *iou = k->iou + row * M;
+        status = msa_predictor_decode(p->watched, embedding, &s, logits, iou, err);
+        if (status == MSA_OK) status = msa_predictor_decode(p->plain, embedding, &s, logits, iou, err);
     }
     compare_gathered(p);
     return status;
@@ -257,6 +261,7 @@ static void compare_post(replay *p, const prompt_case *k)
 static bool case_fits(const replay *p, const prompt_case *k)
 {
     const int64_t n = k->rows;
+    if (p->slices > 1 && n != p->slices) return false;
     if (k->low_res->rank != 4 || k->low_res->shape[1] != p->c.mask_tokens ||
         k->low_res->count != n * p->c.mask_tokens * k->per_mask)
         return false;
@@ -322,16 +327,78 @@ static msa_status replay_cases(replay *p, msa_error *err)
     return MSA_OK;
 }
 
+static msa_status open_predictors(replay *p, msa_error *err)
+{
+    MSA_TRY(golden_model(&p->m, p->f, &p->c, err));
+    MSA_TRY(msa_predictor_new_watched(&p->watched, p->m, p->slices, &p->tap, err));
+    return msa_predictor_new_stack(&p->plain, p->m, p->slices, err);
+}
+
+static void close_predictors(replay *p)
+{
+    msa_predictor_free(p->plain);
+    msa_predictor_free(p->watched);
+    msa_model_free(p->m);
+    p->plain = p->watched = NULL;
+    p->m = NULL;
+}
+
+/* Everything that hangs on the images. */
+static msa_status replay_images(replay *p, const float *images, msa_error *err)
+{
+    const bool fixed = strcmp(golden_meta(p->f, "variant"), "sdtrans_fixed") == 0;
+    p->grid_h = p->grid_w = p->c.image_size / p->c.patch;
+    p->embedding = calloc((size_t)p->slices * (size_t)p->grid_h * (size_t)p->grid_w * (size_t)p->c.prompt_dim,
+                          sizeof *p->embedding);
+    if (p->embedding == NULL) abort();
+    MSA_TRY(open_predictors(p, err));
+    MSA_TRY(replay_encoder(p, "out.", images, err));
+    compare_dense_pe(p);
+    MSA_TRY(replay_cases(p, err));
+    if (!fixed) return MSA_OK;
+    close_predictors(p); /* the same weights with sequences on a line */
+    p->c.depth_fold = MSA_DEPTH_LINE;
+    MSA_TRY(open_predictors(p, err));
+    return replay_encoder(p, "out.line.", images, err);
+}
+
+/* A file without images has those of the file beside it that runs the same volume another way. */
+static msa_status open_sibling(const replay *p, golden_file **sibling, msa_error *err)
+{
+    static const char *const same[][2] = {{"c_msa2025_3d_nochunk", "c_msa2025_3d"},
+                                          {"c_sdtrans_fixed_3d", "c_msa2023_3d"}};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        const char *path = golden_path(p->f), *name = strstr(path, same[i][0]);
+        char other[4096];
+        if (name == NULL) continue;
+        (void)snprintf(other, sizeof other, "%.*s%s.safetensors", (int)(name - path), path, same[i][1]);
+        return golden_open(sibling, other, err);
+    }
+    return msa_fail(err, MSA_E_PARSE, "the file has no in.image");
+}
+
 static msa_status replay_model(replay *p, msa_error *err)
 {
-    p->grid_h = p->grid_w = p->c.image_size / p->c.patch;
-    p->embedding =
-        calloc((size_t)p->grid_h * (size_t)p->grid_w * (size_t)p->c.prompt_dim, sizeof *p->embedding);
-    if (p->embedding == NULL) abort();
-    MSA_TRY(msa_predictor_new_watched(&p->watched, p->m, &p->tap, err));
-    MSA_TRY(msa_predictor_new(&p->plain, p->m, err));
-    MSA_TRY(replay_encoder(p, err));
-    return replay_cases(p, err);
+    const int64_t S = p->c.image_size;
+    const msa_tensor *image = golden_find(p->f, "in.image");
+    golden_file *sibling = NULL;
+    const char *depth = golden_meta(p->f, "depth");
+    p->slices = p->c.depth_grouping == MSA_DEPTH_NONE || depth == NULL ? 1 : (int32_t)strtol(depth, NULL, 10);
+    if (image == NULL && p->slices == 1) {
+        float *made = hashed_input("in.image", golden_seed(p->f), 2.0, 3 * S * S);
+        const msa_status status = replay_images(p, made, err);
+        free(made);
+        return status;
+    }
+    if (image == NULL) {
+        MSA_TRY(open_sibling(p, &sibling, err));
+        image = golden_find(sibling, "in.image");
+    }
+    const msa_status status = image == NULL || image->count != p->slices * 3 * S * S
+                                  ? msa_fail(err, MSA_E_PARSE, "in.image is not one image for each slice")
+                                  : replay_images(p, image->data, err);
+    golden_close(sibling);
+    return status;
 }
 
 /* ---- encoder on other grids ---- */
@@ -376,8 +443,6 @@ static msa_status replay_size(replay *p, const msa_tensor *image, const char *si
     p->grid_w = (int32_t)w;
     (void)snprintf(p->scope, sizeof p->scope, "out.%.40s.", size);
     p->tap.see = see_encoder;
-    p->row = 0;
-    p->rows = 1;
     float *embedding = calloc((size_t)(h * w * p->c.prompt_dim), sizeof *embedding);
     if (embedding == NULL) abort();
     msa_status status = encode_grid(p, &t, image->data, true, embedding, err);
@@ -398,6 +463,8 @@ static msa_status replay_size(replay *p, const msa_tensor *image, const char *si
 
 static msa_status replay_sizes(replay *p, msa_error *err)
 {
+    p->slices = 1;
+    MSA_TRY(golden_model(&p->m, p->f, &p->c, err));
     for (int32_t i = 0; i < golden_count(p->f); i++) {
         const msa_tensor *t = golden_at(p->f, i);
         if (strncmp(t->name, "in.image.", 9) != 0 || t->rank != 4 || t->shape[0] != 1 || t->shape[1] != 3 ||
@@ -416,16 +483,12 @@ void golden_check_model(const golden_file *f, golden_report *r)
     p.g = calloc((size_t)golden_count(f) + 1, sizeof *p.g);
     if (p.g == NULL || !golden_config(&p.c, f)) {
         golden_fail(r, "the metadata holds no configuration");
-    } else if (golden_model(&p.m, f, &p.c, &err) != MSA_OK) {
-        golden_fail(r, err.what);
     } else {
         const bool encoder_only = strstr(golden_meta(f, "variant"), "encoder only") != NULL;
         const msa_status status = encoder_only ? replay_sizes(&p, &err) : replay_model(&p, &err);
         if (status != MSA_OK) golden_fail(r, err.what);
     }
-    msa_predictor_free(p.plain);
-    msa_predictor_free(p.watched);
-    msa_model_free(p.m);
+    close_predictors(&p);
     free(p.embedding);
     free(p.g);
 }

@@ -26,6 +26,23 @@ static void config_of_variant(msa_config *c, const char *variant)
     c->adapter_mlp_scale = 0.5f;
 }
 
+/* Files of volumes say how the published code ran ("chunk" is a number or None); the corrected form of the
+ * depth branch is a variant of its own, laid out on the grid unless the caller says otherwise. */
+static void config_of_depth(msa_config *c, const golden_file *f)
+{
+    const msa_tensor *image = golden_find(f, "in.image");
+    const char *thd = golden_meta(f, "thd"), *chunk = golden_meta(f, "chunk");
+    const bool stack = thd != NULL ? strcmp(thd, "True") == 0 : image != NULL && image->shape[0] > 1;
+    if (strcmp(golden_meta(f, "variant"), "sdtrans_fixed") == 0)
+        c->depth_grouping = MSA_DEPTH_VOLUME;
+    else if (stack)
+        c->depth_grouping = MSA_DEPTH_RUNS;
+    else
+        return;
+    c->depth_fold = MSA_DEPTH_GRID;
+    c->depth_chunk = chunk == NULL ? 0 : (int32_t)strtol(chunk, NULL, 10);
+}
+
 bool golden_config(msa_config *c, const golden_file *f)
 {
     const char *text = golden_meta(f, "config");
@@ -50,6 +67,7 @@ bool golden_config(msa_config *c, const golden_file *f)
     for (size_t i = 0; i < json_array_size(blocks) && i < MSA_DEPTH_MAX; i++)
         c->global_blocks[c->n_global++] = (int32_t)json_integer_value(json_array_get(blocks, i));
     config_of_variant(c, golden_meta(f, "variant"));
+    config_of_depth(c, f);
     json_decref(j);
     return true;
 }

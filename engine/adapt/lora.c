@@ -1,0 +1,106 @@
+#include "engine/adapt/lora.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "engine/base/pool.h"
+#include "engine/kern/gemm.h"
+#include "engine/nn/linear.h"
+
+#define TILE_ROWS 128 /* fixed: which rows go together must not depend on the threads */
+
+typedef struct lora_job {
+    const msa_lora *l;
+    const float *x, *dy;
+    float *z, *y, *dx;
+    int64_t M, ldx, ldy;
+} lora_job;
+
+static int32_t tiles(int64_t rows)
+{
+    return (int32_t)((rows + TILE_ROWS - 1) / TILE_ROWS);
+}
+
+static int64_t tile_rows(int64_t rows, int64_t first)
+{
+    return rows - first < TILE_ROWS ? rows - first : TILE_ROWS;
+}
+
+static void forward_tile(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const lora_job *j = ctx;
+    const msa_lora *l = j->l;
+    const int64_t m0 = (int64_t)item * TILE_ROWS, m = tile_rows(j->M, m0), r = l->rank;
+    float *z = j->z + m0 * r;
+    msa_gemm_nt(m, r, l->K, l->scale, j->x + m0 * j->ldx, j->ldx, l->a, l->K, z, r);
+    msa_gemm_nt_add(m, l->N, r, z, r, l->b, r, j->y + m0 * j->ldy + l->first, j->ldy);
+}
+
+void msa_lora_forward(const msa_lora *l, int64_t M, const float *x, int64_t ldx, float *z, float *y,
+                      int64_t ldy)
+{
+    lora_job j = {.l = l, .x = x, .z = z, .y = y, .M = M, .ldx = ldx, .ldy = ldy};
+    msa_pool_run(forward_tile, &j, tiles(M), MSA_THREADS_MAX);
+}
+
+/* Here z is dz, and rows of dx are ldx apart. */
+static void backward_tile(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const lora_job *j = ctx;
+    const msa_lora *l = j->l;
+    const int64_t m0 = (int64_t)item * TILE_ROWS, m = tile_rows(j->M, m0), r = l->rank;
+    float *dz = j->z + m0 * r;
+    msa_gemm_nn(m, r, l->N, j->dy + m0 * j->ldy + l->first, j->ldy, l->b, r, dz, r);
+    for (int64_t i = 0; i < m * r; i++)
+        dz[i] *= l->scale;
+    if (j->dx != NULL) msa_gemm_nn_add(m, l->K, r, dz, r, l->a, l->K, j->dx + m0 * j->ldx, j->ldx);
+}
+
+void msa_lora_backward(const msa_lora *l, int64_t M, const float *x, int64_t ldx, const float *z,
+                       const float *dy, int64_t lddy, float *dx, int64_t lddx, float *da, float *db,
+                       float *dz)
+{
+    const msa_linear up = {.N = l->N, .K = l->rank}, down = {.N = l->rank, .K = l->K};
+    if (db != NULL) msa_linear_backward_params(&up, M, z, l->rank, dy + l->first, lddy, db, NULL);
+    if (da == NULL && dx == NULL) return;
+    lora_job j = {.l = l, .dy = dy, .z = dz, .dx = dx, .M = M, .ldx = lddx, .ldy = lddy};
+    msa_pool_run(backward_tile, &j, tiles(M), MSA_THREADS_MAX);
+    if (da != NULL) msa_linear_backward_params(&down, M, x, ldx, dz, l->rank, da, NULL);
+}
+
+typedef struct merge_job {
+    const msa_lora *l;
+    float *weight;
+} merge_job;
+
+static void merge_tile(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const merge_job *j = ctx;
+    const msa_lora *l = j->l;
+    const int64_t n0 = (int64_t)item * TILE_ROWS, n = tile_rows(l->N, n0), r = l->rank;
+    /* An update of nothing must leave the weight's bits: the product is made by itself, then added once. */
+    float row[256];
+    for (int64_t i = n0; i < n0 + n; i++) {
+        float *w = j->weight + (l->first + i) * l->K;
+        for (int64_t k0 = 0; k0 < l->K; k0 += 256) {
+            const int64_t k = l->K - k0 < 256 ? l->K - k0 : 256;
+            memset(row, 0, sizeof row);
+            for (int64_t c = 0; c < r; c++) {
+                const float scaled = l->scale * l->b[i * r + c], *a = l->a + c * l->K + k0;
+                for (int64_t q = 0; q < k; q++)
+                    row[q] += scaled * a[q];
+            }
+            for (int64_t q = 0; q < k; q++)
+                w[k0 + q] += row[q];
+        }
+    }
+}
+
+void msa_lora_merge(const msa_lora *l, float *weight)
+{
+    merge_job j = {l, weight};
+    msa_pool_run(merge_tile, &j, tiles(l->N), MSA_THREADS_MAX);
+}

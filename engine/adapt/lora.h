@@ -1,0 +1,34 @@
+/* Low-rank update of a dense layer: y += scale (x A^T) B^T. Source: arXiv:2106.09685. */
+#ifndef MSA_ENGINE_ADAPT_LORA_H
+#define MSA_ENGINE_ADAPT_LORA_H
+
+#include <stdint.h>
+
+/**
+ * a (rank, K), b (N, rank): borrowed; a is NULL where there is no update. It acts on N outputs of the layer
+ * from output `first` on: a layer of several projections has one for each of some. scale is alpha / rank.
+ */
+typedef struct msa_lora {
+    const float *a, *b;
+    int32_t N, K, rank, first;
+    float scale;
+} msa_lora;
+
+/* x (M, K), rows ldx apart; y: the layer's result, rows ldy apart, added to. z (M, rank) out: scale x A^T.
+ * The bits do not depend on the number of threads. */
+void msa_lora_forward(const msa_lora *l, int64_t M, const float *x, int64_t ldx, float *z, float *y,
+                      int64_t ldy);
+
+/**
+ * x and z as forward had and left them; dy of the layer's result. dx (M, K), rows lddx apart, is added to;
+ * NULL: not wanted. da, db as a and b, added to; NULL: frozen. dz (M, rank): scratch. The layer's own weight
+ * is never looked at.
+ */
+void msa_lora_backward(const msa_lora *l, int64_t M, const float *x, int64_t ldx, const float *z,
+                       const float *dy, int64_t lddy, float *dx, int64_t lddx, float *da, float *db,
+                       float *dz);
+
+/* weight (outputs of the layer, K) += scale B A: the layer then does by itself what both did together. */
+void msa_lora_merge(const msa_lora *l, float *weight);
+
+#endif
