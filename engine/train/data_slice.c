@@ -7,7 +7,7 @@
 
 #include "engine/train/augment.h"
 #include "engine/train/data_volumes.h"
-#include "engine/volume/geometry.h"
+#include "engine/volume/crop.h"
 #include "engine/volume/resize8.h"
 
 /* ---- a slice and its labels ---- */
@@ -193,18 +193,20 @@ static void place_axis(int32_t from, int32_t to, float side, int32_t n, msa_rng 
     *b = (int32_t)fmaxf(ceilf(end), (float)to);
 }
 
-/* As many millimetres wide as high, around the target; or all of the slice. */
+/* As many millimetres wide as high, around the target; or all of the slice. As engine/volume/crop.c has it at
+ * inference, but for the margin and the shift. */
 static msa_region choose_region(const slice *s, const msa_volumes_options *o, msa_rng *r)
 {
     const msa_plane_shape *p = &s->shape;
-    msa_region region = {0, 0, p->cols, p->rows};
-    const msa_region box = target_box(s);
+    const msa_region box = target_box(s), all = {0, 0, p->cols, p->rows};
     const float margin = msa_rng_log(r, o->margin_min, o->margin_max);
     const float w = (float)(box.x1 - box.x0) * p->col_mm, h = (float)(box.y1 - box.y0) * p->row_mm;
-    const float side = fmaxf(w, h) * (1 + 2 * margin);
-    if (!msa_rng_chance(r, o->crop_chance)) return region;
-    place_axis(box.x0, box.x1, fmaxf(side / p->col_mm, 8), p->cols, r, &region.x0, &region.x1);
-    place_axis(box.y0, box.y1, fmaxf(side / p->row_mm, 8), p->rows, r, &region.y0, &region.y1);
+    const float side = fmaxf(fmaxf(w, h) * (1 + 2 * margin), MSA_CROP_PIXELS * fmaxf(p->row_mm, p->col_mm));
+    const float longer = fmaxf((float)p->cols * p->col_mm, (float)p->rows * p->row_mm);
+    msa_region region;
+    if (!msa_rng_chance(r, o->crop_chance) || side >= MSA_CROP_WHOLE * longer) return all;
+    place_axis(box.x0, box.x1, side / p->col_mm, p->cols, r, &region.x0, &region.x1);
+    place_axis(box.y0, box.y1, side / p->row_mm, p->rows, r, &region.y0, &region.y1);
     return region;
 }
 
@@ -240,15 +242,9 @@ typedef struct layout {
 
 static layout lay_out(const msa_plane_shape *p, msa_region g, int32_t size, bool surroundings)
 {
-    layout l = {0};
-    const float h = (float)(g.y1 - g.y0) * p->row_mm, w = (float)(g.x1 - g.x0) * p->col_mm;
-    const float scale = (float)size / fmaxf(h, w);
-    l.rows = (int32_t)fminf(fmaxf(h * scale + 0.5F, 1), (float)size);
-    l.cols = (int32_t)fminf(fmaxf(w * scale + 0.5F, 1), (float)size);
-    if (p->row_mm == p->col_mm) /* as at inference, to the pixel */
-        msa_longest_side(g.y1 - g.y0, g.x1 - g.x0, size, &l.rows, &l.cols);
-    if (l.rows < 1) l.rows = 1;
-    if (l.cols < 1) l.cols = 1;
+    const float spacing_mm[2] = {p->row_mm, p->col_mm};
+    const msa_transform t = msa_transform_part(MSA_GEOMETRY_LONGEST_SIDE, g, spacing_mm, size);
+    layout l = {.rows = t.in_rows, .cols = t.in_cols};
     l.around_rows = l.rows;
     l.around_cols = l.cols;
     if (!surroundings) return l;

@@ -6,6 +6,7 @@
 
 #include "engine/train/data.h"
 #include "engine/train/trainer.h"
+#include "engine/volume/crop.h"
 #include "tests/unit/engine/fixture.h"
 #include "tests/unit/train/nifti_file.h"
 #include "tests/unit/volume/cm.h"
@@ -135,11 +136,11 @@ static void targets_lie_on_their_object(void **state)
 }
 
 /* A slice with two labels, one of them in two parts: bright 5 left and right, 9 between them. */
-static msa_case *make_parts(void)
+static msa_case *make_parts(float row_mm, float col_mm)
 {
     enum { SIDE = 64 };
     static const int32_t size[3] = {1, SIDE, SIDE};
-    static const float spacing[3] = {5, 1, 1};
+    const float spacing[3] = {5, row_mm, col_mm};
     float *v = malloc(SIDE * SIDE * sizeof *v);
     uint16_t *labels = malloc(SIDE * SIDE * sizeof *labels);
     msa_case *c;
@@ -197,7 +198,7 @@ static int32_t pieces(const uint8_t *mask, double *side)
 static void slices_have_several_targets(void **state)
 {
     msa_volumes_options o = msa_volumes_defaults(8);
-    msa_case *c = make_parts();
+    msa_case *c = make_parts(1, 1);
     MSA_AUTO(msa_source) source = NULL;
     MSA_AUTO(msa_sample) s = NULL;
     int both = 0, whole = 0, five = 0, one_part = 0;
@@ -227,11 +228,50 @@ static void slices_have_several_targets(void **state)
     assert_in_range(both, 120, 200);
 }
 
+/* What engine/volume/crop.c looks at for a tight box with that margin is what is learned from. */
+static void crops_are_those_of_inference(void **state)
+{
+    msa_volumes_options o = msa_volumes_defaults(8);
+    msa_case *c = make_parts(1, 2);
+    MSA_AUTO(msa_source) source = NULL;
+    MSA_AUTO(msa_sample) s = NULL;
+    const msa_config config = {
+        .geometry = MSA_GEOMETRY_LONGEST_SIDE, .image_size = SIZE, .crop_margin = 0.3F};
+    const float spacing[2] = {1, 2};
+    const msa_crop_rule rule = msa_crop_rule_make(&config, 64, 64, spacing);
+    int nines = 0;
+    (void)state;
+    o.augment_chance = 0;
+    o.crop_chance = 1;
+    o.margin_min = o.margin_max = 0.3F;
+    assert_int_equal(msa_source_volumes(&source, &c, 1, &o, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, 1, NULL), MSA_OK);
+    for (uint64_t k = 0; k < 60; k++) {
+        int32_t x0 = SIZE, y0 = SIZE, x1 = 0, y1 = 0;
+        next(source, k, 0, s);
+        if (strcmp(s->label, "label 9") != 0) continue; /* 6 x 8 pixels, 12 x 8 mm; 32 mm are looked at */
+        const msa_transform t = msa_crop_around(&rule, (msa_box){30, 26, 36, 34}, NULL, NULL, 0);
+        assert_near(s->rows, t.in_rows, 2); /* a shift takes in parts of pixels at either end */
+        assert_near(s->cols, t.in_cols, 2);
+        for (int i = 0; i < SIZE * SIZE; i++) {
+            if (!s->targets[i]) continue;
+            x0 = i % SIZE < x0 ? i % SIZE : x0;
+            x1 = i % SIZE + 1 > x1 ? i % SIZE + 1 : x1;
+            y0 = i / SIZE < y0 ? i / SIZE : y0;
+            y1 = i / SIZE + 1 > y1 ? i / SIZE + 1 : y1;
+        }
+        assert_near(x1 - x0, 6.0 * t.in_cols / t.cols, 3);
+        assert_near(y1 - y0, 8.0 * t.in_rows / t.rows, 3);
+        nines++;
+    }
+    assert_in_range(nines, 15, 45);
+}
+
 /* Masks of one sample stay where their objects are, however it is turned: 5 is the brighter one. */
 static void targets_turn_together(void **state)
 {
     msa_volumes_options o = msa_volumes_defaults(9);
-    msa_case *c = make_parts();
+    msa_case *c = make_parts(1, 1);
     MSA_AUTO(msa_source) source = NULL;
     MSA_AUTO(msa_sample) s = NULL;
     int right = 0, both = 0;
@@ -459,6 +499,7 @@ int main(void)
         cmocka_unit_test(volumes_give_sound_samples),
         cmocka_unit_test(targets_lie_on_their_object),
         cmocka_unit_test(slices_have_several_targets),
+        cmocka_unit_test(crops_are_those_of_inference),
         cmocka_unit_test(targets_turn_together),
         cmocka_unit_test(held_out_labels_are_no_targets),
         cmocka_unit_test(mr_uses_percentiles),
