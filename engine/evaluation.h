@@ -30,11 +30,6 @@ MSA_NODISCARD msa_status msa_labelled_read(msa_labelled **out, const char *folde
 void msa_labelled_free(msa_labelled *l);
 MSA_DEFINE_AUTO(msa_labelled, msa_labelled_free);
 
-/* A model with an adapter on it, as msa_adapter_apply() puts them together. Errors: as there, and as
- * msa_model_load(). A file of the model's size lies in the temporary folder meanwhile. */
-MSA_NODISCARD msa_status msa_model_load_adapted(msa_model **out, const char *base, const char *adapter,
-                                                msa_error *err);
-
 /* ---- prompts ---- */
 
 typedef enum msa_eval_prompt {

@@ -20,11 +20,24 @@ typedef struct msa_model msa_model;
  * MSA_E_UNSUPPORTED (a configuration not handled), MSA_E_NOMEM. Threads: the model is immutable; share it.
  */
 MSA_NODISCARD msa_status msa_model_load(msa_model **out, const char *path, msa_error *err);
+/**
+ * An adapter file on its base, as `msa train` makes one. The weights that it does not hold are the base's:
+ * the base is borrowed and must outlive the model. Its name is both names, its hash that of both hashes as
+ * one text, the base's first, so that a result tells what it came from.
+ *
+ * Errors: as msa_model_load(); MSA_E_PARSE also when the file is not an adapter, MSA_E_INVALID when it was
+ * trained on another base.
+ */
+MSA_NODISCARD msa_status msa_model_adapt(msa_model **out, const msa_model *base, const char *path,
+                                         msa_error *err);
+/* Both from files; the base goes with the model. adapter NULL or "": msa_model_load(). */
+MSA_NODISCARD msa_status msa_model_load_adapted(msa_model **out, const char *path, const char *adapter,
+                                                msa_error *err);
 void msa_model_free(msa_model *m);
 MSA_DEFINE_AUTO(msa_model, msa_model_free);
 
 const msa_config *msa_model_config(const msa_model *m);
-/* SHA-256 of the file, 64 lower-case hex digits. */
+/* SHA-256 of the file (of an adapted model: msa_model_adapt()), 64 lower-case hex digits. */
 const char *msa_model_hash(const msa_model *m);
 /* Tensors and parameters, as `msa inspect` reports them. */
 int64_t msa_model_parameters(const msa_model *m);
@@ -33,7 +46,8 @@ void msa_model_describe(const msa_model *m, FILE *to);
 
 /**
  * Writes a model of random weights with the hash scheme of the reference files (one key per tensor name), so
- * that the same seed gives the same file everywhere. config->untrained is set in the metadata whatever it says.
+ * that the same seed gives the same file everywhere. config->untrained is set in the metadata whatever it
+ * says.
  */
 MSA_NODISCARD msa_status msa_model_write_random(const char *path, const msa_config *config, uint64_t seed,
                                                 msa_error *err);

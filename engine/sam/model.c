@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "engine/adapt/adapter_file.h"
 #include "engine/base/hash.h"
 #include "engine/io/config_json.h"
 #include "engine/io/safetensors.h"
@@ -14,7 +15,10 @@
 
 struct msa_model {
     msa_config c;
-    msa_safetensors *file;
+    msa_safetensors *file; /* of an adapted model: the adapter's */
+    const msa_model *base; /* NULL; else it has the weights that the file does not hold */
+    msa_model *own_base;   /* the same, when it goes with this model */
+    float *merged;         /* NULL; else projections with their low-rank updates in them */
     msa_weights w;
     msa_tables t;
     int64_t parameters;
@@ -27,6 +31,8 @@ void msa_model_free(msa_model *m)
     if (m == NULL) return;
     msa_tables_release(&m->t);
     msa_safetensors_free(m->file);
+    msa_model_free(m->own_base);
+    free(m->merged);
     free(m);
 }
 
@@ -38,16 +44,16 @@ typedef struct binding {
     bool *seen; /* by index in the file */
 } binding;
 
-static const msa_tensor *find(const binding *b, const msa_weight_spec *spec)
+static const msa_tensor *find(const msa_safetensors *f, const char *prefix, const msa_weight_spec *spec)
 {
     char name[MSA_TENSOR_NAME_MAX + 64];
-    (void)snprintf(name, sizeof name, "%s%s", b->prefix, spec->name);
-    const msa_tensor *t = msa_safetensors_find(b->m->file, name);
+    (void)snprintf(name, sizeof name, "%s%s", prefix, spec->name);
+    const msa_tensor *t = msa_safetensors_find(f, name);
     const char *part = spec->alias[0] == NULL ? NULL : strstr(spec->name, spec->alias[0]);
     if (t != NULL || part == NULL) return t;
-    (void)snprintf(name, sizeof name, "%s%.*s%s%s", b->prefix, (int)(part - spec->name), spec->name,
+    (void)snprintf(name, sizeof name, "%s%.*s%s%s", prefix, (int)(part - spec->name), spec->name,
                    spec->alias[1], part + strlen(spec->alias[0]));
-    return msa_safetensors_find(b->m->file, name);
+    return msa_safetensors_find(f, name);
 }
 
 static msa_status check_shape(const msa_weight_spec *spec, const msa_tensor *t, msa_error *err)
@@ -69,17 +75,19 @@ static msa_status check_shape(const msa_weight_spec *spec, const msa_tensor *t, 
 static msa_status bind(void *ctx, const msa_weight_spec *spec, msa_error *err)
 {
     binding *b = ctx;
-    const msa_tensor *t = find(b, spec);
+    const msa_tensor *t = find(b->m->file, b->prefix, spec);
+    const bool own = t != NULL; /* the base's were looked at when it was loaded */
     *spec->to = NULL;
+    if (!own && b->m->base != NULL) t = find(b->m->base->file, b->prefix, spec);
     if (t == NULL && spec->optional) return MSA_OK;
     if (t == NULL) return msa_fail(err, MSA_E_PARSE, "tensor %.120s is missing", spec->name);
     MSA_TRY(check_shape(spec, t, err));
-    if (!msa_all_finite(t->count, t->data))
+    if (own && !msa_all_finite(t->count, t->data))
         return msa_fail(err, MSA_E_PARSE, "tensor %.120s holds a value that is not finite", t->name);
     for (int32_t i = 0, n = 0; i < t->rank; i++)
         if ((spec->free_axes >> i & 1u) != 0) *spec->size[n++] = (int32_t)t->shape[i];
     *spec->to = t->data;
-    b->seen[t - msa_safetensors_at(b->m->file, 0)] = true;
+    if (own) b->seen[t - msa_safetensors_at(b->m->file, 0)] = true;
     b->m->parameters += t->count;
     b->m->tensors++;
     return MSA_OK;
@@ -98,6 +106,40 @@ static msa_status bind_all(msa_model *m, const char *prefix, msa_error *err)
             return msa_fail(err, MSA_E_UNSUPPORTED, "tensor %.120s is not part of the configuration",
                             t->name);
     }
+    return MSA_OK;
+}
+
+/* ---- low-rank updates ---- */
+
+static void merge_into(msa_model *m, msa_block_weights *b, msa_linear *layer, msa_lora_place first,
+                       msa_lora_place last, float **room)
+{
+    const size_t n = (size_t)layer->N * (size_t)layer->K;
+    memcpy(*room, layer->weight, n * sizeof(float));
+    for (msa_lora_place place = first; place <= last; place++) {
+        const msa_lora update = msa_block_lora(&m->c, b, place);
+        msa_lora_merge(&update, *room);
+    }
+    layer->weight = *room;
+    *room += n;
+}
+
+/* They become part of the weights, in memory of this model: it is then as fast as without them. */
+static msa_status merge_updates(msa_model *m, msa_error *err)
+{
+    const size_t dim = (size_t)m->c.dim, mlp = (size_t)m->c.mlp_dim;
+    if (m->c.lora_rank == 0) return MSA_OK;
+    m->merged = malloc((size_t)m->c.depth * (3 * dim * dim + 2 * dim * mlp) * sizeof *m->merged);
+    if (m->merged == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory to load a model");
+    float *room = m->merged;
+    for (int32_t i = 0; i < m->c.depth; i++) {
+        msa_block_weights *b = &m->w.encoder.blocks[i];
+        merge_into(m, b, &b->qkv, MSA_LORA_QUERY, MSA_LORA_VALUE, &room);
+        merge_into(m, b, &b->lin1, MSA_LORA_LIN1, MSA_LORA_LIN1, &room);
+        merge_into(m, b, &b->lin2, MSA_LORA_LIN2, MSA_LORA_LIN2, &room);
+        b->factors = (msa_block_factors){0};
+    }
+    m->c.lora_rank = 0;
     return MSA_OK;
 }
 
@@ -125,6 +167,7 @@ static msa_status prepare(msa_model *m, const char *prefix, msa_error *err)
     size_t size = 0;
     const int32_t side = m->c.image_size / m->c.patch;
     MSA_TRY(bind_all(m, prefix, err));
+    MSA_TRY(merge_updates(m, err));
     const void *bytes = msa_safetensors_bytes(m->file, &size);
     msa_sha256_bytes(bytes, size, NULL, m->hash);
     return msa_tables_make(&m->t, &m->c, &m->w, side, side, err);
@@ -150,11 +193,72 @@ msa_status msa_model_load(msa_model **out, const char *path, msa_error *err)
     MSA_TRY(check_mode(path, err));
     MSA_TRY(open_file(&m, path, err));
     const char *json = msa_safetensors_metadata(m->file, "config");
+    const char *kind = msa_safetensors_metadata(m->file, "kind");
+    if (kind != NULL && strcmp(kind, MSA_ADAPTER_KIND) == 0)
+        return msa_fail(err, MSA_E_PARSE,
+                        "%.120s is an adapter: name its base as the model, and this as the adapter", path);
     if (json == NULL)
         return msa_fail(err, MSA_E_PARSE, "%s carries no configuration: not a model of this program", path);
     MSA_TRY(msa_config_parse(&m->c, json, err));
     MSA_TRY(prepare(m, "", err));
     *out = MSA_STEAL(m);
+    return MSA_OK;
+}
+
+/* ---- adapters ---- */
+
+/* "base+adapter"; an adapter without a word of its own goes by `other`. */
+static void join(char *out, size_t size, const char *base, const char *adapter, const char *other)
+{
+    const bool own = adapter[0] != '\0' && strcmp(base, adapter) != 0;
+    char both[160];
+    (void)snprintf(both, sizeof both, "%s+%s", base, own ? adapter : other);
+    (void)snprintf(out, size, "%.*s", (int)size - 1, both);
+}
+
+static void tell_both(msa_model *m, const char *adapter_hash)
+{
+    const msa_config *base = msa_model_config(m->base);
+    const msa_config adapter = m->c;
+    const size_t n = strlen(base->name);
+    char both[2 * MSA_SHA256_HEX], mark[9];
+    (void)snprintf(mark, sizeof mark, "%.8s", adapter_hash);
+    /* "msad-1-ct" on "msad-1" says it already */
+    if (n == 0 || strlen(adapter.name) <= n || strncmp(adapter.name, base->name, n) != 0)
+        join(m->c.name, sizeof m->c.name, base->name, adapter.name, mark);
+    join(m->c.version, sizeof m->c.version, base->version, adapter.version, mark);
+    m->c.untrained = base->untrained;
+    (void)snprintf(both, sizeof both, "%s%s", m->base->hash, adapter_hash);
+    msa_sha256_bytes(both, strlen(both), NULL, m->hash);
+}
+
+msa_status msa_model_adapt(msa_model **out, const msa_model *base, const char *path, msa_error *err)
+{
+    MSA_AUTO(msa_model) m = NULL;
+    char adapter_hash[MSA_SHA256_HEX];
+    *out = NULL;
+    MSA_TRY(check_mode(path, err));
+    MSA_TRY(open_file(&m, path, err));
+    MSA_TRY(msa_adapter_file_check(&m->c, m->file, &base->c, base->hash, err));
+    m->base = base;
+    MSA_TRY(prepare(m, "", err));
+    memcpy(adapter_hash, m->hash, sizeof adapter_hash);
+    tell_both(m, adapter_hash);
+    *out = MSA_STEAL(m);
+    return MSA_OK;
+}
+
+msa_status msa_model_load_adapted(msa_model **out, const char *path, const char *adapter, msa_error *err)
+{
+    MSA_AUTO(msa_model) base = NULL;
+    *out = NULL;
+    MSA_TRY(msa_model_load(&base, path, err));
+    if (adapter == NULL || adapter[0] == '\0') {
+        *out = MSA_STEAL(base);
+        return MSA_OK;
+    }
+    MSA_TRY(msa_model_adapt(out, base, adapter, err));
+    (*out)->own_base = MSA_STEAL(base);
     return MSA_OK;
 }
 

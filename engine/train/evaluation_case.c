@@ -1,12 +1,10 @@
-/* What an evaluation reads: a labelled volume, and a model with its adapter. */
+/* What an evaluation reads: a labelled volume. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "engine/evaluation.h"
 #include "engine/train/data.h"
-#include "engine/train/export.h"
 
 #define ABDOMEN_CENTER 40
 #define ABDOMEN_WIDTH  400
@@ -79,36 +77,4 @@ msa_status msa_labelled_read(msa_labelled **out, const char *folder, msa_error *
     MSA_TRY(list_names(l, err));
     *out = MSA_STEAL(l);
     return MSA_OK;
-}
-
-/* ---- a model with an adapter ---- */
-
-static msa_status load_through_file(msa_model **out, const msa_params *p, const char *folder, msa_error *err)
-{
-    char path[4096];
-    const int length = snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    if (length < 0 || (size_t)length >= sizeof path)
-        return msa_fail(err, MSA_E_INVALID, "the temporary folder has too long a name");
-    msa_status status = msa_export_model(p, path, NULL, err);
-    if (status == MSA_OK) status = msa_model_load(out, path, err);
-    (void)unlink(path); /* the mapping stays */
-    return status;
-}
-
-msa_status msa_model_load_adapted(msa_model **out, const char *base, const char *adapter, msa_error *err)
-{
-    const char *room = getenv("TMPDIR");
-    char folder[1024];
-    MSA_AUTO(msa_model) model = NULL;
-    MSA_AUTO(msa_params) params = NULL;
-    *out = NULL;
-    MSA_TRY(msa_model_load(&model, base, err));
-    MSA_TRY(msa_adapter_apply(&params, model, adapter, err));
-    const int length =
-        snprintf(folder, sizeof folder, "%s/msa-XXXXXX", room != NULL && room[0] != '\0' ? room : "/tmp");
-    if (length < 0 || (size_t)length >= sizeof folder || mkdtemp(folder) == NULL)
-        return msa_fail(err, MSA_E_IO, "no temporary folder can be made for the model");
-    const msa_status status = load_through_file(out, params, folder, err);
-    (void)rmdir(folder);
-    return status;
 }

@@ -4,11 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/adapt/adapter_file.h"
 #include "engine/io/config_json.h"
 #include "engine/kern/vec.h"
 #include "engine/sam/internal.h"
-
-#define KIND "msa adapter 1"
 
 /* ---- writing ---- */
 
@@ -79,48 +78,14 @@ msa_status msa_export_adapter(const msa_params *p, const char *base_hash, const 
     if (stem == NULL || stem->trains)
         return msa_fail(err, MSA_E_INVALID, "the whole model was trained: there is no base for an adapter");
     MSA_TRY(print_trained(&json, p, err));
-    msa_metadata metadata[3 + MSA_NOTES_MAX] = {{"kind", KIND}, {"config", json}, {"base_sha256", base_hash}};
+    msa_metadata metadata[3 + MSA_NOTES_MAX] = {
+        {"kind", MSA_ADAPTER_KIND}, {"config", json}, {"base_sha256", base_hash}};
     int32_t n = 3;
     MSA_TRY(with_notes(metadata, &n, o, err));
     return write_list(p, o, true, path, metadata, n, err);
 }
 
 /* ---- reading ---- */
-
-/* The configuration without what an adapter may add. */
-static msa_status print_base(char **json, const msa_config *config, msa_error *err)
-{
-    msa_config c = *config;
-    c.adapters = false;
-    c.adapter_act = MSA_ACT_GELU;
-    c.adapter_mlp_scale = 0.5f;
-    c.decoder_adapters = MSA_DECODER_ADAPTERS_NONE;
-    c.decoder_adapter_mode = MSA_ADAPTER_ADD;
-    c.decoder_adapter_act = MSA_ACT_GELU;
-    c.untrained = false;
-    c.name[0] = c.version[0] = '\0';
-    return msa_config_print(json, &c, err);
-}
-
-static msa_status check_base(const msa_model *base, const msa_safetensors *f, msa_config *c, msa_error *err)
-{
-    MSA_AUTO_FREE char *ours = NULL;
-    MSA_AUTO_FREE char *theirs = NULL;
-    const char *kind = msa_safetensors_metadata(f, "kind"), *json = msa_safetensors_metadata(f, "config"),
-               *hash = msa_safetensors_metadata(f, "base_sha256");
-    if (kind == NULL || strcmp(kind, KIND) != 0 || json == NULL || hash == NULL)
-        return msa_fail(err, MSA_E_PARSE, "the file is not an adapter of this program");
-    if (strcmp(hash, msa_model_hash(base)) != 0)
-        return msa_fail(err, MSA_E_INVALID,
-                        "the adapter was trained on another base: it wants %.12s..., this is %.12s...", hash,
-                        msa_model_hash(base));
-    MSA_TRY(msa_config_parse(c, json, err));
-    MSA_TRY(print_base(&ours, msa_model_config(base), err));
-    MSA_TRY(print_base(&theirs, c, err));
-    if (strcmp(ours, theirs) != 0)
-        return msa_fail(err, MSA_E_INVALID, "the adapter's configuration is not that of its base");
-    return MSA_OK;
-}
 
 static int32_t width_in(const msa_safetensors *f)
 {
@@ -164,7 +129,7 @@ msa_status msa_adapter_apply(msa_params **out, const msa_model *base, const char
     msa_config c;
     *out = NULL;
     MSA_TRY(msa_safetensors_open(&f, path, err));
-    MSA_TRY(check_base(base, f, &c, err));
+    MSA_TRY(msa_adapter_file_check(&c, f, msa_model_config(base), msa_model_hash(base), err));
     const bool decoder = msa_safetensors_find(f, "mask_decoder.iou_token.weight") != NULL;
     const msa_params_start start = {.adapter_width = width_in(f)};
     MSA_TRY(msa_params_start_new(&p, &c, msa_model_weights(base),
