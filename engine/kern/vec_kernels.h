@@ -7,6 +7,7 @@
  * Before the include: VEC_TABLE, the table's name; VEC_BYTES, the size of its registers; VEC_FMA, 1 where it
  * has fused multiply-add (used in elementwise parts only: sums are the same bits at every level).
  */
+#include <math.h>
 #include <string.h>
 
 #include "engine/kern/vec_table.h"
@@ -270,11 +271,34 @@ static inline float row_max(int64_t n, const float *x)
     return part[0];
 }
 
+/* One value a lane: e^(x - max), in place, then added to the sums. */
+static inline void exp_lanes(float *x, float max, piece sums[PIECES])
+{
+    float y[LANES];
+    for (int l = 0; l < LANES; l++)
+        y[l] = exp1(x[l] - max);
+    memcpy(x, y, sizeof y);
+    for (int p = 0; p < PIECES; p++)
+        sums[p] += load(y, 0, p);
+}
+
 static void vec_softmax(int64_t n, float *x)
 {
     const float max = row_max(n, x);
-    EACH for (int64_t i = 0; i < n; i++) x[i] = exp1(x[i] - max);
-    vec_scale(n, 1.0f / vec_sum(n, x), x, x);
+    piece sums[PIECES] = {0};
+    float part[LANES];
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        exp_lanes(x + i, max, sums);
+    if (i < n) {
+        for (int l = 0; l < LANES; l++)
+            part[l] = i + l < n ? x[i + l] : -INFINITY; /* e^-infinity adds nothing */
+        exp_lanes(part, max, sums);
+        for (int l = 0; i + l < n; l++)
+            x[i + l] = part[l];
+    }
+    spill(sums, part);
+    vec_scale(n, 1.0f / fold(part), x, x);
 }
 
 static void vec_softmax_backward(int64_t n, const float *p, float *dp)
