@@ -20,6 +20,7 @@ typedef enum msa_train_set {
     MSA_TRAIN_ADAPTERS, /* the paper: adapters of the image encoder (and of the decoder where it has some) */
     MSA_TRAIN_ADAPTERS_DECODER, /* adapters and the whole mask decoder: what the published code does */
     MSA_TRAIN_ALL,              /* everything but the Fourier matrix: to make a base */
+    MSA_TRAIN_LORA, /* low-rank updates of the image encoder's projections (arXiv:2106.09685), nothing else */
 } msa_train_set;
 
 typedef enum msa_schedule { MSA_SCHEDULE_CONSTANT, MSA_SCHEDULE_COSINE, MSA_SCHEDULE_STEP } msa_schedule;

@@ -11,9 +11,9 @@
 
 typedef struct lora_job {
     const msa_lora *l;
-    const float *x, *dy;
-    float *z, *y, *dx;
-    int64_t M, ldx, ldy;
+    const float *in; /* rows ldin apart */
+    float *z, *out;  /* rows of z are rank apart, of out ldout */
+    int64_t M, ldin, ldout;
 } lora_job;
 
 static int32_t tiles(int64_t rows)
@@ -33,42 +33,58 @@ static void forward_tile(void *ctx, int32_t item, int32_t worker)
     const msa_lora *l = j->l;
     const int64_t m0 = (int64_t)item * TILE_ROWS, m = tile_rows(j->M, m0), r = l->rank;
     float *z = j->z + m0 * r;
-    msa_gemm_nt(m, r, l->K, l->scale, j->x + m0 * j->ldx, j->ldx, l->a, l->K, z, r);
-    msa_gemm_nt_add(m, l->N, r, z, r, l->b, r, j->y + m0 * j->ldy + l->first, j->ldy);
+    msa_gemm_nt(m, r, l->K, l->scale, j->in + m0 * j->ldin, j->ldin, l->a, l->K, z, r);
+    msa_gemm_nt_add(m, l->N, r, z, r, l->b, r, j->out + m0 * j->ldout + l->first, j->ldout);
 }
 
 void msa_lora_forward(const msa_lora *l, int64_t M, const float *x, int64_t ldx, float *z, float *y,
                       int64_t ldy)
 {
-    lora_job j = {.l = l, .x = x, .z = z, .y = y, .M = M, .ldx = ldx, .ldy = ldy};
+    lora_job j = {.l = l, .in = x, .z = z, .out = y, .M = M, .ldin = ldx, .ldout = ldy};
     msa_pool_run(forward_tile, &j, tiles(M), MSA_THREADS_MAX);
 }
 
-/* Here z is dz, and rows of dx are ldx apart. */
-static void backward_tile(void *ctx, int32_t item, int32_t worker)
+/* ---- backward ---- */
+
+static void inner_tile(void *ctx, int32_t item, int32_t worker)
 {
     (void)worker;
     const lora_job *j = ctx;
     const msa_lora *l = j->l;
     const int64_t m0 = (int64_t)item * TILE_ROWS, m = tile_rows(j->M, m0), r = l->rank;
     float *dz = j->z + m0 * r;
-    msa_gemm_nn(m, r, l->N, j->dy + m0 * j->ldy + l->first, j->ldy, l->b, r, dz, r);
+    msa_gemm_nn(m, r, l->N, j->in + m0 * j->ldin + l->first, j->ldin, l->b, r, dz, r);
     for (int64_t i = 0; i < m * r; i++)
         dz[i] *= l->scale;
-    if (j->dx != NULL) msa_gemm_nn_add(m, l->K, r, dz, r, l->a, l->K, j->dx + m0 * j->ldx, j->ldx);
 }
 
-void msa_lora_backward(const msa_lora *l, int64_t M, const float *x, int64_t ldx, const float *z,
-                       const float *dy, int64_t lddy, float *dx, int64_t lddx, float *da, float *db,
-                       float *dz)
+void msa_lora_backward_params(const msa_lora *l, int64_t M, const float *x, int64_t ldx, const float *z,
+                              const float *dy, int64_t lddy, float *da, float *db, float *dz)
 {
     const msa_linear up = {.N = l->N, .K = l->rank}, down = {.N = l->rank, .K = l->K};
+    lora_job j = {.l = l, .in = dy, .z = dz, .M = M, .ldin = lddy};
+    msa_pool_run(inner_tile, &j, tiles(M), MSA_THREADS_MAX);
     if (db != NULL) msa_linear_backward_params(&up, M, z, l->rank, dy + l->first, lddy, db, NULL);
-    if (da == NULL && dx == NULL) return;
-    lora_job j = {.l = l, .dy = dy, .z = dz, .dx = dx, .M = M, .ldx = lddx, .ldy = lddy};
-    msa_pool_run(backward_tile, &j, tiles(M), MSA_THREADS_MAX);
     if (da != NULL) msa_linear_backward_params(&down, M, x, ldx, dz, l->rank, da, NULL);
 }
+
+static void input_tile(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const lora_job *j = ctx;
+    const msa_lora *l = j->l;
+    const int64_t m0 = (int64_t)item * TILE_ROWS, m = tile_rows(j->M, m0);
+    msa_gemm_nn_add(m, l->K, l->rank, j->in + m0 * j->ldin, j->ldin, l->a, l->K, j->out + m0 * j->ldout,
+                    j->ldout);
+}
+
+void msa_lora_backward_input(const msa_lora *l, int64_t M, const float *dz, float *dx, int64_t lddx)
+{
+    lora_job j = {.l = l, .in = dz, .out = dx, .M = M, .ldin = l->rank, .ldout = lddx};
+    msa_pool_run(input_tile, &j, tiles(M), MSA_THREADS_MAX);
+}
+
+/* ---- merging ---- */
 
 typedef struct merge_job {
     const msa_lora *l;

@@ -20,13 +20,13 @@ void msa_lora_forward(const msa_lora *l, int64_t M, const float *x, int64_t ldx,
                       int64_t ldy);
 
 /**
- * x and z as forward had and left them; dy of the layer's result. dx (M, K), rows lddx apart, is added to;
- * NULL: not wanted. da, db as a and b, added to; NULL: frozen. dz (M, rank): scratch. The layer's own weight
- * is never looked at.
+ * x and z as forward had and left them; dy of the layer's result. da, db as a and b, added to; NULL: frozen.
+ * dz (M, rank) out, for the input's gradient.
  */
-void msa_lora_backward(const msa_lora *l, int64_t M, const float *x, int64_t ldx, const float *z,
-                       const float *dy, int64_t lddy, float *dx, int64_t lddx, float *da, float *db,
-                       float *dz);
+void msa_lora_backward_params(const msa_lora *l, int64_t M, const float *x, int64_t ldx, const float *z,
+                              const float *dy, int64_t lddy, float *da, float *db, float *dz);
+/* dx (M, K), rows lddx apart, is added to. */
+void msa_lora_backward_input(const msa_lora *l, int64_t M, const float *dz, float *dx, int64_t lddx);
 
 /* weight (outputs of the layer, K) += scale B A: the layer then does by itself what both did together. */
 void msa_lora_merge(const msa_lora *l, float *weight);

@@ -36,6 +36,14 @@ static msa_window_attention attention_of(const msa_encoder_pass *p, int32_t i)
                                   .d = d};
 }
 
+/* The low-rank update of a layer, when it has one; y as the layer left it. */
+static void update_forward(const msa_encoder_pass *p, int32_t i, msa_lora_place place, int64_t M,
+                           const float *x, float *y, int64_t ldy)
+{
+    const msa_lora l = msa_block_lora(&p->params->config, weights_of(p, i), place);
+    if (l.a != NULL) msa_lora_forward(&l, M, x, l.K, p->blocks[i].keep.lora[place], y, ldy);
+}
+
 static void attention_forward(msa_encoder_pass *p, int32_t i)
 {
     const msa_config *c = &p->params->config;
@@ -51,6 +59,8 @@ static void attention_forward(msa_encoder_pass *p, int32_t i)
             memset(k->norm1 + T * C, 0, (size_t)C * sizeof *k->norm1);
     }
     msa_linear_forward(&w->qkv, b->rows, k->norm1, C, k->qkv, 3 * C, MSA_EPILOGUE_NONE);
+    update_forward(p, i, MSA_LORA_QUERY, b->rows, k->norm1, k->qkv, 3 * C);
+    update_forward(p, i, MSA_LORA_VALUE, b->rows, k->norm1, k->qkv, 3 * C);
     const msa_window_attention a = attention_of(p, i);
     msa_window_attention_forward(&a, p->attention, p->workers);
     msa_linear_forward(&w->proj, T, k->mixed, C, k->attn, C, MSA_EPILOGUE_NONE);
@@ -69,10 +79,13 @@ void msa_encoder_block_forward(msa_encoder_pass *p, int32_t i)
         y = p->a;
     }
     msa_add(T * C, p->x[i], y, k->middle);
+    if (c->depth_grouping != MSA_DEPTH_NONE) msa_encoder_depth_forward(p, i);
     msa_norm_forward(&w->norm2, MSA_EPS_ENCODER, T, k->middle, k->norm2);
     msa_linear_forward(&w->lin1, T, k->norm2, C, k->hidden, c->mlp_dim, MSA_EPILOGUE_NONE);
+    update_forward(p, i, MSA_LORA_LIN1, T, k->norm2, k->hidden, c->mlp_dim);
     msa_epilogue_forward(MSA_EPILOGUE_GELU, T * c->mlp_dim, k->hidden, p->wide);
     msa_linear_forward(&w->lin2, T, p->wide, c->mlp_dim, p->a, C, MSA_EPILOGUE_NONE);
+    update_forward(p, i, MSA_LORA_LIN2, T, p->wide, p->a, C);
     msa_add(T * C, k->middle, p->a, p->x[i + 1]);
     if (!c->adapters) return;
     msa_adapter_forward_kept(&w->mlp, c->adapter_act, false, T, k->norm2, k->mlp, p->wide, p->a);
@@ -93,6 +106,23 @@ static void linear_params(const msa_params *q, const msa_linear *l, int64_t M, c
     msa_linear_backward_params(l, M, x, l->K, dy, l->N, msa_grad(q, l->weight), msa_grad(q, l->bias));
 }
 
+/* dy of the layer's result; leaves p->dz for update_input(). */
+static void update_params(const msa_encoder_pass *p, int32_t i, msa_lora_place place, int64_t M,
+                          const float *x, const float *dy, int64_t lddy)
+{
+    const msa_params *q = p->params;
+    const msa_lora l = msa_block_lora(&q->config, weights_of(p, i), place);
+    if (l.a != NULL)
+        msa_lora_backward_params(&l, M, x, l.K, p->blocks[i].keep.lora[place], dy, lddy, msa_grad(q, l.a),
+                                 msa_grad(q, l.b), p->dz);
+}
+
+static void update_input(const msa_encoder_pass *p, int32_t i, msa_lora_place place, int64_t M, float *dx)
+{
+    const msa_lora l = msa_block_lora(&p->params->config, weights_of(p, i), place);
+    if (l.a != NULL) msa_lora_backward_input(&l, M, p->dz, dx, l.K);
+}
+
 /* p->dx becomes the gradient at the first residual. */
 static void mlp_backward(msa_encoder_pass *p, int32_t i)
 {
@@ -101,13 +131,17 @@ static void mlp_backward(msa_encoder_pass *p, int32_t i)
     const msa_block_weights *w = weights_of(p, i);
     const block_keep *k = &p->blocks[i].keep;
     const int64_t T = p->tokens, C = c->dim, M = c->mlp_dim;
-    if (msa_grad(q, w->lin2.weight) != NULL)
+    if (msa_grad(q, w->lin2.weight) != NULL || msa_grad(q, w->factors.lin2_a) != NULL)
         msa_epilogue_forward(MSA_EPILOGUE_GELU, T * M, k->hidden, p->wide);
     linear_params(q, &w->lin2, T, p->wide, p->dx);
+    update_params(p, i, MSA_LORA_LIN2, T, p->wide, p->dx, C);
     msa_linear_backward_input(&w->lin2, T, p->dx, C, p->wide, M, false);
+    update_input(p, i, MSA_LORA_LIN2, T, p->wide);
     msa_epilogue_backward(MSA_EPILOGUE_GELU, T * M, k->hidden, p->wide, p->wide);
     linear_params(q, &w->lin1, T, k->norm2, p->wide);
+    update_params(p, i, MSA_LORA_LIN1, T, k->norm2, p->wide, M);
     msa_linear_backward_input(&w->lin1, T, p->wide, M, p->a, C, false);
+    update_input(p, i, MSA_LORA_LIN1, T, p->a);
     if (c->adapters) {
         const msa_adapter_grads g = grads_of(q, &w->mlp);
         grow(p->dx, T * C, c->adapter_mlp_scale, p->b);
@@ -140,8 +174,18 @@ static void heads_backward(msa_encoder_pass *p, int32_t i, const float *dout)
     if (through_w) msa_relpos_resize_backward(p->drel + h_floats, ww, ww, a.d, drel_w, w->rel_w_rows);
 }
 
-/* dy (T, C), the gradient of the attention's result; adds its part to p->dx. */
-static void attention_backward(msa_encoder_pass *p, int32_t i, const float *dy)
+/* dy (T, C), the gradient of the attention's result, to p->dqkv. */
+static void result_backward(msa_encoder_pass *p, int32_t i, const float *dy)
+{
+    const msa_block_weights *w = weights_of(p, i);
+    const int64_t C = p->params->config.dim;
+    linear_params(p->params, &w->proj, p->tokens, p->blocks[i].keep.mixed, dy);
+    msa_linear_backward_input(&w->proj, p->tokens, dy, C, p->a, C, false);
+    heads_backward(p, i, p->a);
+}
+
+/* p->dqkv, through the projections and, when somebody wants it, the norm; adds its part to p->dx. */
+static void projections_backward(msa_encoder_pass *p, int32_t i, bool below)
 {
     const msa_params *q = p->params;
     const msa_config *c = &q->config;
@@ -149,11 +193,14 @@ static void attention_backward(msa_encoder_pass *p, int32_t i, const float *dy)
     const block_state *b = &p->blocks[i];
     const int64_t T = p->tokens, C = c->dim;
     float *dbias = msa_grad(q, w->norm1.bias);
-    linear_params(q, &w->proj, T, b->keep.mixed, dy);
-    msa_linear_backward_input(&w->proj, T, dy, C, p->a, C, false);
-    heads_backward(p, i, p->a);
+    const bool through = below || dbias != NULL || msa_grad(q, w->norm1.weight) != NULL;
     linear_params(q, &w->qkv, b->rows, b->keep.norm1, p->dqkv);
-    msa_linear_backward_input(&w->qkv, b->rows, p->dqkv, 3 * C, p->a, C, false);
+    if (through) msa_linear_backward_input(&w->qkv, b->rows, p->dqkv, 3 * C, p->a, C, false);
+    for (msa_lora_place place = MSA_LORA_QUERY; place <= MSA_LORA_VALUE; place++) {
+        update_params(p, i, place, b->rows, b->keep.norm1, p->dqkv, 3 * C);
+        if (through) update_input(p, i, place, b->rows, p->a);
+    }
+    if (!through) return;
     if (b->rows > T && dbias != NULL && c->pad_order == MSA_PAD_THEN_NORM)
         msa_add(C, dbias, p->a + T * C, dbias); /* the padding row is that bias */
     msa_norm_backward(&w->norm1, MSA_EPS_ENCODER, T, p->x[i], p->a, p->dx, true, msa_grad(q, w->norm1.weight),
@@ -168,12 +215,14 @@ void msa_encoder_block_backward(msa_encoder_pass *p, int32_t i)
     const bool below = i > p->first || p->stem_trains, attention = below || b->attention_trains;
     const float *dy = p->dx;
     mlp_backward(p, i);
-    if (!attention && !b->space_trains) return;
+    if (!attention && !b->space_trains && !b->depth_trains) return;
     if (c->adapters) {
         const msa_adapter_grads g = grads_of(p->params, &w->space);
         msa_adapter_backward(&w->space, c->adapter_act, true, p->tokens, b->keep.attn, b->keep.space, p->dx,
                              attention ? p->b : NULL, false, &g, p->wide, p->wide2);
         dy = p->b;
     }
-    if (attention) attention_backward(p, i, dy);
+    if (attention) result_backward(p, i, dy);
+    if (c->depth_grouping != MSA_DEPTH_NONE) msa_encoder_depth_backward(p, i, attention);
+    if (attention) projections_backward(p, i, below);
 }

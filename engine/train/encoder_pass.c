@@ -7,6 +7,7 @@
 #include "engine/kern/vec.h"
 #include "engine/nn/attention.h"
 #include "engine/nn/conv.h"
+#include "engine/nn/depth_attention.h"
 #include "engine/nn/interp.h"
 #include "engine/nn/relpos.h"
 
@@ -32,6 +33,12 @@ static bool adapter_trains(const msa_params *q, const msa_adapter *a)
     return linear_trains(q, &a->down) || linear_trains(q, &a->up);
 }
 
+/* Factors train together. */
+static bool lora_trains(const msa_params *q, const msa_block_weights *b, msa_lora_place place)
+{
+    return msa_grad(q, msa_block_lora(&q->config, b, place).a) != NULL;
+}
+
 static void find_trained(msa_encoder_pass *p)
 {
     const msa_params *q = p->params;
@@ -46,11 +53,13 @@ static void find_trained(msa_encoder_pass *p)
         const bool adapters = q->config.adapters;
         s->attention_trains = norm_trains(q, &b->norm1) || linear_trains(q, &b->qkv) ||
                               linear_trains(q, &b->proj) || msa_grad(q, b->rel_h) != NULL ||
-                              msa_grad(q, b->rel_w) != NULL;
+                              msa_grad(q, b->rel_w) != NULL || lora_trains(q, b, MSA_LORA_QUERY);
         s->space_trains = adapters && adapter_trains(q, &b->space);
+        s->depth_trains = q->config.depth_grouping != MSA_DEPTH_NONE && adapter_trains(q, &b->depth);
         s->rest_trains = norm_trains(q, &b->norm2) || linear_trains(q, &b->lin1) ||
-                         linear_trains(q, &b->lin2) || (adapters && adapter_trains(q, &b->mlp));
-        if (s->attention_trains || s->space_trains || s->rest_trains) p->first = i;
+                         linear_trains(q, &b->lin2) || (adapters && adapter_trains(q, &b->mlp)) ||
+                         lora_trains(q, b, MSA_LORA_LIN1);
+        if (s->attention_trains || s->space_trains || s->depth_trains || s->rest_trains) p->first = i;
     }
     if (p->stem_trains) p->first = 0;
 }
@@ -64,11 +73,19 @@ static void keep_layout(msa_encoder_pass *p, int32_t i, const block_keep *shared
     const msa_block_weights *w = &q->weights.encoder.blocks[i];
     block_keep *k = &p->blocks[i].keep;
     const size_t T = (size_t)p->tokens, R = (size_t)p->blocks[i].rows, C = (size_t)q->config.dim;
+    const bool branch = q->config.depth_grouping != MSA_DEPTH_NONE;
     *k = *shared;
     if (i < p->first || p->recompute) return;
-    if (msa_grad(q, w->qkv.weight) != NULL) k->norm1 = msa_arena_floats(&p->arena, R * C);
+    if (msa_grad(q, w->qkv.weight) != NULL || lora_trains(q, w, MSA_LORA_QUERY))
+        k->norm1 = msa_arena_floats(&p->arena, R * C);
     k->qkv = msa_arena_floats(&p->arena, R * 3 * C);
-    if (msa_grad(q, w->proj.weight) != NULL) k->mixed = msa_arena_floats(&p->arena, T * C);
+    if (msa_grad(q, w->proj.weight) != NULL) {
+        k->mixed = msa_arena_floats(&p->arena, T * C);
+        if (branch) k->depth_mixed = msa_arena_floats(&p->arena, T * C);
+    }
+    for (int place = 0; place < MSA_LORA_PLACES; place++)
+        if (lora_trains(q, w, (msa_lora_place)place))
+            k->lora[place] = msa_arena_floats(&p->arena, R * (size_t)q->config.lora_rank);
     k->attn = msa_arena_floats(&p->arena, T * C);
     k->middle = msa_arena_floats(&p->arena, T * C);
     k->norm2 = msa_arena_floats(&p->arena, T * C);
@@ -76,6 +93,9 @@ static void keep_layout(msa_encoder_pass *p, int32_t i, const block_keep *shared
     if (!q->config.adapters) return;
     k->space = msa_arena_floats(&p->arena, T * (size_t)w->space.down.N);
     k->mlp = msa_arena_floats(&p->arena, T * (size_t)w->mlp.down.N);
+    if (!branch) return;
+    k->depth_attn = msa_arena_floats(&p->arena, T * C);
+    k->depth = msa_arena_floats(&p->arena, T * (size_t)w->depth.down.N);
 }
 
 static size_t widest_adapter(const msa_encoder_pass *p)
@@ -85,6 +105,7 @@ static size_t widest_adapter(const msa_encoder_pass *p)
     for (int32_t i = 0; i < c->depth && c->adapters; i++) {
         const msa_block_weights *w = &p->params->weights.encoder.blocks[i];
         width = max_size(width, max_size((size_t)w->space.down.N, (size_t)w->mlp.down.N));
+        if (c->depth_grouping != MSA_DEPTH_NONE) width = max_size(width, (size_t)w->depth.down.N);
     }
     return width;
 }
@@ -101,8 +122,12 @@ static void shared_keep(msa_encoder_pass *p, block_keep *k)
 {
     const msa_config *c = &p->params->config;
     const size_t T = (size_t)p->tokens, R = T + 1, C = (size_t)c->dim, D = widest_adapter(p);
+    const bool branch = c->depth_grouping != MSA_DEPTH_NONE;
     *k = (block_keep){.norm1 = msa_arena_floats(&p->arena, R * C),
                       .mixed = msa_arena_floats(&p->arena, T * C)};
+    if (branch) k->depth_mixed = msa_arena_floats(&p->arena, T * C);
+    for (int place = 0; place < MSA_LORA_PLACES && c->lora_rank > 0; place++)
+        k->lora[place] = msa_arena_floats(&p->arena, R * (size_t)c->lora_rank);
     if (p->first == 0 && !p->recompute) return; /* every block keeps the others */
     k->qkv = msa_arena_floats(&p->arena, R * 3 * C);
     k->attn = msa_arena_floats(&p->arena, T * C);
@@ -111,6 +136,17 @@ static void shared_keep(msa_encoder_pass *p, block_keep *k)
     k->hidden = msa_arena_floats(&p->arena, T * (size_t)c->mlp_dim);
     k->space = msa_arena_floats(&p->arena, T * D);
     k->mlp = msa_arena_floats(&p->arena, T * D);
+    if (!branch) return;
+    k->depth_attn = msa_arena_floats(&p->arena, T * C);
+    k->depth = msa_arena_floats(&p->arena, T * D);
+}
+
+/* The windows of one slice, repeated for the others. */
+static msa_windows windows_of(const msa_encoder_pass *p, int32_t window)
+{
+    msa_windows w = msa_windows_make(p->grid, p->grid, window);
+    w.rows *= p->slices;
+    return w;
 }
 
 static void blocks_layout(msa_encoder_pass *p)
@@ -125,7 +161,7 @@ static void blocks_layout(msa_encoder_pass *p)
         const msa_block_weights *w = &p->params->weights.encoder.blocks[i];
         block_state *b = &p->blocks[i];
         const bool global = msa_block_is_global(c, i);
-        b->windows = msa_windows_make(p->grid, p->grid, global ? 0 : c->window);
+        b->windows = windows_of(p, global ? 0 : c->window);
         b->row_of = global ? NULL : p->row_of;
         b->rows = p->tokens + (msa_windows_tokens(&b->windows) > p->tokens ? 1 : 0);
         keep_layout(p, i, &shared);
@@ -144,13 +180,38 @@ static size_t attention_floats(const msa_encoder_pass *p, const msa_windows *win
                     msa_window_attention_backward_scratch(windows, c->heads, d, p->workers));
 }
 
-static void map_rows(msa_encoder_pass *p, const msa_windows *windows)
+static size_t depth_floats(const msa_encoder_pass *p, const msa_depth_groups *g)
 {
-    const int64_t area = (int64_t)windows->win_h * windows->win_w, all = msa_windows_tokens(windows);
-    for (int64_t slot = 0; slot < all; slot++) {
-        const int64_t source = msa_windows_source(windows, slot / area, slot % area);
-        p->row_of[slot] = (int32_t)(source < 0 ? p->tokens : source);
+    const msa_config *c = &p->params->config;
+    const int32_t d = c->dim / c->heads;
+    return max_size(msa_depth_attention_scratch(g, d, p->workers),
+                    msa_depth_attention_backward_scratch(g, c->heads, d, p->workers));
+}
+
+static void map_rows(msa_encoder_pass *p)
+{
+    const msa_windows one = msa_windows_make(p->grid, p->grid, p->params->config.window);
+    const int64_t area = (int64_t)one.win_h * one.win_w, all = msa_windows_tokens(&one);
+    const int64_t tokens = p->tokens / p->slices;
+    for (int64_t slot = 0; slot < p->slices * all; slot++) {
+        const int64_t slice = slot / all, place = slot % all;
+        const int64_t source = msa_windows_source(&one, place / area, place % area);
+        p->row_of[slot] = (int32_t)(source < 0 ? p->tokens : slice * tokens + source);
     }
+}
+
+static void depth_layout(msa_encoder_pass *p, depth_map *map, int32_t window)
+{
+    const msa_config *c = &p->params->config;
+    const msa_windows one = msa_windows_make(p->grid, p->grid, window);
+    const int64_t tokens = p->tokens / p->slices;
+    const msa_stack_rows rows = {.windows = one,
+                                 .slices = p->slices,
+                                 .stride = tokens,
+                                 .pad_row = msa_windows_tokens(&one) > tokens ? p->tokens : -1};
+    map->groups = msa_depth_groups_make(c, &rows);
+    map->row_of = msa_arena_take(&p->arena, (size_t)map->groups.slots, sizeof *map->row_of);
+    if (map->row_of != NULL) msa_depth_groups_map(&map->groups, c, &rows, map->row_of);
 }
 
 static void layout(msa_encoder_pass *p)
@@ -159,16 +220,19 @@ static void layout(msa_encoder_pass *p)
     const msa_config *c = &q->config;
     const msa_encoder_weights *w = &q->weights.encoder;
     const size_t T = (size_t)p->tokens, R = T + 1, C = (size_t)c->dim, P = (size_t)c->prompt_dim;
-    const msa_windows windows = msa_windows_make(p->grid, p->grid, c->window);
-    const msa_windows global = msa_windows_make(p->grid, p->grid, 0);
+    const msa_windows windows = windows_of(p, c->window), global = windows_of(p, 0);
+    const bool branch = c->depth_grouping != MSA_DEPTH_NONE;
     msa_arena *a = &p->arena;
     p->row_of = msa_arena_take(a, (size_t)msa_windows_tokens(&windows), sizeof *p->row_of);
-    if (p->row_of != NULL) map_rows(p, &windows);
+    if (p->row_of != NULL) map_rows(p);
+    if (branch) depth_layout(p, &p->depth[0], c->window);
+    if (branch) depth_layout(p, &p->depth[1], 0);
     blocks_layout(p);
     p->wide = msa_arena_floats(a, T * widest(p));
     p->wide2 = msa_arena_floats(a, T * widest_adapter(p));
     p->patches = msa_grad(q, w->patch.weight) == NULL ? p->wide : msa_arena_floats(a, T * (size_t)w->patch.K);
-    p->pos = w->pos_h == p->grid && w->pos_w == p->grid ? NULL : msa_arena_floats(a, T * C);
+    p->pos =
+        w->pos_h == p->grid && w->pos_w == p->grid ? NULL : msa_arena_floats(a, T / (size_t)p->slices * C);
     p->neck0 = msa_arena_floats(a, T * P);
     p->neck1 = msa_arena_floats(a, T * P);
     p->neck2 = msa_arena_floats(a, T * P);
@@ -178,22 +242,36 @@ static void layout(msa_encoder_pass *p)
     p->a = msa_arena_floats(a, R * max_size(C, P));
     p->b = msa_arena_floats(a, R * max_size(C, P));
     p->dqkv = msa_arena_floats(a, R * 3 * C);
+    if (branch) p->dqkv_depth = msa_arena_floats(a, R * 3 * C);
+    if (c->lora_rank > 0) p->dz = msa_arena_floats(a, R * (size_t)c->lora_rank);
     p->stats = msa_arena_floats(a, 2 * T);
     const size_t side = max_size((size_t)p->grid, (size_t)c->window);
     p->drel = msa_arena_floats(a, 2 * (2 * side - 1) * (C / (size_t)c->heads));
-    p->attention = msa_arena_floats(a, max_size(attention_floats(p, &windows), attention_floats(p, &global)));
+    size_t scratch = max_size(attention_floats(p, &windows), attention_floats(p, &global));
+    for (int i = 0; i < 2 && branch; i++)
+        scratch = max_size(scratch, depth_floats(p, &p->depth[i].groups));
+    p->attention = msa_arena_floats(a, scratch);
 }
 
 msa_status msa_encoder_pass_new(msa_encoder_pass **out, msa_params *params, bool recompute, msa_error *err)
 {
+    return msa_encoder_pass_new_stack(out, params, 1, recompute, err);
+}
+
+msa_status msa_encoder_pass_new_stack(msa_encoder_pass **out, msa_params *params, int32_t slices,
+                                      bool recompute, msa_error *err)
+{
     *out = NULL;
+    if (slices < 1 || slices > MSA_STACK_MAX)
+        return msa_fail(err, MSA_E_INVALID, "a stack holds 1 to %d slices, not %d", MSA_STACK_MAX, slices);
     MSA_AUTO(msa_encoder_pass) p = calloc(1, sizeof *p);
     if (p == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for a training pass");
     p->params = params;
     p->recompute = recompute;
     p->workers = msa_threads_get();
     p->grid = params->config.image_size / params->config.patch;
-    p->tokens = (int64_t)p->grid * p->grid;
+    p->slices = slices;
+    p->tokens = (int64_t)slices * p->grid * p->grid;
     p->fresh = -1;
     find_trained(p);
     layout(p);
@@ -217,19 +295,23 @@ size_t msa_encoder_pass_bytes(const msa_encoder_pass *p)
 
 /* ---- patches and positions ---- */
 
-static void stem_forward(msa_encoder_pass *p, const float *image)
+static void stem_forward(msa_encoder_pass *p, const float *images)
 {
     const msa_config *c = &p->params->config;
     const msa_encoder_weights *w = &p->params->weights.encoder;
     const int32_t side = p->grid * c->patch;
+    const int64_t tokens = p->tokens / p->slices;
     const float *pos = w->pos_embed;
-    msa_patch_rows(image, 3, side, side, c->patch, 0, p->tokens, p->patches);
+    for (int32_t s = 0; s < p->slices; s++)
+        msa_patch_rows(images + s * 3 * (int64_t)side * side, 3, side, side, c->patch, 0, tokens,
+                       p->patches + s * tokens * w->patch.K);
     msa_linear_forward(&w->patch, p->tokens, p->patches, w->patch.K, p->x[0], c->dim, MSA_EPILOGUE_NONE);
     if (p->pos != NULL) {
         msa_resize_bicubic(w->pos_embed, w->pos_h, w->pos_w, c->dim, p->pos, p->grid, p->grid);
         pos = p->pos;
     }
-    msa_add(p->tokens * c->dim, p->x[0], pos, p->x[0]);
+    for (int32_t s = 0; s < p->slices; s++)
+        msa_add(tokens * c->dim, p->x[0] + s * tokens * c->dim, pos, p->x[0] + s * tokens * c->dim);
 }
 
 static void stem_backward(msa_encoder_pass *p)
@@ -241,10 +323,12 @@ static void stem_backward(msa_encoder_pass *p)
     msa_linear_backward_params(&w->patch, p->tokens, p->patches, w->patch.K, p->dx, C,
                                msa_grad(q, w->patch.weight), msa_grad(q, w->patch.bias));
     if (dpos == NULL) return;
-    if (p->pos == NULL)
-        msa_add(p->tokens * C, dpos, p->dx, dpos);
-    else
-        msa_resize_bicubic_backward(p->dx, p->grid, p->grid, C, dpos, w->pos_h, w->pos_w);
+    const int64_t n = p->tokens / p->slices * C;
+    for (int32_t s = 0; s < p->slices; s++)
+        if (p->pos == NULL)
+            msa_add(n, dpos, p->dx + s * n, dpos);
+        else
+            msa_resize_bicubic_backward(p->dx + s * n, p->grid, p->grid, C, dpos, w->pos_h, w->pos_w);
 }
 
 /* ---- the pass ---- */
@@ -253,7 +337,7 @@ msa_status msa_encoder_pass_forward(msa_encoder_pass *p, const float *image, flo
 {
     const msa_config *c = &p->params->config;
     const int64_t side = (int64_t)p->grid * c->patch;
-    if (!msa_all_finite(3 * side * side, image))
+    if (!msa_all_finite(p->slices * 3 * side * side, image))
         return msa_fail(err, MSA_E_INTERNAL, "image encoder: the input image holds a non-finite value");
     stem_forward(p, image);
     for (int32_t i = 0; i < c->depth; i++) {

@@ -10,6 +10,8 @@
 
 #define ALIGN         16 /* floats: every tensor begins on its own cache line */
 #define PURPOSE_START 0x57a27ull
+#define LORA_RANK     4 /* as published */
+#define LORA_ALPHA    1.0f
 
 void msa_params_free(msa_params *p)
 {
@@ -56,11 +58,17 @@ static bool is_adapter(const char *name)
     return strstr(name, "Adapter") != NULL;
 }
 
-/* The Fourier matrix is a constant of the model; depth adapters are carried along, a slice does not use them.
- */
-static bool trains(msa_train_set set, const char *name)
+static bool is_factor(const char *name)
 {
-    if (strstr(name, "gaussian_matrix") != NULL || strstr(name, "Depth_Adapter") != NULL) return false;
+    return strstr(name, ".lora_") != NULL;
+}
+
+/* The Fourier matrix is a constant of the model; depth adapters without a depth branch are carried along. */
+static bool trains(msa_train_set set, const msa_config *c, const char *name)
+{
+    const bool unused = strstr(name, "Depth_Adapter") != NULL && c->depth_grouping == MSA_DEPTH_NONE;
+    if (strstr(name, "gaussian_matrix") != NULL || unused) return false;
+    if (set == MSA_TRAIN_LORA) return is_factor(name);
     if (set == MSA_TRAIN_ALL || is_adapter(name)) return true;
     return set == MSA_TRAIN_ADAPTERS_DECODER && begins(name, "mask_decoder.");
 }
@@ -102,11 +110,11 @@ static msa_status append(void *ctx, const msa_weight_spec *spec, msa_error *err)
     const float *source = twin(l, spec);
     *spec->to = NULL;
     if (source == NULL && spec->optional) return MSA_OK;
-    if (source == NULL && l->from != NULL && !is_adapter(spec->name))
+    if (source == NULL && l->from != NULL && !is_adapter(spec->name) && !is_factor(spec->name))
         return msa_fail(err, MSA_E_INVALID, "parameter %.120s has no value to begin with", spec->name);
     MSA_TRY(list_grow(l, err));
     msa_param *q = &l->p->list[l->p->n_list++];
-    *q = (msa_param){.trains = trains(l->set, spec->name)};
+    *q = (msa_param){.trains = trains(l->set, &l->p->config, spec->name)};
     (void)snprintf(q->name, sizeof q->name, "%s", spec->name);
     set_shape(l, spec, source != NULL, q);
     /* The walk goes by this pointer to tell an optional layer that is there; the place follows later. */
@@ -142,7 +150,7 @@ static double start_scale(const msa_param *q)
 {
     static const char *const tokens[] = {"point_embeddings", "not_a_point", "no_mask", "iou_token",
                                          "mask_tokens.weight"};
-    if (strstr(q->name, "D_fc2") != NULL) return 0; /* an adapter that adds nothing yet */
+    if (strstr(q->name, "D_fc2") != NULL || ends(q->name, ".lora_B")) return 0; /* adds nothing yet */
     if (strstr(q->name, "gaussian_matrix") != NULL) return 1;
     if (ends(q->name, "pos_embed")) return 0.02;
     if (strstr(q->name, "rel_pos") != NULL || ends(q->name, ".bias")) return 0;
@@ -200,15 +208,19 @@ msa_status msa_params_start_new(msa_params **out, const msa_config *config, cons
     MSA_AUTO(msa_params) p = calloc(1, sizeof *p);
     if (p == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for the parameters");
     p->config = *config;
+    if (set == MSA_TRAIN_LORA && config->lora_rank == 0) {
+        p->config.lora_rank = start->lora_rank > 0 ? start->lora_rank : LORA_RANK;
+        p->config.lora_alpha = start->lora_alpha != 0 ? start->lora_alpha : LORA_ALPHA;
+    }
     listing l = {.p = p, .from = from, .set = set, .start = start};
-    MSA_TRY(msa_weights_walk(config, &p->weights, from != NULL, append, &l, err));
+    MSA_TRY(msa_weights_walk(&p->config, &p->weights, from != NULL, append, &l, err));
     place(p);
     if (p->n_trained == 0)
         return msa_fail(err, MSA_E_INVALID, "nothing would train: the model has no adapters");
     layout(p);
     MSA_TRY(msa_arena_commit(&p->arena, err));
     layout(p);
-    MSA_TRY(msa_weights_walk(config, &p->weights, from != NULL, fill, &l, err));
+    MSA_TRY(msa_weights_walk(&p->config, &p->weights, from != NULL, fill, &l, err));
     *out = MSA_STEAL(p);
     return MSA_OK;
 }

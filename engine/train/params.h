@@ -42,12 +42,15 @@ MSA_NODISCARD msa_status msa_params_new(msa_params **out, const msa_config *conf
 typedef struct msa_params_start {
     uint64_t seed;
     int32_t adapter_width; /* of adapters that `from` does not have; 0: dim / 4, as published */
+    int32_t lora_rank;     /* MSA_TRAIN_LORA: of updates that the configuration does not have; 0: 4, and */
+    float lora_alpha;      /* 0: 1, as published */
 } msa_params_start;
 
 /**
  * The same where there are values missing: with `from` NULL the whole model begins at random (a base is to be
  * made); where the configuration has adapters and `from` has none, they begin so that the model computes what
- * its base does (D_fc2 is zero). The start depends on the seed and a tensor's name alone.
+ * its base does (D_fc2 is zero; of low-rank updates lora_B). The start depends on the seed and a tensor's
+ * name alone.
  */
 MSA_NODISCARD msa_status msa_params_start_new(msa_params **out, const msa_config *config,
                                               const msa_weights *from, msa_train_set set,

@@ -20,15 +20,21 @@ typedef struct msa_encoder_pass msa_encoder_pass;
  */
 MSA_NODISCARD msa_status msa_encoder_pass_new(msa_encoder_pass **out, msa_params *params, bool recompute,
                                               msa_error *err);
+/* For stacks of `slices` neighbouring slices of one volume, as msa_predictor_encode_stack() takes them;
+ * memory is that of one slice times `slices`. Errors: also MSA_E_INVALID, not 1 .. MSA_STACK_MAX slices. */
+MSA_NODISCARD msa_status msa_encoder_pass_new_stack(msa_encoder_pass **out, msa_params *params,
+                                                    int32_t slices, bool recompute, msa_error *err);
 void msa_encoder_pass_free(msa_encoder_pass *p);
 MSA_DEFINE_AUTO(msa_encoder_pass, msa_encoder_pass_free);
-/* image (3, S, S); embedding (P, g, g). Same numbers as msa_predictor_encode() (within rounding: it merges
- * padding rows). Errors: MSA_E_INTERNAL naming the block that yields a non-finite value. */
+/* image (slices, 3, S, S); embedding (slices, P, g, g). Same numbers as msa_predictor_encode() and _stack()
+ * (within rounding: those merge padding rows). Errors: MSA_E_INTERNAL naming the block that yields a
+ * non-finite value. */
 MSA_NODISCARD msa_status msa_encoder_pass_forward(msa_encoder_pass *p, const float *image, float *embedding,
                                                   msa_error *err);
 /**
- * dembedding (P, g, g). Adds to the gradients of every parameter that trains; when none of the blocks up to
- * i, the patch embedding or the positions train, backward stops there. Follows a forward of the same image.
+ * dembedding (slices, P, g, g). Adds to the gradients of every parameter that trains; when none of the blocks
+ * up to i, the patch embedding or the positions train, backward stops there. Follows a forward of the same
+ * image.
  */
 void msa_encoder_pass_backward(msa_encoder_pass *p, const float *dembedding);
 size_t msa_encoder_pass_bytes(const msa_encoder_pass *p);

@@ -25,8 +25,9 @@ typedef struct training {
     msa_encoder_pass *encoder;
     msa_decoder_pass *decoder;
     const msa_tensor *image, *target, *points, *labels;
-    int64_t side, pixels;                       /* 4 g; S S */
-    float *embedding, *logits, *pred;           /* (P, g, g); (mask_tokens, 4g, 4g); (S, S) */
+    int32_t slices;                             /* of the stack; 1 in 2D */
+    int64_t side, pixels, values;               /* 4 g; S S; g g P */
+    float *embedding, *logits, *pred;           /* (slices, P, g, g); (mask_tokens, 4g, 4g); (slices, S, S) */
     float *dembedding, *dlogits, *dpred, *copy; /* as those; copy: room for the largest parameter */
     float iou[MSA_MASK_TOKENS_MAX];
 } training;
@@ -100,39 +101,53 @@ static msa_status begin(training *t, msa_error *err)
     t->encoder = NULL;
     t->decoder = NULL;
     MSA_TRY(msa_params_new(&t->params, &t->c, msa_model_weights(t->model), t->set, err));
-    MSA_TRY(msa_encoder_pass_new(&t->encoder, t->params, false, err));
+    MSA_TRY(msa_encoder_pass_new_stack(&t->encoder, t->params, t->slices, false, err));
     return msa_decoder_pass_new(&t->decoder, t->params, t->set == MSA_TRAIN_ALL, err);
+}
+
+/* Every slice has its own prompt. */
+static msa_status decode(training *t, int32_t slice, msa_error *err)
+{
+    const int32_t n = (int32_t)(t->labels->count / t->slices), S = t->c.image_size, side = (int32_t)t->side;
+    const msa_prompt_set prompt = {.points = t->points->data + (size_t)slice * 2 * (size_t)n,
+                                   .labels = t->labels->data + (size_t)slice * (size_t)n,
+                                   .n_points = n};
+    MSA_TRY(msa_decoder_pass_forward(t->decoder, t->embedding + slice * t->values, &prompt, t->logits, t->iou,
+                                     err));
+    msa_resize_bilinear(t->logits, side, side, 1, t->pred + slice * t->pixels, S, S);
+    return MSA_OK;
 }
 
 static msa_status forward(training *t, double *loss, msa_error *err)
 {
-    const msa_prompt_set prompt = {
-        .points = t->points->data, .labels = t->labels->data, .n_points = (int32_t)t->labels->count};
-    const int32_t S = t->c.image_size, side = (int32_t)t->side;
     MSA_TRY(msa_encoder_pass_forward(t->encoder, t->image->data, t->embedding, err));
-    MSA_TRY(msa_decoder_pass_forward(t->decoder, t->embedding, &prompt, t->logits, t->iou, err));
-    msa_resize_bilinear(t->logits, side, side, 1, t->pred, S, S);
-    *loss = msa_loss(&t->loss, t->pred, t->target->data, 1, t->pixels, 1, NULL);
+    for (int32_t s = 0; s < t->slices; s++)
+        MSA_TRY(decode(t, s, err));
+    *loss = msa_loss(&t->loss, t->pred, t->target->data, t->slices, t->pixels, 1, NULL);
     return MSA_OK;
 }
 
-static void backward(training *t)
+/* The decoder's pass holds one slice; the others are decoded again. */
+static msa_status backward(training *t, msa_error *err)
 {
-    const int64_t g = t->side / 4;
     const int32_t S = t->c.image_size, side = (int32_t)t->side;
-    memset(t->dpred, 0, (size_t)t->pixels * sizeof *t->dpred);
-    memset(t->dlogits, 0, (size_t)(t->c.mask_tokens * t->side * t->side) * sizeof *t->dlogits);
-    memset(t->dembedding, 0, (size_t)(g * g * t->c.prompt_dim) * sizeof *t->dembedding);
+    memset(t->dpred, 0, (size_t)(t->slices * t->pixels) * sizeof *t->dpred);
+    memset(t->dembedding, 0, (size_t)(t->slices * t->values) * sizeof *t->dembedding);
     msa_params_zero_grads(t->params);
-    (void)msa_loss(&t->loss, t->pred, t->target->data, 1, t->pixels, 1, t->dpred);
-    msa_resize_bilinear_backward(t->dpred, S, S, 1, t->dlogits, side, side);
-    msa_decoder_pass_backward(t->decoder, t->dlogits, NULL, t->dembedding);
+    (void)msa_loss(&t->loss, t->pred, t->target->data, t->slices, t->pixels, 1, t->dpred);
+    for (int32_t s = 0; s < t->slices; s++) {
+        MSA_TRY(decode(t, s, err));
+        memset(t->dlogits, 0, (size_t)(t->c.mask_tokens * t->side * t->side) * sizeof *t->dlogits);
+        msa_resize_bilinear_backward(t->dpred + s * t->pixels, S, S, 1, t->dlogits, side, side);
+        msa_decoder_pass_backward(t->decoder, t->dlogits, NULL, t->dembedding + s * t->values);
+    }
     msa_encoder_pass_backward(t->encoder, t->dembedding);
+    return MSA_OK;
 }
 
 static void compare_grads(training *t)
 {
-    golden_comparef(t->r, t->dpred, t->pixels, "grad.%s.__pred", t->loss_name);
+    golden_comparef(t->r, t->dpred, t->slices * t->pixels, "grad.%s.__pred", t->loss_name);
     for (int32_t i = 0; i < t->params->n_list; i++) {
         const msa_param *q = &t->params->list[i];
         const msa_tensor *ref = reference(t, "grad", q->name);
@@ -191,10 +206,11 @@ static msa_status check_descent(training *t, const msa_tensor *trajectory, msa_e
         status = forward(t, &loss, err);
         if (status != MSA_OK) break;
         losses[n] = (float)loss;
-        backward(t);
+        status = backward(t, err);
+        if (status != MSA_OK) break;
         if (n == 0) {
             golden_comparef(t->r, losses, 1, "out.%s.loss", t->loss_name);
-            golden_comparef(t->r, t->pred, t->pixels, "out.%s.pred", t->loss_name);
+            golden_comparef(t->r, t->pred, t->slices * t->pixels, "out.%s.pred", t->loss_name);
             compare_grads(t);
         }
         status = msa_optimizer_step(adam, err);
@@ -223,15 +239,20 @@ static bool prepare(training *t)
     t->labels = golden_find(t->f, "in.point_labels");
     t->side = 4 * g;
     t->pixels = S * S;
+    t->values = g * g * t->c.prompt_dim;
     if (t->image == NULL || t->target == NULL || t->points == NULL || t->labels == NULL ||
-        t->image->count != 3 * S * S || t->target->count != S * S || t->points->count != 2 * t->labels->count)
+        t->image->rank != 4 || t->image->shape[0] > MSA_STACK_MAX)
         return false;
-    t->embedding = floats(g * g * t->c.prompt_dim);
-    t->dembedding = floats(g * g * t->c.prompt_dim);
+    t->slices = (int32_t)t->image->shape[0];
+    if (t->image->count != t->slices * 3 * S * S || t->target->count != t->slices * S * S ||
+        t->labels->count % t->slices != 0 || t->points->count != 2 * t->labels->count)
+        return false;
+    t->embedding = floats(t->slices * t->values);
+    t->dembedding = floats(t->slices * t->values);
     t->logits = floats(t->c.mask_tokens * t->side * t->side);
     t->dlogits = floats(t->c.mask_tokens * t->side * t->side);
-    t->pred = floats(S * S);
-    t->dpred = floats(S * S);
+    t->pred = floats(t->slices * S * S);
+    t->dpred = floats(t->slices * S * S);
     return true;
 }
 
