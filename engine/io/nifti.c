@@ -61,18 +61,19 @@ static msa_status check_layout(nifti_1_header *h, msa_error *err)
     return MSA_OK;
 }
 
-static msa_status check_sizes(const nifti_1_header *h, msa_error *err)
+/* several: volumes along the fourth axis are allowed; each is checked for its own size. */
+static msa_status check_sizes(const nifti_1_header *h, bool several, msa_error *err)
 {
     int64_t voxels = 1;
     if (h->dim[0] < 2 || h->dim[0] > 7)
         return msa_fail(err, MSA_E_PARSE, "the NIfTI header names %d axes", h->dim[0]);
     for (int i = 1; i <= h->dim[0]; i++) {
-        if (i > 3 && h->dim[i] > 1)
+        if (i > (several ? 4 : 3) && h->dim[i] > 1)
             return msa_fail(err, MSA_E_UNSUPPORTED, "the NIfTI file holds %d volumes; one is expected",
                             h->dim[i]);
         if (h->dim[i] < 1 || h->dim[i] > MSA_NIFTI_SIDE_MAX)
             return msa_fail(err, MSA_E_PARSE, "axis %d of the NIfTI file is %d long", i, h->dim[i]);
-        voxels *= h->dim[i];
+        if (i < 4) voxels *= h->dim[i];
     }
     if (voxels > MSA_NIFTI_VOXELS_MAX)
         return msa_fail(err, MSA_E_PARSE, "the NIfTI file has %lld voxels; at most %lld are read",
@@ -103,19 +104,21 @@ static msa_status check_type(int datatype, msa_error *err)
 
 /* niftilib's own loading takes a truncated file for a whole one (its -1 becomes a large size_t), so the bytes
  * are read here. */
-static msa_status load_values(nifti_image *m, const char *path, msa_error *err)
+static msa_status load_values(nifti_image *m, const char *path, int32_t volume, msa_error *err)
 {
-    const size_t bytes = m->nvox * (size_t)m->nbyper;
+    const size_t voxels = (size_t)m->nx * (size_t)m->ny * (size_t)m->nz;
+    const size_t bytes = voxels * (size_t)m->nbyper;
+    const znz_off_t from = (znz_off_t)m->iname_offset + (znz_off_t)bytes * volume;
     znzFile file = znzopen(path, "rb", nifti_is_gzfile(path));
     if (znz_isnull(file)) return msa_fail(err, MSA_E_IO, "the NIfTI file cannot be opened");
     m->data = malloc(bytes); /* freed with the image */
     const bool whole =
-        m->data && znzseek(file, m->iname_offset, SEEK_SET) >= 0 && znzread(m->data, 1, bytes, file) == bytes;
+        m->data && znzseek(file, from, SEEK_SET) >= 0 && znzread(m->data, 1, bytes, file) == bytes;
     (void)Xznzclose(&file);
     if (!m->data) return msa_fail(err, MSA_E_NOMEM, "out of memory for %zu bytes of voxels", bytes);
     if (!whole) return msa_fail(err, MSA_E_PARSE, "the NIfTI file ends before its voxels do");
     if (m->swapsize > 1 && m->byteorder != nifti_short_order())
-        nifti_swap_Nbytes(m->nvox, m->swapsize, m->data);
+        nifti_swap_Nbytes(voxels, m->swapsize, m->data);
     return MSA_OK;
 }
 
@@ -277,22 +280,58 @@ static msa_status convert(msa_nifti **out, const nifti_image *m, bool labels, ms
     return MSA_OK;
 }
 
+/* Volumes along the fourth axis. */
+static int32_t count_volumes(const nifti_1_header *h)
+{
+    return h->dim[0] > 3 ? h->dim[4] : 1;
+}
+
+static msa_status check_header(nifti_1_header *h, const char *path, bool several, msa_error *err)
+{
+    nifti_set_debug_level(0); /* it writes to standard error otherwise; what failed is said here */
+    MSA_TRY(read_header(path, h, err));
+    MSA_TRY(check_layout(h, err));
+    MSA_TRY(check_sizes(h, several, err));
+    return check_type(h->datatype, err);
+}
+
+static msa_status read_one(msa_nifti **out, const char *path, const nifti_1_header *h, int32_t volume,
+                           bool labels, msa_error *err)
+{
+    MSA_AUTO(nifti_image) image = nifti_image_read(path, 0);
+    if (!image) return msa_fail(err, MSA_E_PARSE, "the NIfTI header contradicts itself");
+    /* what niftilib understood must be what was checked */
+    if (image->nx != h->dim[1] || image->ny != h->dim[2] || image->nz != (h->dim[0] > 2 ? h->dim[3] : 1) ||
+        image->datatype != h->datatype ||
+        image->nvox != (size_t)image->nx * (size_t)image->ny * (size_t)image->nz * (size_t)count_volumes(h))
+        return msa_fail(err, MSA_E_PARSE, "the NIfTI header contradicts itself");
+    MSA_TRY(load_values(image, path, volume, err));
+    return convert(out, image, labels, err);
+}
+
 msa_status msa_nifti_read(msa_nifti **out, const char *path, bool labels, msa_error *err)
 {
     nifti_1_header h;
     *out = NULL;
-    nifti_set_debug_level(0); /* it writes to standard error otherwise; what failed is said here */
-    MSA_TRY(read_header(path, &h, err));
-    MSA_TRY(check_layout(&h, err));
-    MSA_TRY(check_sizes(&h, err));
-    MSA_TRY(check_type(h.datatype, err));
-    MSA_AUTO(nifti_image) image = nifti_image_read(path, 0);
-    if (!image) return msa_fail(err, MSA_E_PARSE, "the NIfTI header contradicts itself");
-    /* what niftilib understood must be what was checked */
-    if (image->nx != h.dim[1] || image->ny != h.dim[2] || image->nz != (h.dim[0] > 2 ? h.dim[3] : 1) ||
-        image->datatype != h.datatype ||
-        image->nvox != (size_t)image->nx * (size_t)image->ny * (size_t)image->nz)
-        return msa_fail(err, MSA_E_PARSE, "the NIfTI header contradicts itself");
-    MSA_TRY(load_values(image, path, err));
-    return convert(out, image, labels, err);
+    MSA_TRY(check_header(&h, path, false, err));
+    return read_one(out, path, &h, 0, labels, err);
+}
+
+msa_status msa_nifti_read_volume(msa_nifti **out, const char *path, int32_t number, msa_error *err)
+{
+    nifti_1_header h;
+    *out = NULL;
+    MSA_TRY(check_header(&h, path, true, err));
+    if (number < 0 || number >= count_volumes(&h))
+        return msa_fail(err, MSA_E_NOT_FOUND, "the NIfTI file holds %d volumes, none of number %d",
+                        count_volumes(&h), number);
+    return read_one(out, path, &h, number, false, err);
+}
+
+msa_status msa_nifti_volumes(int32_t *n, const char *path, msa_error *err)
+{
+    nifti_1_header h;
+    MSA_TRY(check_header(&h, path, true, err));
+    *n = count_volumes(&h);
+    return MSA_OK;
 }

@@ -35,6 +35,11 @@ typedef struct msa_nifti {
  * not hold the path. Threads: one caller at a time reads (niftilib has global settings).
  */
 MSA_NODISCARD msa_status msa_nifti_read(msa_nifti **out, const char *path, bool labels, msa_error *err);
+/* One of the volumes along the fourth axis, from 0, as an image; MSA_E_NOT_FOUND beyond them. */
+MSA_NODISCARD msa_status msa_nifti_read_volume(msa_nifti **out, const char *path, int32_t number,
+                                               msa_error *err);
+/* How many volumes there are along the fourth axis. Reads the header only. */
+MSA_NODISCARD msa_status msa_nifti_volumes(int32_t *n, const char *path, msa_error *err);
 void msa_nifti_free(msa_nifti *n);
 MSA_DEFINE_AUTO(msa_nifti, msa_nifti_free);
 

@@ -10,6 +10,7 @@
 
 #include "engine/base/cleanup.h"
 #include "engine/base/error.h"
+#include "engine/cases.h"
 #include "engine/config.h"
 #include "engine/training.h"
 #include "engine/volume/window.h"
@@ -47,44 +48,6 @@ MSA_NODISCARD msa_status msa_source_next(const msa_source *s, uint64_t step, int
 
 /* Endless scenes (engine/train/synth.h). */
 MSA_NODISCARD msa_status msa_source_synthetic(msa_source **out, uint64_t seed, msa_error *err);
-
-typedef struct msa_label_name {
-    uint16_t value;
-    char name[60];
-    bool held_out; /* never a target, though its voxels are seen */
-} msa_label_name;
-
-/* A volume with its label map. Slices along D are the ones that are segmented at inference. */
-typedef struct msa_case {
-    char name[64];
-    int32_t depth, rows, cols;
-    float spacing_mm[3]; /* along D, H, W */
-    bool ct;             /* values are HU: windows near lung, soft tissue, bone; else percentiles */
-    float *voxels;       /* (D, H, W) */
-    uint16_t *labels;    /* (D, H, W), 0: nothing */
-    msa_label_name *names;
-    int32_t n_names; /* 0: every value but 0 is a target */
-} msa_case;
-
-void msa_case_free(msa_case *c);
-MSA_DEFINE_AUTO(msa_case, msa_case_free);
-/**
- * From arrays that are already here (a DICOM series and its segmentation): takes voxels and labels, from
- * malloc(), also on failure. names (n_names) are copied; NULL when there are none. Errors: MSA_E_INVALID
- * (sizes, spacing, a voxel that is not finite), MSA_E_NOMEM.
- */
-MSA_NODISCARD msa_status msa_case_new(msa_case **out, const char *name, const int32_t size[3],
-                                      const float spacing_mm[3], bool ct, float *voxels, uint16_t *labels,
-                                      const msa_label_name *names, int32_t n_names, msa_error *err);
-/**
- * A folder with labels.nii.gz (or .nii), one other NIfTI file, the image, and, when there is one, labels.json
- * ({"1": "spleen", ...}). CT when the values say so (air below -500). The case is called as the folder.
- * Errors: MSA_E_NOT_FOUND, MSA_E_IO, MSA_E_PARSE (also: the two do not fit on each other), MSA_E_NOMEM.
- */
-MSA_NODISCARD msa_status msa_case_load(msa_case **out, const char *folder, msa_error *err);
-/* Marks the label of that name, before the case goes into a source; false when there is none. A held-out
- * volume is one that is not given to the source. */
-bool msa_case_hold_out(msa_case *c, const char *label);
 
 typedef struct msa_volumes_options {
     uint64_t seed;

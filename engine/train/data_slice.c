@@ -18,7 +18,7 @@ typedef struct slice {
     int32_t number;
     msa_plane_shape shape;
     msa_window window;
-    uint16_t *labels; /* (rows, cols) */
+    uint16_t *labels; /* (layers, rows, cols) */
     uint32_t *marks;  /* (rows, cols): bit k, a pixel of target k */
     int32_t *queue;   /* (rows, cols) */
     const msa_track *targets[MSA_TARGETS_MAX];
@@ -37,31 +37,40 @@ static msa_status slice_read(slice *s, msa_error *err)
     const msa_case *c = s->from->volume;
     const size_t n = (size_t)s->shape.rows * (size_t)s->shape.cols;
     size_t to = 0;
-    s->labels = malloc(n * sizeof *s->labels);
+    s->labels = malloc((size_t)c->n_layers * n * sizeof *s->labels);
     s->marks = calloc(n, sizeof *s->marks);
     s->queue = malloc(n * sizeof *s->queue);
     if (!s->labels || !s->marks || !s->queue)
         return msa_fail(err, MSA_E_NOMEM, "out of memory for a training sample");
-    for (int32_t y = 0; y < s->shape.rows; y++)
-        for (int32_t x = 0; x < s->shape.cols; x++)
-            s->labels[to++] = c->labels[msa_stock_voxel(c, s->orientation, s->number, y, x)];
+    for (int32_t layer = 0; layer < c->n_layers; layer++) {
+        const uint16_t *from = msa_stock_labels(c, layer);
+        for (int32_t y = 0; y < s->shape.rows; y++)
+            for (int32_t x = 0; x < s->shape.cols; x++)
+                s->labels[to++] = from[msa_stock_voxel(c, s->orientation, s->number, y, x)];
+    }
     return MSA_OK;
 }
 
-/* Pixels of the label in a region; the pixel of that number among them goes to *at. */
-static int32_t count_label(const slice *s, uint16_t value, msa_region g, int32_t number, int32_t *at)
+static const uint16_t *labels_of(const slice *s, const msa_track *track)
 {
+    return s->labels + (size_t)track->layer * (size_t)s->shape.rows * (size_t)s->shape.cols;
+}
+
+/* Pixels of the label in a region; the pixel of that number among them goes to *at. */
+static int32_t count_label(const slice *s, const msa_track *track, msa_region g, int32_t number, int32_t *at)
+{
+    const uint16_t *labels = labels_of(s, track);
     int32_t n = 0;
     for (int32_t y = g.y0; y < g.y1; y++)
         for (int32_t x = g.x0; x < g.x1; x++) {
-            if (s->labels[y * s->shape.cols + x] != value) continue;
+            if (labels[y * s->shape.cols + x] != track->value) continue;
             if (n++ == number) *at = y * s->shape.cols + x;
         }
     return n;
 }
 
 /* Marks what hangs together with a pixel, corners too, as evaluation takes parts apart. Returns the area. */
-static int32_t mark_part(slice *s, int32_t start, uint32_t bit)
+static int32_t mark_part(slice *s, const uint16_t *labels, int32_t start, uint32_t bit)
 {
     const int32_t rows = s->shape.rows, cols = s->shape.cols;
     int32_t n = 1;
@@ -73,7 +82,7 @@ static int32_t mark_part(slice *s, int32_t start, uint32_t bit)
             for (int32_t a = x - 1; a <= x + 1; a++) {
                 const int32_t i = b * cols + a;
                 if (b < 0 || a < 0 || b >= rows || a >= cols || (s->marks[i] & bit) != 0 ||
-                    s->labels[i] != s->labels[start])
+                    labels[i] != labels[start])
                     continue;
                 s->marks[i] |= bit;
                 s->queue[n++] = i;
@@ -88,15 +97,16 @@ static int32_t mark_part(slice *s, int32_t start, uint32_t bit)
  */
 static void add_target(slice *s, const msa_track *track, msa_region g, int32_t min_pixels, msa_rng *r)
 {
+    const uint16_t *labels = labels_of(s, track);
     const uint32_t bit = UINT32_C(1) << s->n_targets;
     const int32_t n = s->shape.rows * s->shape.cols;
     const bool part = msa_rng_chance(r, 0.5F);
     int32_t start = 0;
-    const int32_t area = count_label(s, track->value, g, -1, &start);
-    (void)count_label(s, track->value, g, msa_rng_below(r, area), &start);
-    const bool small = mark_part(s, start, bit) < min_pixels;
+    const int32_t area = count_label(s, track, g, -1, &start);
+    (void)count_label(s, track, g, msa_rng_below(r, area), &start);
+    const bool small = mark_part(s, labels, start, bit) < min_pixels;
     for (int32_t i = 0; (!part || small) && i < n; i++)
-        if (s->labels[i] == track->value) s->marks[i] |= bit;
+        if (labels[i] == track->value) s->marks[i] |= bit;
     s->targets[s->n_targets++] = track;
 }
 
@@ -220,8 +230,7 @@ static msa_status add_others(slice *s, const msa_volumes_options *o, msa_region 
     if (!list) return msa_fail(err, MSA_E_NOMEM, "out of memory for a training sample");
     for (int32_t k = 0; k < n; k++) {
         const msa_track *t = &s->from->tracks[s->orientation][k];
-        if (t != s->targets[0] && count_label(s, t->value, g, -1, &unused) >= 2 * o->min_pixels)
-            list[count++] = t;
+        if (t != s->targets[0] && count_label(s, t, g, -1, &unused) >= 2 * o->min_pixels) list[count++] = t;
     }
     while (s->n_targets < most && count > 0) {
         const int32_t k = msa_rng_below(r, count);
@@ -271,7 +280,8 @@ static void cut_plane(const slice *s, int32_t number, msa_region g, const layout
             else if (number == s->number)
                 *out = (s->marks[y * s->shape.cols + x] >> target & 1) != 0 ? 255 : 0;
             else
-                *out = vol->labels[i] == s->targets[target]->value ? 255 : 0;
+                *out = msa_stock_labels(vol, s->targets[target]->layer)[i] == s->targets[target]->value ? 255
+                                                                                                        : 0;
         }
 }
 

@@ -64,40 +64,47 @@ static void stock_clear(msa_stock *s)
     msa_case_free(s->volume);
 }
 
-static const msa_label_name *name_of(const msa_case *c, uint16_t value)
+static const msa_label_name *name_of(const msa_case *c, int32_t layer, uint16_t value)
 {
     for (int32_t k = 0; k < c->n_names; k++)
-        if (c->names[k].value == value) return &c->names[k];
+        if (c->names[k].value == value && c->names[k].layer == layer) return &c->names[k];
     return NULL;
 }
 
-/* Values that may be targets: index[value] is 1, 2, ...; 0: not a target. Returns how many. */
-static int32_t index_values(const msa_case *c, int32_t *index)
+/* Values of a layer that may be targets. */
+typedef struct values {
+    int32_t layer, n;
+    int32_t *index; /* index[value]: 1, 2, ... n; 0: not a target */
+} values;
+
+static void index_values(const msa_case *c, values *v)
 {
     const size_t n = (size_t)c->depth * (size_t)c->rows * (size_t)c->cols;
-    int32_t count = 0;
+    const uint16_t *labels = msa_stock_labels(c, v->layer);
+    memset(v->index, 0, ((size_t)UINT16_MAX + 1) * sizeof *v->index);
+    v->n = 0;
     for (size_t i = 0; i < n; i++)
-        index[c->labels[i]] = 1;
-    index[0] = 0;
-    for (int32_t v = 1; v <= UINT16_MAX; v++) {
-        if (index[v] == 0) continue;
-        const msa_label_name *name = name_of(c, (uint16_t)v);
+        v->index[labels[i]] = 1;
+    v->index[0] = 0;
+    for (int32_t k = 1; k <= UINT16_MAX; k++) {
+        if (v->index[k] == 0) continue;
+        const msa_label_name *name = name_of(c, v->layer, (uint16_t)k);
         const bool wanted = c->n_names == 0 || (name && !name->held_out);
-        index[v] = wanted ? ++count : 0;
+        v->index[k] = wanted ? ++v->n : 0;
     }
-    return count;
 }
 
-static msa_status add_track(msa_stock *s, int o, uint16_t value, const int32_t *area, int32_t n_values,
-                            int32_t which, int32_t min_pixels, msa_error *err)
+/* area (slices, v->n). The track's memory is taken to fit. */
+static msa_status add_track(msa_stock *s, int o, const values *v, uint16_t value, const int32_t *area,
+                            int32_t min_pixels, msa_error *err)
 {
     const int32_t slices = msa_stock_plane(s->volume, o).slices;
-    const msa_label_name *name = name_of(s->volume, value);
-    msa_track t = {.value = value};
+    const msa_label_name *name = name_of(s->volume, v->layer, value);
+    msa_track t = {.value = value, .layer = (uint16_t)v->layer};
     t.slices = malloc((size_t)slices * sizeof *t.slices);
     if (!t.slices) return msa_fail(err, MSA_E_NOMEM, "out of memory for a list of slices");
     for (int32_t k = 0; k < slices; k++)
-        if (area[(size_t)k * (size_t)n_values + (size_t)which] >= min_pixels) t.slices[t.n++] = k;
+        if (area[(size_t)k * (size_t)v->n + (size_t)(v->index[value] - 1)] >= min_pixels) t.slices[t.n++] = k;
     if (t.n == 0) {
         free(t.slices);
         return MSA_OK;
@@ -110,22 +117,22 @@ static msa_status add_track(msa_stock *s, int o, uint16_t value, const int32_t *
     return MSA_OK;
 }
 
-static msa_status list_tracks(msa_stock *s, int o, int32_t *index, int32_t n_values, int32_t min_pixels,
-                              msa_error *err)
+static msa_status list_tracks(msa_stock *s, int o, const values *v, int32_t min_pixels, msa_error *err)
 {
     const msa_plane_shape p = msa_stock_plane(s->volume, o);
-    MSA_AUTO_FREE int32_t *area = calloc((size_t)p.slices * (size_t)n_values, sizeof *area);
-    s->tracks[o] = calloc((size_t)n_values, sizeof *s->tracks[o]);
-    if (!area || !s->tracks[o]) return msa_fail(err, MSA_E_NOMEM, "out of memory for a list of slices");
+    const uint16_t *labels = msa_stock_labels(s->volume, v->layer);
+    MSA_AUTO_FREE int32_t *area = calloc((size_t)p.slices * (size_t)v->n, sizeof *area);
+    msa_track *grown = realloc(s->tracks[o], (size_t)(s->n_tracks[o] + v->n) * sizeof *s->tracks[o]);
+    if (grown) s->tracks[o] = grown;
+    if (!area || !grown) return msa_fail(err, MSA_E_NOMEM, "out of memory for a list of slices");
     for (int32_t k = 0; k < p.slices; k++)
         for (int32_t y = 0; y < p.rows; y++)
             for (int32_t x = 0; x < p.cols; x++) {
-                const int32_t i = index[s->volume->labels[msa_stock_voxel(s->volume, o, k, y, x)]];
-                if (i > 0) area[(size_t)k * (size_t)n_values + (size_t)(i - 1)]++;
+                const int32_t i = v->index[labels[msa_stock_voxel(s->volume, o, k, y, x)]];
+                if (i > 0) area[(size_t)k * (size_t)v->n + (size_t)(i - 1)]++;
             }
-    for (int32_t v = 1; v <= UINT16_MAX; v++)
-        if (index[v] > 0)
-            MSA_TRY(add_track(s, o, (uint16_t)v, area, n_values, index[v] - 1, min_pixels, err));
+    for (int32_t k = 1; k <= UINT16_MAX; k++)
+        if (v->index[k] > 0) MSA_TRY(add_track(s, o, v, (uint16_t)k, area, min_pixels, err));
     return MSA_OK;
 }
 
@@ -147,11 +154,14 @@ static msa_status measure_windows(msa_stock *s, msa_error *err)
 
 static msa_status take_stock(msa_stock *s, const msa_volumes_options *options, msa_error *err)
 {
-    MSA_AUTO_FREE int32_t *index = calloc((size_t)UINT16_MAX + 1, sizeof *index);
+    MSA_AUTO_FREE int32_t *index = malloc(((size_t)UINT16_MAX + 1) * sizeof *index);
     if (!index) return msa_fail(err, MSA_E_NOMEM, "out of memory for a list of labels");
-    const int32_t n_values = index_values(s->volume, index);
-    for (int o = 0; n_values > 0 && o < (options->all_orientations ? MSA_ORIENTATIONS : 1); o++)
-        MSA_TRY(list_tracks(s, o, index, n_values, options->min_pixels, err));
+    values v = {.index = index};
+    for (; v.layer < s->volume->n_layers; v.layer++) {
+        index_values(s->volume, &v);
+        for (int o = 0; v.n > 0 && o < (options->all_orientations ? MSA_ORIENTATIONS : 1); o++)
+            MSA_TRY(list_tracks(s, o, &v, options->min_pixels, err));
+    }
     if (s->n_tracks[0] + s->n_tracks[1] + s->n_tracks[2] == 0)
         return msa_fail(err, MSA_E_INVALID, "case %s has no label that can be a target", s->volume->name);
     return measure_windows(s, err);

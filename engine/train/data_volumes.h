@@ -11,7 +11,7 @@ enum { MSA_ORIENTATIONS = 3, MSA_WINDOW_CHOICES = 5 };
 /* Slices on which one label can be a target. */
 typedef struct msa_track {
     char label[64];
-    uint16_t value;
+    uint16_t value, layer;
     int32_t n;
     int32_t *slices;
 } msa_track;
@@ -29,6 +29,11 @@ typedef struct msa_plane_shape {
     float row_mm, col_mm;
 } msa_plane_shape;
 
+/* Of one layer (D, H, W). */
+static inline const uint16_t *msa_stock_labels(const msa_case *c, int32_t layer)
+{
+    return c->labels + (size_t)layer * (size_t)c->depth * (size_t)c->rows * (size_t)c->cols;
+}
 msa_plane_shape msa_stock_plane(const msa_case *c, int orientation);
 size_t msa_stock_voxel(const msa_case *c, int orientation, int32_t slice, int32_t y, int32_t x);
 

@@ -39,7 +39,7 @@ static msa_case *make_case(bool ct)
     fill(v, labels);
     msa_case *c;
     msa_error err = MSA_ERROR_INIT;
-    if (msa_case_new(&c, "box", size, spacing, ct, v, labels, names, 2, &err) != MSA_OK)
+    if (msa_case_new(&c, "box", size, spacing, ct, v, labels, 1, names, 2, &err) != MSA_OK)
         fail_msg("%s", err.what);
     return c;
 }
@@ -157,7 +157,7 @@ static msa_case *make_parts(float row_mm, float col_mm)
             v[i] = five ? 200 : nine ? 120 : 0;
         }
     v[0] = -1000;
-    if (msa_case_new(&c, "parts", size, spacing, true, v, labels, NULL, 0, &err) != MSA_OK)
+    if (msa_case_new(&c, "parts", size, spacing, true, v, labels, 1, NULL, 0, &err) != MSA_OK)
         fail_msg("%s", err.what);
     return c;
 }
@@ -226,6 +226,53 @@ static void slices_have_several_targets(void **state)
     assert_in_range(whole, five * 3 / 10, five * 7 / 10);
     assert_int_equal(whole + one_part, five);
     assert_in_range(both, 120, 200);
+}
+
+/* A tumour in an organ: the organ's layer goes on below it. */
+static void objects_may_lie_over_each_other(void **state)
+{
+    enum { SIDE = 64, N = SIDE * SIDE };
+    static const int32_t one_slice[3] = {1, SIDE, SIDE};
+    static const float spacing[3] = {5, 1, 1};
+    static const msa_label_name names[3] = {{.value = 1, .name = "organ"},
+                                            {.value = 1, .layer = 1, .name = "tumour"},
+                                            {.value = 2, .layer = 1, .name = "never", .held_out = true}};
+    float *v = calloc(N, sizeof *v);
+    uint16_t *labels = calloc(2 * N, sizeof *labels);
+    MSA_AUTO(msa_source) source = NULL;
+    MSA_AUTO(msa_sample) s = NULL;
+    msa_case *c;
+    int organs = 0, both = 0;
+    (void)state;
+    assert_non_null(v);
+    assert_non_null(labels);
+    for (int i = 0; i < N; i++) {
+        const int x = i % SIDE, y = i / SIDE;
+        labels[i] = x >= 16 && x < 40 && y >= 20 && y < 44;
+        labels[N + i] = x >= 24 && x < 32 && y >= 28 && y < 36 ? 1 : x < 8 && y < 8 ? 2 : 0;
+        v[i] = labels[N + i] == 1 ? 90 : labels[i] ? 40 : -900;
+    }
+    assert_int_equal(msa_case_new(&c, "layers", one_slice, spacing, true, v, labels, 2, names, 3, NULL),
+                     MSA_OK);
+    msa_volumes_options o = msa_volumes_defaults(1);
+    o.augment_chance = 0;
+    assert_int_equal(msa_source_volumes(&source, &c, 1, &o, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, TARGETS, NULL), MSA_OK);
+    for (uint64_t k = 0; k < 60; k++) {
+        next(source, k, 0, s);
+        const bool organ = strcmp(s->label, "organ") == 0;
+        assert_true(organ || strcmp(s->label, "tumour") == 0);
+        organs += organ;
+        both += s->n_targets == 2;
+        for (int i = 0; organ && s->n_targets == 2 && i < SIZE * SIZE; i++)
+            if (s->targets[SIZE * SIZE + i]) assert_int_equal(s->targets[i], 1);
+    }
+    assert_in_range(organs, 15, 45);
+    assert_true(both > organs / 2);
+    msa_case *none;
+    assert_int_equal(msa_case_new(&none, "none", one_slice, spacing, true, calloc(N, sizeof *v),
+                                  calloc(N, sizeof *labels), 0, NULL, 0, NULL),
+                     MSA_E_INVALID);
 }
 
 /* What engine/volume/crop.c looks at for a tight box with that margin is what is learned from. */
@@ -499,6 +546,7 @@ int main(void)
         cmocka_unit_test(volumes_give_sound_samples),
         cmocka_unit_test(targets_lie_on_their_object),
         cmocka_unit_test(slices_have_several_targets),
+        cmocka_unit_test(objects_may_lie_over_each_other),
         cmocka_unit_test(crops_are_those_of_inference),
         cmocka_unit_test(targets_turn_together),
         cmocka_unit_test(held_out_labels_are_no_targets),

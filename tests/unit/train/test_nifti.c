@@ -246,6 +246,80 @@ static void label_names(void **state)
     }
 }
 
+/* The Decathlon's way and nnU-Net's. */
+static void dataset_names(void **state)
+{
+    static const struct {
+        const char *text, *names;
+        bool ct;
+    } good[] = {
+        {"{\"labels\": {\"0\": \"background\", \"2\": \"tumour\", \"1\": \"liver\"}, \"modality\": {\"0\": "
+         "\"CT\"}}",
+         "1=liver 2=tumour ", true},
+        {"{\"labels\": {\"background\": 0, \"left\": 1, \"right\": 2, \"ignore\": 3},"
+         " \"channel_names\": {\"0\": \"T2\", \"1\": \"CT\"}}",
+         "1=left 2=right ", false},
+        {"{\"labels\": {\"background\": 0, \"whole\": [1, 2, 3], \"core\": [2, 3], \"active\": [3], "
+         "\"\\u00e9\": 4}}",
+         "1=label 1 2=label 2 3=active 4=?? ", false},
+    };
+    static const char *const bad[] = {"[]", "{", "{\"labels\": [1]}", "{\"labels\": {\"background\": 0}}"};
+    const char *path = fixture_path(state, "dataset.json");
+    msa_label_entry *list;
+    int32_t n;
+    bool ct = false;
+    assert_int_equal(msa_dataset_json_read(&list, &n, &ct, 0, path, NULL), MSA_E_NOT_FOUND);
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        char names[200] = "";
+        write_text(path, good[i].text);
+        assert_int_equal(msa_dataset_json_read(&list, &n, &ct, 0, path, NULL), MSA_OK);
+        for (int32_t k = 0; k < n; k++)
+            (void)snprintf(names + strlen(names), sizeof names - strlen(names), "%d=%s ", list[k].value,
+                           list[k].name);
+        free(list);
+        assert_string_equal(names, good[i].names);
+        assert_int_equal(ct, good[i].ct);
+    }
+    write_text(path, good[1].text);
+    assert_int_equal(msa_dataset_json_read(&list, &n, &ct, 1, path, NULL), MSA_OK);
+    free(list);
+    assert_true(ct); /* its second channel is one */
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        write_text(path, bad[i]);
+        assert_int_equal(msa_dataset_json_read(&list, &n, &ct, 0, path, NULL), MSA_E_PARSE);
+        assert_null(list);
+    }
+}
+
+static void volumes_are_read_one_by_one(void **state)
+{
+    int16_t v[3 * VOXELS];
+    int32_t n = 0;
+    const char *path = fixture_path(state, "several.nii.gz");
+    nifti_file f = nifti_file_of(W, H, D, 4, 16);
+    for (int i = 0; i < 3 * VOXELS; i++)
+        v[i] = (int16_t)(i - 40);
+    f.dim[0] = 4;
+    f.dim[4] = 3;
+    nifti_file_write(path, &f, v, sizeof v);
+    assert_int_equal(msa_nifti_volumes(&n, path, NULL), MSA_OK);
+    assert_int_equal(n, 3);
+    for (int32_t k = 0; k < 3; k++) {
+        MSA_AUTO(msa_nifti) one = NULL;
+        assert_int_equal(msa_nifti_read_volume(&one, path, k, NULL), MSA_OK);
+        for (int i = 0; i < VOXELS; i++)
+            assert_near((double)one->voxels[i], v[k * VOXELS + i], 0);
+    }
+    msa_nifti *none;
+    assert_int_equal(msa_nifti_read_volume(&none, path, 3, NULL), MSA_E_NOT_FOUND);
+    nifti_file_write(path, &f, v, sizeof v - 2);
+    assert_int_equal(msa_nifti_read_volume(&none, path, 2, NULL), MSA_E_PARSE);
+    f.dim[0] = 5;
+    f.dim[5] = 2;
+    nifti_file_write(path, &f, v, sizeof v);
+    assert_int_equal(msa_nifti_volumes(&n, path, NULL), MSA_E_UNSUPPORTED);
+}
+
 /* The same file, written on a machine of the other byte order: header and voxels swapped by hand. */
 static void other_byte_order(void **state)
 {
@@ -335,6 +409,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(labels_are_whole_numbers, fixture_folder, fixture_remove),
         cmocka_unit_test_setup_teardown(not_finite_is_nothing, fixture_folder, fixture_remove),
         cmocka_unit_test_setup_teardown(other_byte_order, fixture_folder, fixture_remove),
+        cmocka_unit_test_setup_teardown(dataset_names, fixture_folder, fixture_remove),
+        cmocka_unit_test_setup_teardown(volumes_are_read_one_by_one, fixture_folder, fixture_remove),
         cmocka_unit_test_setup_teardown(label_names, fixture_folder, fixture_remove),
         cmocka_unit_test(real_pairs),
     };
