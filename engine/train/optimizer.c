@@ -48,6 +48,7 @@ static void layout(msa_optimizer *o)
     const size_t n = (size_t)o->params->n_trained;
     o->m = msa_arena_floats(&o->arena, n);
     o->v = o->options.momentum_only ? NULL : msa_arena_floats(&o->arena, n);
+    o->squares = msa_arena_take(&o->arena, (n + TILE - 1) / TILE, sizeof *o->squares);
     o->ema = o->options.ema_decay > 0 ? msa_arena_floats(&o->arena, n) : NULL;
 }
 
@@ -77,9 +78,9 @@ void msa_optimizer_free(msa_optimizer *o)
 
 /* ---- one step ---- */
 
-static msa_status check_grads(const msa_params *p, msa_error *err)
+/* Names the gradient that made the norm what it is: the square of a finite float fits into a double. */
+static msa_status not_finite(const msa_params *p, msa_error *err)
 {
-    if (msa_all_finite(p->n_trained, p->grads)) return MSA_OK;
     for (int32_t i = 0; i < p->n_list; i++) {
         const msa_param *q = &p->list[i];
         if (q->trains && !msa_all_finite(q->numel, p->grads + q->offset))
@@ -88,17 +89,31 @@ static msa_status check_grads(const msa_params *p, msa_error *err)
     return msa_fail(err, MSA_E_INTERNAL, "a gradient between two parameters is not finite");
 }
 
-/* Tile by tile, tiles in order: the same bits whoever asks. A sum of squares of floats fits into a double. */
-static double squared_norm(const float *x, int64_t n)
+static int64_t tiles_of(const msa_params *p)
 {
+    return (p->n_trained + TILE - 1) / TILE;
+}
+
+static void square_tile(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const msa_optimizer *o = ctx;
+    const int64_t n = o->params->n_trained, first = (int64_t)item * TILE;
+    const int64_t end = n - first < TILE ? n : first + TILE;
+    double sum = 0;
+    for (int64_t i = first; i < end; i++)
+        sum += (double)o->params->grads[i] * (double)o->params->grads[i];
+    o->squares[item] = sum;
+}
+
+/* Tile by tile, tiles added in order: the same bits whoever asks. */
+static double squared_norm(msa_optimizer *o)
+{
+    const int64_t tiles = tiles_of(o->params);
     double total = 0;
-    for (int64_t at = 0; at < n; at += TILE) {
-        const int64_t end = n - at < TILE ? n : at + TILE;
-        double sum = 0;
-        for (int64_t i = at; i < end; i++)
-            sum += (double)x[i] * (double)x[i];
-        total += sum;
-    }
+    msa_pool_run(square_tile, o, (int32_t)tiles, msa_threads_get());
+    for (int64_t i = 0; i < tiles; i++)
+        total += o->squares[i];
     return total;
 }
 
@@ -162,15 +177,15 @@ msa_status msa_optimizer_step(msa_optimizer *o, msa_error *err)
 {
     const msa_params *p = o->params;
     const msa_optimizer_options *c = &o->options;
-    MSA_TRY(check_grads(p, err));
-    const double norm = sqrt(squared_norm(p->grads, p->n_trained)), t = (double)(o->step + 1);
+    const double norm = sqrt(squared_norm(o)), t = (double)(o->step + 1);
+    if (!isfinite(norm)) return not_finite(p, err);
     const bool clip = c->clip_norm > 0 && norm > c->clip_norm;
     update u = {.o = o,
                 .lr = msa_schedule_lr(c, o->step),
                 .scale = clip ? c->clip_norm / norm : 1,
                 .correct1 = 1 - pow(c->beta1, t),
                 .correct2 = 1 - pow(c->beta2, t)};
-    msa_pool_run(update_tile, &u, (int32_t)((p->n_trained + TILE - 1) / TILE), msa_threads_get());
+    msa_pool_run(update_tile, &u, (int32_t)tiles_of(p), msa_threads_get());
     o->last_lr = u.lr;
     o->last_grad_norm = norm;
     o->step++;

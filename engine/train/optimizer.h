@@ -8,6 +8,7 @@ typedef struct msa_optimizer {
     msa_optimizer_options options;
     msa_params *params;             /* borrowed */
     float *m, *v, *ema;             /* (n_trained) */
+    double *squares;                /* sums of squared gradients, tile by tile */
     int64_t step;                   /* done so far */
     double last_lr, last_grad_norm; /* the norm before clipping */
     msa_arena arena;

@@ -13,7 +13,7 @@
 #include "engine/train/validation.h"
 
 #define OTHER_SEED 0x7e57ull /* validation's scenes are not those that are learned from */
-#define AHEAD      4         /* samples that wait, for each loading thread */
+#define AHEAD      2         /* batches that wait: a step takes a whole one at its beginning */
 
 struct msa_training {
     msa_model *base; /* NULL: a new model */
@@ -138,7 +138,8 @@ msa_status msa_training_step(msa_training *t, msa_train_report *report, msa_erro
     if (t->loader == NULL) {
         MSA_TRY(msa_loader_new(&t->loader, t->source, (uint64_t)t->trainer->optimizer->step,
                                t->trainer->options.batch, 1, t->params->config.image_size,
-                               t->trainer->options.targets, t->loaders, AHEAD * t->loaders, err));
+                               t->trainer->options.targets, t->loaders, AHEAD * t->trainer->options.batch,
+                               err));
         t->feed = (msa_feed){.loader = t->loader, .norm = t->params->config.input_norm, .sample = t->sample};
     }
     return msa_trainer_step(t->trainer, msa_feed_next, &t->feed, report, err);
