@@ -102,6 +102,8 @@ typedef struct msa_training_options {
     bool half;                  /* the result is stored in half precision */
     msa_train_set set;
     int32_t adapter_width; /* of adapters that the base does not have; 0: dim / 4 */
+    int32_t lora_rank;     /* MSA_TRAIN_LORA: of the updates, which are scaled by alpha / rank; 0: 4, and */
+    double lora_alpha;     /* 0: 1, as published */
     msa_trainer_options trainer;
     double synthetic, volumes;   /* weights of drawn scenes and of cases; not negative */
     const char *const *cases;    /* (n_cases) folders with a NIfTI image and labels */

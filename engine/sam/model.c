@@ -111,34 +111,15 @@ static msa_status bind_all(msa_model *m, const char *prefix, msa_error *err)
 
 /* ---- low-rank updates ---- */
 
-static void merge_into(msa_model *m, msa_block_weights *b, msa_linear *layer, msa_lora_place first,
-                       msa_lora_place last, float **room)
-{
-    const size_t n = (size_t)layer->N * (size_t)layer->K;
-    memcpy(*room, layer->weight, n * sizeof(float));
-    for (msa_lora_place place = first; place <= last; place++) {
-        const msa_lora update = msa_block_lora(&m->c, b, place);
-        msa_lora_merge(&update, *room);
-    }
-    layer->weight = *room;
-    *room += n;
-}
-
 /* They become part of the weights, in memory of this model: it is then as fast as without them. */
 static msa_status merge_updates(msa_model *m, msa_error *err)
 {
-    const size_t dim = (size_t)m->c.dim, mlp = (size_t)m->c.mlp_dim;
+    const size_t each = msa_block_merged_floats(&m->c);
     if (m->c.lora_rank == 0) return MSA_OK;
-    m->merged = malloc((size_t)m->c.depth * (3 * dim * dim + 2 * dim * mlp) * sizeof *m->merged);
+    m->merged = malloc((size_t)m->c.depth * each * sizeof *m->merged);
     if (m->merged == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory to load a model");
-    float *room = m->merged;
-    for (int32_t i = 0; i < m->c.depth; i++) {
-        msa_block_weights *b = &m->w.encoder.blocks[i];
-        merge_into(m, b, &b->qkv, MSA_LORA_QUERY, MSA_LORA_VALUE, &room);
-        merge_into(m, b, &b->lin1, MSA_LORA_LIN1, MSA_LORA_LIN1, &room);
-        merge_into(m, b, &b->lin2, MSA_LORA_LIN2, MSA_LORA_LIN2, &room);
-        b->factors = (msa_block_factors){0};
-    }
+    for (int32_t i = 0; i < m->c.depth; i++)
+        msa_block_merge(&m->c, &m->w.encoder.blocks[i], m->merged + (size_t)i * each);
     m->c.lora_rank = 0;
     return MSA_OK;
 }
@@ -240,6 +221,9 @@ msa_status msa_model_adapt(msa_model **out, const msa_model *base, const char *p
     MSA_TRY(check_mode(path, err));
     MSA_TRY(open_file(&m, path, err));
     MSA_TRY(msa_adapter_file_check(&m->c, m->file, &base->c, base->hash, err));
+    if (base->merged != NULL) /* its file holds other weights than it computes with */
+        return msa_fail(err, MSA_E_UNSUPPORTED,
+                        "the base has low-rank updates of its own: no adapter goes on it");
     m->base = base;
     MSA_TRY(prepare(m, "", err));
     memcpy(adapter_hash, m->hash, sizeof adapter_hash);

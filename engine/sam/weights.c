@@ -60,6 +60,30 @@ msa_lora msa_block_lora(const msa_config *c, const msa_block_weights *b, msa_lor
     return l;
 }
 
+size_t msa_block_merged_floats(const msa_config *c)
+{
+    const size_t dim = (size_t)c->dim;
+    return dim * (3 * dim + 2 * (size_t)c->mlp_dim);
+}
+
+void msa_block_merge(const msa_config *c, msa_block_weights *b, float *room)
+{
+    msa_linear *layers[] = {&b->qkv, &b->qkv, &b->lin1, &b->lin2};
+    _Static_assert(sizeof layers / sizeof *layers == MSA_LORA_PLACES, "one layer for each place");
+    for (int place = 0; place < MSA_LORA_PLACES; place++) {
+        msa_linear *l = layers[place];
+        const msa_lora update = msa_block_lora(c, b, (msa_lora_place)place);
+        if (place != MSA_LORA_VALUE) { /* which goes into the same layer as the queries' */
+            const size_t n = (size_t)l->N * (size_t)l->K;
+            memcpy(room, l->weight, n * sizeof *room);
+            l->weight = room;
+            room += n;
+        }
+        msa_lora_merge(&update, room - (size_t)l->N * (size_t)l->K);
+    }
+    b->factors = (msa_block_factors){0};
+}
+
 static void enter(walk *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void enter(walk *w, const char *fmt, ...)
 {

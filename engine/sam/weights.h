@@ -105,6 +105,10 @@ typedef enum msa_lora_place {
 } msa_lora_place;
 /* a is NULL when the model has no updates. */
 msa_lora msa_block_lora(const msa_config *c, const msa_block_weights *b, msa_lora_place place);
+/* Floats of the layers of a block that have updates. */
+size_t msa_block_merged_floats(const msa_config *c);
+/* Copies these layers to room, with their updates in them; b then has those and no factors. */
+void msa_block_merge(const msa_config *c, msa_block_weights *b, float *room);
 
 /**
  * Visits every tensor of the configuration in a fixed order and fills in the sizes that `w` holds. Stops at

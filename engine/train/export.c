@@ -21,20 +21,52 @@ static msa_tensor tensor_of(const msa_params *p, const msa_param *q, const msa_e
     return t;
 }
 
+/* The blocks' layers with their low-rank updates in them; room (depth x msa_block_merged_floats()). */
+static void merge_updates(const msa_params *p, const msa_export_options *o, msa_tensor *list, int32_t n,
+                          float *room)
+{
+    const size_t each = msa_block_merged_floats(&p->config);
+    for (int32_t i = 0; i < p->config.depth; i++) {
+        const msa_block_weights *from = &p->weights.encoder.blocks[i];
+        msa_block_weights b = *from;
+        const float **factors[] = {&b.factors.qkv_a,  &b.factors.qkv_b,  &b.factors.lin1_a,
+                                   &b.factors.lin1_b, &b.factors.lin2_a, &b.factors.lin2_b};
+        for (size_t k = 0; k < 6 && o->trained != NULL; k++)
+            if (msa_grad(p, *factors[k]) != NULL) *factors[k] = o->trained + (*factors[k] - p->values);
+        msa_block_merge(&p->config, &b, room + (size_t)i * each);
+        const msa_linear *old[] = {&from->qkv, &from->lin1, &from->lin2},
+                         *merged[] = {&b.qkv, &b.lin1, &b.lin2};
+        for (int32_t t = 0; t < n; t++)
+            for (int k = 0; k < 3; k++)
+                if (list[t].data == old[k]->weight) list[t].data = merged[k]->weight;
+    }
+}
+
+static bool is_factor(const msa_param *q)
+{
+    return strstr(q->name, ".lora_") != NULL;
+}
+
+/* A whole model has its low-rank updates in its weights; an adapter is the factors. */
 static msa_status write_list(const msa_params *p, const msa_export_options *o, bool trained_only,
                              const char *path, const msa_metadata *metadata, int32_t n_metadata,
                              msa_error *err)
 {
+    const bool merge = p->config.lora_rank > 0 && !trained_only;
+    const size_t room = merge ? (size_t)p->config.depth * msa_block_merged_floats(&p->config) : 1;
     MSA_AUTO_FREE msa_tensor *list = calloc((size_t)p->n_list, sizeof *list);
+    MSA_AUTO_FREE float *merged = malloc(room * sizeof *merged);
     int32_t n = 0;
-    if (list == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory to write a model");
+    if (list == NULL || merged == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory to write a model");
     for (int32_t i = 0; i < p->n_list; i++) {
-        if (trained_only && !p->list[i].trains) continue;
+        const bool left_out = trained_only ? !p->list[i].trains : is_factor(&p->list[i]);
+        if (left_out) continue;
         list[n] = tensor_of(p, &p->list[i], o);
         if (!msa_all_finite(list[n].count, list[n].data))
             return msa_fail(err, MSA_E_INVALID, "%.120s holds a value that is not finite", list[n].name);
         n++;
     }
+    if (merge) merge_updates(p, o, list, n, merged);
     return msa_safetensors_write(path, list, n, metadata, n_metadata, NULL, NULL, err);
 }
 
@@ -47,10 +79,11 @@ static msa_status with_notes(msa_metadata *metadata, int32_t *n, const msa_expor
     return MSA_OK;
 }
 
-static msa_status print_trained(char **json, const msa_params *p, msa_error *err)
+static msa_status print_trained(char **json, const msa_params *p, bool whole, msa_error *err)
 {
     msa_config c = p->config;
     c.untrained = false;
+    if (whole) c.lora_rank = 0;
     MSA_TRY(msa_config_check(&c, err));
     return msa_config_print(json, &c, err);
 }
@@ -62,7 +95,7 @@ msa_status msa_export_model(const msa_params *p, const char *path, const msa_exp
 {
     const msa_export_options *o = options != NULL ? options : &plain;
     MSA_AUTO_FREE char *json = NULL;
-    MSA_TRY(print_trained(&json, p, err));
+    MSA_TRY(print_trained(&json, p, true, err));
     msa_metadata metadata[1 + MSA_NOTES_MAX] = {{"config", json}};
     int32_t n = 1;
     MSA_TRY(with_notes(metadata, &n, o, err));
@@ -77,7 +110,7 @@ msa_status msa_export_adapter(const msa_params *p, const char *base_hash, const 
     MSA_AUTO_FREE char *json = NULL;
     if (stem == NULL || stem->trains)
         return msa_fail(err, MSA_E_INVALID, "the whole model was trained: there is no base for an adapter");
-    MSA_TRY(print_trained(&json, p, err));
+    MSA_TRY(print_trained(&json, p, false, err));
     msa_metadata metadata[3 + MSA_NOTES_MAX] = {
         {"kind", MSA_ADAPTER_KIND}, {"config", json}, {"base_sha256", base_hash}};
     int32_t n = 3;
@@ -122,6 +155,14 @@ static msa_status copy_tensors(msa_params *p, const msa_safetensors *f, msa_erro
     return MSA_OK;
 }
 
+/* What an adapter of this configuration and with these tensors trains. */
+static msa_train_set set_in(const msa_config *c, const msa_safetensors *f)
+{
+    if (c->lora_rank > 0) return MSA_TRAIN_LORA;
+    const bool decoder = msa_safetensors_find(f, "mask_decoder.iou_token.weight") != NULL;
+    return decoder ? MSA_TRAIN_ADAPTERS_DECODER : MSA_TRAIN_ADAPTERS;
+}
+
 msa_status msa_adapter_apply(msa_params **out, const msa_model *base, const char *path, msa_error *err)
 {
     MSA_AUTO(msa_safetensors) f = NULL;
@@ -130,10 +171,8 @@ msa_status msa_adapter_apply(msa_params **out, const msa_model *base, const char
     *out = NULL;
     MSA_TRY(msa_safetensors_open(&f, path, err));
     MSA_TRY(msa_adapter_file_check(&c, f, msa_model_config(base), msa_model_hash(base), err));
-    const bool decoder = msa_safetensors_find(f, "mask_decoder.iou_token.weight") != NULL;
     const msa_params_start start = {.adapter_width = width_in(f)};
-    MSA_TRY(msa_params_start_new(&p, &c, msa_model_weights(base),
-                                 decoder ? MSA_TRAIN_ADAPTERS_DECODER : MSA_TRAIN_ADAPTERS, &start, err));
+    MSA_TRY(msa_params_start_new(&p, &c, msa_model_weights(base), set_in(&c, f), &start, err));
     MSA_TRY(copy_tensors(p, f, err));
     *out = MSA_STEAL(p);
     return MSA_OK;

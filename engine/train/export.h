@@ -16,8 +16,8 @@ typedef struct msa_export_options {
 } msa_export_options;
 
 /**
- * A model that msa_model_load() takes, not marked as untrained. options NULL: values, no notes, single
- * precision. Errors: MSA_E_IO, MSA_E_NOMEM, MSA_E_INVALID.
+ * A model that msa_model_load() takes, not marked as untrained; low-rank updates are in its weights. options
+ * NULL: values, no notes, single precision. Errors: MSA_E_IO, MSA_E_NOMEM, MSA_E_INVALID.
  */
 MSA_NODISCARD msa_status msa_export_model(const msa_params *p, const char *path,
                                           const msa_export_options *options, msa_error *err);

@@ -208,6 +208,8 @@ msa_status msa_params_start_new(msa_params **out, const msa_config *config, cons
     MSA_AUTO(msa_params) p = calloc(1, sizeof *p);
     if (p == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for the parameters");
     p->config = *config;
+    if (set != MSA_TRAIN_LORA && config->lora_rank > 0)
+        return msa_fail(err, MSA_E_INVALID, "where there are low-rank updates, only they train");
     if (set == MSA_TRAIN_LORA && config->lora_rank == 0) {
         p->config.lora_rank = start->lora_rank > 0 ? start->lora_rank : LORA_RANK;
         p->config.lora_alpha = start->lora_alpha != 0 ? start->lora_alpha : LORA_ALPHA;

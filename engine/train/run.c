@@ -85,7 +85,11 @@ static msa_status open_source(msa_training *t, const msa_training_options *o, ms
 
 static msa_status open_params(msa_training *t, const msa_training_options *o, msa_error *err)
 {
-    const msa_params_start start = {.seed = o->trainer.seed, .adapter_width = o->adapter_width};
+    const msa_params_start start = {.seed = o->trainer.seed,
+                                    .adapter_width = o->adapter_width,
+                                    .lora_rank = o->lora_rank,
+                                    .lora_alpha = (float)o->lora_alpha};
+    const bool adapters = o->set == MSA_TRAIN_ADAPTERS || o->set == MSA_TRAIN_ADAPTERS_DECODER;
     if (o->base == NULL && o->set != MSA_TRAIN_ALL)
         return msa_fail(err, MSA_E_INVALID, "a new model has to train all of itself");
     msa_config c;
@@ -95,7 +99,7 @@ static msa_status open_params(msa_training *t, const msa_training_options *o, ms
     }
     MSA_TRY(msa_model_load(&t->base, o->base, err));
     c = *msa_model_config(t->base);
-    if (o->set != MSA_TRAIN_ALL) c.adapters = true;
+    if (adapters) c.adapters = true;
     if (o->image_size > 0) {
         if (o->set != MSA_TRAIN_ALL)
             return msa_fail(err, MSA_E_INVALID, "an adapter keeps the image size of its base");
