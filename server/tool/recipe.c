@@ -22,7 +22,7 @@ typedef struct key {
     const char *help;
 } key;
 
-static const char *const sets[] = {"adapters", "adapters+decoder", "all", NULL};
+static const char *const sets[] = {"adapters", "adapters+decoder", "all", "lora", NULL};
 static const char *const losses[] = {"bce", "dice", "dice_bce", "focal_dice", NULL};
 static const char *const schedules[] = {"constant", "cosine", "step", NULL};
 
@@ -40,6 +40,9 @@ static const key keys[] = {
     {"half", KEY_BOOL, AT(half), 0, 0, NULL, false, "store the result in half precision"},
     {"train", KEY_CHOICE, AT(set), 0, 0, sets, true, "what trains"},
     {"adapter_width", KEY_I32, AT(adapter_width), 0, 4096, NULL, true, "of new adapters; 0: dim / 4"},
+    {"lora_rank", KEY_I32, AT(lora_rank), 1, 1024, NULL, true, "train lora: of the updates"},
+    {"lora_alpha", KEY_NUMBER, AT(lora_alpha), 1e-3, 1e4, NULL, true,
+     "train lora: scale, times 1 / lora_rank"},
     {"steps", KEY_I64, AT(steps), 1, MANY, NULL, false, "steps of the optimiser in all"},
     {"batch", KEY_I32, AT(trainer.batch), 1, 4096, NULL, true, "pictures in a step"},
     {"lanes", KEY_I32, AT(trainer.lanes), 1, MSA_LANES_MAX, NULL, true,
@@ -84,6 +87,8 @@ static const key data_keys[] = {
 static void defaults(srv_recipe *r)
 {
     *r = (srv_recipe){.set = MSA_TRAIN_ADAPTERS,
+                      .lora_rank = 4,
+                      .lora_alpha = 1,
                       .steps = 1000,
                       .trainer = msa_trainer_defaults(1, 1e-4),
                       .synthetic = 1,
@@ -343,7 +348,8 @@ static msa_status hash_recipe(srv_recipe *r, msa_error *err)
         const key *k = i < N_KEYS ? &keys[i] : &data_keys[i - N_KEYS];
         /* A constant rate may run longer than was planned; a cosine would have another shape. */
         const bool length = k->at == AT(steps) && r->trainer.optimizer.schedule == MSA_SCHEDULE_COSINE;
-        if (!k->shapes && !length) continue;
+        const bool other = strncmp(k->name, "lora_", 5) == 0 && r->set != MSA_TRAIN_LORA;
+        if ((!k->shapes && !length) || other) continue;
         print_value(r, k, "%a", value, sizeof value);
         msa_sha256_update(h, k->name, strlen(k->name) + 1);
         msa_sha256_update(h, value, strlen(value) + 1);

@@ -20,7 +20,8 @@ typedef struct srv_recipe {
     int32_t image_size;
     bool half;
     int32_t set; /* msa_train_set */
-    int32_t adapter_width;
+    int32_t adapter_width, lora_rank;
+    double lora_alpha;
     int64_t steps;
     msa_trainer_options trainer;
     double synthetic, volumes; /* weights of the sources of pictures */

@@ -78,6 +78,8 @@ static msa_status open_run(training *t, msa_error *err)
                                     .half = r->half,
                                     .set = (msa_train_set)r->set,
                                     .adapter_width = r->adapter_width,
+                                    .lora_rank = r->lora_rank,
+                                    .lora_alpha = r->lora_alpha,
                                     .trainer = r->trainer,
                                     .synthetic = r->synthetic,
                                     .volumes = r->volumes,
