@@ -37,6 +37,14 @@ typedef struct dicom_header {
  */
 MSA_NODISCARD msa_status dicom_header_read(dicom_header *out, const char *path, msa_error *err);
 
+#define DICOM_PATIENT_KEY 65
+
+/**
+ * The same text for all objects of one patient, by Patient ID; of one study, where there is none. Hexadecimal
+ * SHA-256: nothing of the patient leaves the file. Errors: as above.
+ */
+MSA_NODISCARD msa_status dicom_patient_key(char out[DICOM_PATIENT_KEY], const char *path, msa_error *err);
+
 /* What msad takes. */
 bool dicom_is_image_class(const char *sop_class_uid);
 bool dicom_is_annotation_class(const char *sop_class_uid);

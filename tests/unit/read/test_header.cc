@@ -8,6 +8,7 @@
 
 #include <clocale>
 #include <cmath>
+#include <cstring>
 
 using namespace bytes;
 
@@ -52,6 +53,38 @@ void good_image(void **)
     assert_true(h.origin_mm[0] == -1.5 && h.origin_mm[1] == 2 && h.origin_mm[2] == 30 && h.position_mm == 30);
     assert_true(h.spacing_mm[0] == 0.5 && h.spacing_mm[1] == 0.25);
     assert_true(h.row_dir[0] == 1 && h.col_dir[1] == 1);
+}
+
+std::string patient_key(const std::string &file)
+{
+    const std::string path = *the_dir / "p.dcm";
+    char key[DICOM_PATIENT_KEY];
+    write_bytes(path, file);
+    assert_int_equal(dicom_patient_key(key, path.c_str(), nullptr), MSA_OK);
+    assert_int_equal(std::strlen(key), DICOM_PATIENT_KEY - 1);
+    return key;
+}
+
+/* By Patient ID whatever the study; by study without one; and never readable. */
+void patients_are_told_apart(void **)
+{
+    const std::string uid = element(0x20, 0x0d, "UI", "1.2.3.1"),
+                      other = element(0x20, 0x0d, "UI", "1.2.3.9");
+    const auto with = [&](const std::string &id, const std::string &study) {
+        std::string head = ct_head();
+        head.replace(head.find(uid), uid.size(), (id.empty() ? "" : element(0x10, 0x20, "LO", id)) + study);
+        return patient_key(part10(EXPLICIT_LE, head + ct_pixels()));
+    };
+    assert_true(with("PAT", uid) == with("PAT", other));
+    assert_true(with("PAT", uid) == with("PAT ", uid));
+    assert_true(with("PAT", uid) != with("PAX", uid));
+    assert_true(with("", uid) == with("", uid));
+    assert_true(with("", uid) != with("", other));
+    assert_true(with("1.2.3.1", uid) != with("", uid));
+    assert_true(with("PAT", uid).find("PAT") == std::string::npos);
+    char key[DICOM_PATIENT_KEY];
+    assert_int_equal(dicom_patient_key(key, (*the_dir / "none.dcm").c_str(), nullptr), MSA_E_NOT_FOUND);
+    assert_string_equal(key, "");
 }
 
 void bad_images(void **)
@@ -226,6 +259,7 @@ int main()
     const CMUnitTest tests[] = {cmocka_unit_test(longest_text),
                                 cmocka_unit_test(good_image),
                                 cmocka_unit_test(bad_images),
+                                cmocka_unit_test(patients_are_told_apart),
                                 cmocka_unit_test(sentences_hold_no_patient),
                                 cmocka_unit_test(no_plane_is_allowed),
                                 cmocka_unit_test(numbers),
