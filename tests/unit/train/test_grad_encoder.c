@@ -11,16 +11,45 @@
 #include "tests/unit/engine/cm.h"
 #include "tests/unit/engine/fixture.h"
 
-#define IMAGE     (3 * 64 * 64)
-#define EMBEDDING (32 * 8 * 8)
+#define STACK     5
+#define IMAGE     (STACK * 3 * 64 * 64)
+#define EMBEDDING (STACK * 32 * 8 * 8)
 
 static float image[IMAGE],
     weight_of[EMBEDDING]; /* loss = weight_of . embedding, so its gradient is weight_of */
 
 /* ---- the cases ---- */
 
-/* CASE_RESIZED: the file is of a larger image, so positions and global tables are resized. */
-enum { CASE_PADDED_FIRST, CASE_PADDED_LAST, CASE_RESIZED, CASE_GLOBAL, CASES };
+/* CASE_RESIZED: the file is of a larger image, so positions and global tables are resized. The last ones have
+ * a depth branch; runs of 3 in a stack of 5 leave a shorter one. */
+enum {
+    CASE_PADDED_FIRST,
+    CASE_PADDED_LAST,
+    CASE_RESIZED,
+    CASE_GLOBAL,
+    CASE_VOLUME_LINE,
+    CASE_VOLUME_GRID,
+    CASE_RUNS_LINE,
+    CASE_RUNS_GRID,
+    CASE_DEPTH_ONE,
+    CASES
+};
+
+static int32_t slices_of(int which)
+{
+    static const int32_t slices[CASES] = {1, 1, 2, 1, 5, 4, 5, 5, 1};
+    return slices[which];
+}
+
+static void set_depth(msa_config *c, int which)
+{
+    if (which < CASE_VOLUME_LINE) return;
+    const bool runs = which == CASE_RUNS_LINE || which == CASE_RUNS_GRID;
+    const bool line = which == CASE_VOLUME_LINE || which == CASE_RUNS_LINE || which == CASE_DEPTH_ONE;
+    c->depth_grouping = runs ? MSA_DEPTH_RUNS : MSA_DEPTH_VOLUME;
+    c->depth_fold = line ? MSA_DEPTH_LINE : MSA_DEPTH_GRID;
+    c->depth_chunk = which == CASE_RUNS_GRID ? 3 : 0;
+}
 
 static msa_config config_of(int which)
 {
@@ -35,6 +64,7 @@ static msa_config config_of(int which)
         c.adapter_act = MSA_ACT_RELU;
         c.adapter_mlp_scale = 0.75f;
     }
+    set_depth(&c, which);
     return c;
 }
 
@@ -60,27 +90,29 @@ static msa_params *params_of(const msa_model *m, msa_train_set set)
     return p;
 }
 
-static msa_encoder_pass *pass_of(msa_params *p, bool recompute)
+static msa_encoder_pass *pass_of(msa_params *p, int32_t slices, bool recompute)
 {
     msa_encoder_pass *pass = NULL;
-    assert_int_equal(msa_encoder_pass_new(&pass, p, recompute, NULL), MSA_OK);
+    assert_int_equal(msa_encoder_pass_new_stack(&pass, p, slices, recompute, NULL), MSA_OK);
     return pass;
 }
 
+/* The loss is over as many slices as the pass fills; the others' embeddings stay zero. */
 static double loss_of(msa_encoder_pass *pass)
 {
     static float embedding[EMBEDDING];
     double sum = 0.0;
     msa_error err = {0};
+    memset(embedding, 0, sizeof embedding);
     if (msa_encoder_pass_forward(pass, image, embedding, &err) != MSA_OK) fail_msg("%s", err.what);
     for (int i = 0; i < EMBEDDING; i++)
         sum += (double)embedding[i] * (double)weight_of[i];
     return sum;
 }
 
-static void gradients(msa_params *p, bool recompute)
+static void gradients(msa_params *p, int which, bool recompute)
 {
-    MSA_AUTO(msa_encoder_pass) pass = pass_of(p, recompute);
+    MSA_AUTO(msa_encoder_pass) pass = pass_of(p, slices_of(which), recompute);
     msa_params_zero_grads(p);
     (void)loss_of(pass);
     msa_encoder_pass_backward(pass, weight_of);
@@ -100,12 +132,13 @@ static void test_forward(void **state)
         MSA_AUTO(msa_params) all = params_of(m, MSA_TRAIN_ALL);
         MSA_AUTO(msa_predictor) predictor = NULL;
         static float wanted[EMBEDDING], got[EMBEDDING];
-        assert_int_equal(msa_predictor_new(&predictor, m, NULL), MSA_OK);
-        assert_int_equal(msa_predictor_encode(predictor, image, wanted, NULL), MSA_OK);
+        const int32_t slices = slices_of(which);
+        assert_int_equal(msa_predictor_new_stack(&predictor, m, STACK, NULL), MSA_OK);
+        assert_int_equal(msa_predictor_encode_stack(predictor, slices, image, wanted, NULL), MSA_OK);
         for (int recompute = 0; recompute < 2; recompute++) {
-            MSA_AUTO(msa_encoder_pass) pass = pass_of(all, recompute != 0);
+            MSA_AUTO(msa_encoder_pass) pass = pass_of(all, slices, recompute != 0);
             assert_int_equal(msa_encoder_pass_forward(pass, image, got, NULL), MSA_OK);
-            for (int i = 0; i < EMBEDDING; i++)
+            for (int i = 0; i < EMBEDDING / STACK * slices; i++)
                 if (!(fabsf(wanted[i] - got[i]) <= 1e-5f))
                     fail_msg("case %d index %d: predictor %g, pass %g", which, i, (double)wanted[i],
                              (double)got[i]);
@@ -117,7 +150,7 @@ static void test_not_finite(void **state)
 {
     MSA_AUTO(msa_model) m = model_of(state, CASE_PADDED_FIRST);
     MSA_AUTO(msa_params) all = params_of(m, MSA_TRAIN_ALL);
-    MSA_AUTO(msa_encoder_pass) pass = pass_of(all, false);
+    MSA_AUTO(msa_encoder_pass) pass = pass_of(all, 1, false);
     static float embedding[EMBEDDING];
     msa_error err = {0};
     all->values[msa_params_find(all, "image_encoder.blocks.1.mlp.lin2.bias")->offset] = NAN;
@@ -214,9 +247,9 @@ static void test_gradients(void **state)
     for (int which = 0; which < CASES; which++) {
         MSA_AUTO(msa_model) m = model_of(state, which);
         MSA_AUTO(msa_params) all = params_of(m, MSA_TRAIN_ALL);
-        MSA_AUTO(msa_encoder_pass) pass = pass_of(all, false);
+        MSA_AUTO(msa_encoder_pass) pass = pass_of(all, slices_of(which), false);
         if (all->config.adapter_act == MSA_ACT_RELU) leave_kinks(all);
-        gradients(all, false);
+        gradients(all, which, false);
         for (int32_t i = 0; i < all->n_list; i++)
             if (of_encoder(&all->list[i])) check_tensor(all, pass, &all->list[i]);
     }
@@ -227,8 +260,8 @@ static void test_sum(void **state)
 {
     MSA_AUTO(msa_model) m = model_of(state, CASE_RESIZED);
     MSA_AUTO(msa_params) all = params_of(m, MSA_TRAIN_ALL);
-    MSA_AUTO(msa_encoder_pass) pass = pass_of(all, false);
-    gradients(all, false);
+    MSA_AUTO(msa_encoder_pass) pass = pass_of(all, slices_of(CASE_RESIZED), false);
+    gradients(all, CASE_RESIZED, false);
     float *once = malloc((size_t)all->n_trained * sizeof *once);
     assert_non_null(once);
     memcpy(once, all->grads, (size_t)all->n_trained * sizeof *once);
@@ -258,20 +291,20 @@ static void test_bits(void **state)
         MSA_AUTO(msa_model) m = model_of(state, which);
         MSA_AUTO(msa_params) one = params_of(m, MSA_TRAIN_ALL);
         MSA_AUTO(msa_params) other = params_of(m, MSA_TRAIN_ALL);
-        gradients(one, false);
-        gradients(other, true);
+        gradients(one, which, false);
+        gradients(other, which, true);
         same_gradients(one, other);
         for (int threads = 1; threads <= 5; threads += 2) {
             msa_threads_set(threads);
-            gradients(other, threads == 3);
+            gradients(other, which, threads == 3);
             same_gradients(one, other);
         }
         msa_threads_set(2);
         if (!config_of(which).adapters) continue;
         MSA_AUTO(msa_params) adapters = params_of(m, MSA_TRAIN_ADAPTERS);
-        gradients(adapters, false);
+        gradients(adapters, which, false);
         same_gradients(one, adapters);
-        gradients(adapters, true);
+        gradients(adapters, which, true);
         same_gradients(one, adapters);
     }
 }
@@ -281,9 +314,9 @@ static void test_recompute_is_smaller(void **state)
     MSA_AUTO(msa_model) m = model_of(state, CASE_PADDED_FIRST);
     MSA_AUTO(msa_params) all = params_of(m, MSA_TRAIN_ALL);
     MSA_AUTO(msa_params) adapters = params_of(m, MSA_TRAIN_ADAPTERS);
-    MSA_AUTO(msa_encoder_pass) kept = pass_of(all, false);
-    MSA_AUTO(msa_encoder_pass) again = pass_of(all, true);
-    MSA_AUTO(msa_encoder_pass) frozen = pass_of(adapters, false);
+    MSA_AUTO(msa_encoder_pass) kept = pass_of(all, 1, false);
+    MSA_AUTO(msa_encoder_pass) again = pass_of(all, 1, true);
+    MSA_AUTO(msa_encoder_pass) frozen = pass_of(adapters, 1, false);
     assert_true(msa_encoder_pass_bytes(again) < msa_encoder_pass_bytes(kept));
     assert_true(msa_encoder_pass_bytes(frozen) < msa_encoder_pass_bytes(kept));
 }
@@ -337,6 +370,24 @@ static void train_only(msa_params *p, const char *part)
     free(before);
 }
 
+/* What trains alone has the gradients that it has among all, and nothing else has any. */
+static void one_trains(void **state, int which, const char *part)
+{
+    MSA_AUTO(msa_model) m = model_of(state, which);
+    MSA_AUTO(msa_params) all = params_of(m, MSA_TRAIN_ALL);
+    gradients(all, which, false);
+    for (int recompute = 0; recompute < 2; recompute++) {
+        MSA_AUTO(msa_params) some = params_of(m, MSA_TRAIN_ALL);
+        const int64_t room = some->n_trained;
+        train_only(some, part);
+        assert_true(some->n_trained > 0 && some->n_trained < room / 2);
+        gradients(some, which, recompute != 0);
+        same_gradients(all, some);
+        for (int64_t k = some->n_trained; k < room; k++)
+            assert_true(some->grads[k] == 0.0f);
+    }
+}
+
 static void test_frozen(void **state)
 {
     static const char *const parts[] = {"blocks.2.MLP_Adapter.D_fc2",
@@ -354,20 +405,23 @@ static void test_frozen(void **state)
                                         "patch_embed.proj.weight",
                                         "pos_embed",
                                         "blocks.0.attn.rel_pos_h"};
-    MSA_AUTO(msa_model) m = model_of(state, CASE_RESIZED);
-    MSA_AUTO(msa_params) all = params_of(m, MSA_TRAIN_ALL);
-    gradients(all, false);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        for (int recompute = 0; recompute < 2; recompute++) {
-            MSA_AUTO(msa_params) some = params_of(m, MSA_TRAIN_ALL);
-            const int64_t room = some->n_trained;
-            train_only(some, parts[i]);
-            assert_true(some->n_trained > 0 && some->n_trained < room / 2);
-            gradients(some, recompute != 0);
-            same_gradients(all, some);
-            for (int64_t k = some->n_trained; k < room; k++)
-                assert_true(some->grads[k] == 0.0f);
-        }
+        one_trains(state, CASE_RESIZED, parts[i]);
+}
+
+static void test_frozen_depth(void **state)
+{
+    static const char *const parts[] = {"blocks.0.Depth_Adapter.D_fc1.weight",
+                                        "blocks.1.Depth_Adapter.D_fc2",
+                                        "blocks.2.Depth_Adapter",
+                                        "blocks.0.attn.proj.weight",
+                                        "blocks.1.attn.qkv.bias",
+                                        "blocks.1.attn.rel_pos_h",
+                                        "blocks.2.attn.rel_pos_w",
+                                        "blocks.0.norm1",
+                                        "blocks.1.Space_Adapter"};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        one_trains(state, CASE_RUNS_GRID, parts[i]);
 }
 
 /* Nothing of the encoder trains: backward returns at once, whatever it is given. */
@@ -376,18 +430,38 @@ static void test_all_frozen(void **state)
     MSA_AUTO(msa_model) m = model_of(state, CASE_PADDED_FIRST);
     MSA_AUTO(msa_params) some = params_of(m, MSA_TRAIN_ALL);
     train_only(some, "mask_decoder.iou_token");
-    gradients(some, false);
+    gradients(some, CASE_PADDED_FIRST, false);
     for (int64_t k = 0; k < some->n_trained; k++)
         assert_true(some->grads[k] == 0.0f);
+}
+
+static void test_stack_limits(void **state)
+{
+    MSA_AUTO(msa_model) m = model_of(state, CASE_VOLUME_LINE);
+    MSA_AUTO(msa_params) all = params_of(m, MSA_TRAIN_ALL);
+    MSA_AUTO(msa_predictor) two = NULL;
+    static float embedding[EMBEDDING];
+    msa_error err = {0};
+    msa_predictor *p = NULL;
+    msa_encoder_pass *pass = NULL;
+    assert_int_equal(msa_predictor_new_stack(&p, m, 0, NULL), MSA_E_INVALID);
+    assert_int_equal(msa_predictor_new_stack(&p, m, MSA_STACK_MAX + 1, &err), MSA_E_INVALID);
+    assert_non_null(strstr(err.what, "257"));
+    assert_int_equal(msa_encoder_pass_new_stack(&pass, all, 0, false, NULL), MSA_E_INVALID);
+    assert_int_equal(msa_predictor_new_stack(&two, m, 2, NULL), MSA_OK);
+    err = (msa_error){0};
+    assert_int_equal(msa_predictor_encode_stack(two, 3, image, embedding, &err), MSA_E_INVALID);
+    assert_non_null(strstr(err.what, "1 to 2"));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forward),   cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_gradients), cmocka_unit_test(test_sum),
-        cmocka_unit_test(test_bits),      cmocka_unit_test(test_recompute_is_smaller),
-        cmocka_unit_test(test_frozen),    cmocka_unit_test(test_all_frozen),
+        cmocka_unit_test(test_forward),    cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_gradients),  cmocka_unit_test(test_sum),
+        cmocka_unit_test(test_bits),       cmocka_unit_test(test_recompute_is_smaller),
+        cmocka_unit_test(test_frozen),     cmocka_unit_test(test_frozen_depth),
+        cmocka_unit_test(test_all_frozen), cmocka_unit_test(test_stack_limits),
     };
     msa_threads_set(2);
     fixture_fill(image, IMAGE, 3, 1.5f);
