@@ -72,6 +72,15 @@ static msa_status check_shape(const msa_weight_spec *spec, const msa_tensor *t, 
     return MSA_OK;
 }
 
+/* What the base computes with, which is not its file where low-rank updates are merged. */
+static const float *of_base(const binding *b, const msa_weight_spec *spec)
+{
+    const size_t at = (size_t)((const char *)spec->to - (const char *)&b->m->w);
+    const float *data = NULL;
+    memcpy(&data, (const char *)&b->m->base->w + at, sizeof data);
+    return data;
+}
+
 static msa_status bind(void *ctx, const msa_weight_spec *spec, msa_error *err)
 {
     binding *b = ctx;
@@ -86,7 +95,8 @@ static msa_status bind(void *ctx, const msa_weight_spec *spec, msa_error *err)
         return msa_fail(err, MSA_E_PARSE, "tensor %.120s holds a value that is not finite", t->name);
     for (int32_t i = 0, n = 0; i < t->rank; i++)
         if ((spec->free_axes >> i & 1u) != 0) *spec->size[n++] = (int32_t)t->shape[i];
-    *spec->to = t->data;
+    *spec->to = own ? t->data : of_base(b, spec);
+    if (*spec->to == NULL) return msa_fail(err, MSA_E_PARSE, "tensor %.120s is missing", spec->name);
     if (own) b->seen[t - msa_safetensors_at(b->m->file, 0)] = true;
     b->m->parameters += t->count;
     b->m->tensors++;
@@ -221,9 +231,6 @@ msa_status msa_model_adapt(msa_model **out, const msa_model *base, const char *p
     MSA_TRY(check_mode(path, err));
     MSA_TRY(open_file(&m, path, err));
     MSA_TRY(msa_adapter_file_check(&m->c, m->file, &base->c, base->hash, err));
-    if (base->merged != NULL) /* its file holds other weights than it computes with */
-        return msa_fail(err, MSA_E_UNSUPPORTED,
-                        "the base has low-rank updates of its own: no adapter goes on it");
     m->base = base;
     MSA_TRY(prepare(m, "", err));
     memcpy(adapter_hash, m->hash, sizeof adapter_hash);
