@@ -60,6 +60,8 @@ void golden_check_units(const golden_file *f, golden_report *r);
 void golden_check_model(const golden_file *f, golden_report *r);
 /* check_train.c: loss, gradients, optimiser steps and the loss trajectory of a training file. */
 void golden_check_train(const golden_file *f, golden_report *r);
+/* check_lora.c: an encoder with low-rank updates, merged and apart, and the gradients of their factors. */
+void golden_check_lora(const golden_file *f, golden_report *r);
 /* check_decoder_adapters.c: mask decoder with adapters, outputs and gradients. */
 void golden_check_decoder_adapters(const golden_file *f, golden_report *r);
 
