@@ -301,9 +301,17 @@ static void describe_encoder(const msa_model *m, FILE *to)
     if (c->adapters)
         fprintf(to, "adapters      width %d, %s, MLP scale %g%s\n", e->blocks[0].space.down.N,
                 c->adapter_act == MSA_ACT_RELU ? "relu" : "gelu", (double)c->adapter_mlp_scale,
-                e->blocks[0].depth.down.weight != NULL ? "; depth adapters present, not used in 2D" : "");
+                c->depth_grouping == MSA_DEPTH_NONE && e->blocks[0].depth.down.weight != NULL
+                    ? "; depth adapters present, not used in 2D"
+                    : "");
     else
         fprintf(to, "adapters      none\n");
+    if (c->depth_grouping == MSA_DEPTH_NONE) return;
+    fprintf(to, "depth         %s, on a %s", c->depth_grouping == MSA_DEPTH_RUNS ? "runs" : "volume",
+            c->depth_fold == MSA_DEPTH_GRID ? "grid" : "line");
+    if (c->depth_grouping == MSA_DEPTH_RUNS && c->depth_chunk > 0)
+        fprintf(to, ", runs of %d", c->depth_chunk);
+    fprintf(to, "\n");
 }
 
 void msa_model_describe(const msa_model *m, FILE *to)

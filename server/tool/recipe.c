@@ -348,6 +348,7 @@ static msa_status hash_recipe(srv_recipe *r, msa_error *err)
         const key *k = i < N_KEYS ? &keys[i] : &data_keys[i - N_KEYS];
         /* A constant rate may run longer than was planned; a cosine would have another shape. */
         const bool length = k->at == AT(steps) && r->trainer.optimizer.schedule == MSA_SCHEDULE_COSINE;
+        /* A recipe that they do not shape keeps the hash it had before there were such keys. */
         const bool other = strncmp(k->name, "lora_", 5) == 0 && r->set != MSA_TRAIN_LORA;
         if ((!k->shapes && !length) || other) continue;
         print_value(r, k, "%a", value, sizeof value);

@@ -50,6 +50,21 @@ class MsaTrain(harness.Case):
         self.assertLess(os.path.getsize(self.path('adapt', 'adapter.safetensors')),
                         os.path.getsize(self.path('base', 'model.safetensors')))
 
+    def test_low_rank_updates(self):
+        """The same updates whether the run was whole or stopped; on the base they make a model of its own."""
+        self.msa('train', self.base_recipe('base'))
+        base = self.path('base', 'model.safetensors')
+        text = 'base: %s\nout: %s\ntrain: lora\nlora_rank: 2\nlora_alpha: 2\nlr: 1e-2\nsteps: %d\nbatch: 2\n'
+        self.msa('train', self.recipe('whole', text % (base, self.path('whole'), 4)))
+        self.msa('train', self.recipe('parts', text % (base, self.path('parts'), 2)))
+        self.msa('train', self.recipe('parts', text % (base, self.path('parts'), 4)))
+        file = self.content('whole', 'adapter.safetensors')
+        self.assertEqual(file, self.content('parts', 'adapter.safetensors'))
+        self.assertEqual(file.count(b'.lora_A"'), 2 * 3)
+        self.assertIn(b'lora_rank', file)
+        self.assertNotIn(b'Adapter', file)
+        self.assertLess(len(file), os.path.getsize(base) / 4)
+
     def test_killed_and_resumed(self):
         """Invariant 10: the same recipe makes the same bytes, however it came to its end."""
         self.msa('train', self.base_recipe('whole', 60))

@@ -39,6 +39,34 @@ static void survives_a_round_trip(void **state)
     assert_string_equal(back.name, "fixture");
 }
 
+/* What a model does not use is not in its file, and what it uses comes back. */
+static void says_what_it_uses(void **state)
+{
+    (void)state;
+    msa_config c = fixture_config(), back;
+    MSA_AUTO_FREE char *plain = NULL;
+    MSA_AUTO_FREE char *text = NULL;
+    c.depth_fold = MSA_DEPTH_GRID;
+    c.depth_chunk = 6;
+    c.lora_alpha = 2.0f;
+    assert_int_equal(msa_config_print(&plain, &c, NULL), MSA_OK);
+    assert_null(strstr(plain, "depth_"));
+    assert_null(strstr(plain, "lora_"));
+    assert_int_equal(msa_config_parse(&back, plain, NULL), MSA_OK);
+    assert_int_equal(back.depth_grouping, MSA_DEPTH_NONE);
+    assert_int_equal(back.depth_fold, MSA_DEPTH_LINE); /* of own models */
+    assert_int_equal(back.lora_rank, 0);
+    c.depth_grouping = MSA_DEPTH_RUNS;
+    c.lora_rank = 3;
+    assert_int_equal(msa_config_print(&text, &c, NULL), MSA_OK);
+    assert_int_equal(msa_config_parse(&back, text, NULL), MSA_OK);
+    assert_int_equal(back.depth_grouping, MSA_DEPTH_RUNS);
+    assert_int_equal(back.depth_fold, MSA_DEPTH_GRID);
+    assert_int_equal(back.depth_chunk, 6);
+    assert_int_equal(back.lora_rank, 3);
+    assert_true(back.lora_alpha == 2.0f);
+}
+
 static const struct {
     const char *from, *to; /* one replacement in the printed text */
     msa_status status;
@@ -47,6 +75,12 @@ static const struct {
     {"\"patch\":8", "\"patch\":8,\"pacth\":8", MSA_E_PARSE, "unknown key pacth"},
     {"\"patch\":8", "\"patch\":8,\"patch\":8", MSA_E_PARSE, "duplicate"},
     {"\"patch\":8", "\"patch\":8,\"crop_margin\":-1", MSA_E_UNSUPPORTED, "crop_margin is not in 0..10"},
+    {"\"patch\":8", "\"patch\":8,\"depth_grouping\":\"slices\"", MSA_E_UNSUPPORTED, "no value slices"},
+    {"\"patch\":8", "\"patch\":8,\"depth_chunk\":-1", MSA_E_UNSUPPORTED, "depth_chunk is -1"},
+    {"\"adapters\":true", "\"adapters\":false,\"depth_grouping\":\"volume\"", MSA_E_UNSUPPORTED,
+     "depth_grouping needs adapters"},
+    {"\"patch\":8", "\"patch\":8,\"lora_rank\":2,\"lora_alpha\":0", MSA_E_UNSUPPORTED, "lora_alpha is zero"},
+    {"\"patch\":8", "\"patch\":8,\"lora_rank\":5000", MSA_E_UNSUPPORTED, "lora_rank is 5000"},
     {"\"patch\":8,", "", MSA_E_PARSE, "patch is missing"},
     {"\"patch\":8", "\"patch\":\"8\"", MSA_E_PARSE, "patch must be a whole number"},
     {"\"patch\":8", "\"patch\":7", MSA_E_UNSUPPORTED, "not a multiple of patch"},
@@ -130,6 +164,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(survives_a_round_trip),
+        cmocka_unit_test(says_what_it_uses),
         cmocka_unit_test(refuses_what_it_cannot_mean),
         cmocka_unit_test(decoder_adapters_are_told_where_there_are_some),
         cmocka_unit_test(refuses_what_is_not_an_object),
