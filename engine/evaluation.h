@@ -27,6 +27,8 @@ typedef struct msa_labelled {
  * msa_case_load() (engine/train/data.h).
  */
 MSA_NODISCARD msa_status msa_labelled_read(msa_labelled **out, const char *folder, msa_error *err);
+/* The same of a case that is there already (engine/cases.h), which it takes, also on failure. */
+MSA_NODISCARD msa_status msa_labelled_of(msa_labelled **out, struct msa_case *c, msa_error *err);
 void msa_labelled_free(msa_labelled *l);
 MSA_DEFINE_AUTO(msa_labelled, msa_labelled_free);
 

@@ -10,6 +10,7 @@
 
 #include "engine/base/cleanup.h"
 #include "engine/base/error.h"
+#include "engine/cases.h"
 
 #define MSA_ROUNDS_MAX  16
 #define MSA_LANES_MAX   64
@@ -105,10 +106,11 @@ typedef struct msa_training_options {
     int32_t lora_rank;     /* MSA_TRAIN_LORA: of the updates, which are scaled by alpha / rank; 0: 4, and */
     double lora_alpha;     /* 0: 1, as published */
     msa_trainer_options trainer;
-    double synthetic, volumes;   /* weights of drawn scenes and of cases; not negative */
-    const char *const *cases;    /* (n_cases) folders with a NIfTI image and labels */
-    const char *const *hold_out; /* (n_hold_out) names of labels that are never a target */
-    int32_t n_cases, n_hold_out;
+    double synthetic, volumes;     /* weights of drawn scenes and of cases; not negative */
+    msa_case_set cases;            /* learned from; n 0: none */
+    msa_case_set validation_cases; /* of msa_training_validate(); n 0: scenes of another seed */
+    const char *const *hold_out;   /* (n_hold_out) names of labels that are never a target */
+    int32_t n_hold_out;
     bool all_orientations;       /* of cases: slices along every axis */
     int32_t validation_pictures; /* of msa_training_validate() */
     int32_t loaders;             /* threads that make pictures beside the training */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "engine/evaluation.h"
-#include "engine/train/data.h"
+#include "engine/cases.h"
 
 #define ABDOMEN_CENTER 40
 #define ABDOMEN_WIDTH  400
@@ -53,11 +53,21 @@ static msa_status list_names(msa_labelled *l, msa_error *err)
 
 msa_status msa_labelled_read(msa_labelled **out, const char *folder, msa_error *err)
 {
+    msa_case *c;
+    *out = NULL;
+    MSA_TRY(msa_case_load(&c, folder, err));
+    return msa_labelled_of(out, c, err);
+}
+
+msa_status msa_labelled_of(msa_labelled **out, msa_case *c, msa_error *err)
+{
     MSA_AUTO(msa_labelled) l = calloc(1, sizeof *l);
     *out = NULL;
-    if (l == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory for a case");
-    MSA_TRY(msa_case_load(&l->owner, folder, err));
-    const msa_case *c = l->owner;
+    if (l == NULL) {
+        msa_case_free(c);
+        return msa_fail(err, MSA_E_NOMEM, "out of memory for a case");
+    }
+    l->owner = c;
     l->position_mm = calloc((size_t)c->depth, sizeof *l->position_mm);
     if (l->position_mm == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory for a case");
     for (int32_t k = 0; k < c->depth; k++)

@@ -20,7 +20,8 @@ struct msa_training {
     msa_params *params;
     msa_trainer *trainer;
     msa_source *source;
-    msa_validation *validation; /* from the first time it is asked for */
+    msa_source *unseen; /* until validation is asked for, which takes it */
+    msa_validation *validation;
     int32_t validation_pictures;
     msa_loader *loader; /* from the first step on */
     msa_sample *sample;
@@ -35,6 +36,7 @@ void msa_training_free(msa_training *t)
     if (t == NULL) return;
     msa_loader_free(t->loader);
     msa_source_free(t->source);
+    msa_source_free(t->unseen);
     msa_validation_free(t->validation);
     msa_sample_free(t->sample);
     msa_trainer_free(t->trainer);
@@ -45,21 +47,30 @@ void msa_training_free(msa_training *t)
 
 /* ---- opening ---- */
 
-static msa_status load_cases(const msa_training_options *o, msa_source **out, msa_error *err)
+static msa_status open_cases(const msa_training_options *o, const msa_case_set *set,
+                             const msa_volumes_options *how, msa_source **out, msa_error *err)
 {
-    msa_volumes_options how = msa_volumes_defaults(o->trainer.seed);
-    how.all_orientations = o->all_orientations;
-    MSA_AUTO_FREE msa_case **cases = calloc((size_t)o->n_cases, sizeof(msa_case *));
+    MSA_AUTO_FREE msa_case **cases = calloc((size_t)set->n, sizeof(msa_case *));
     if (cases == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for the cases");
-    for (int32_t i = 0; i < o->n_cases; i++) {
-        const msa_status status = msa_case_load(&cases[i], o->cases[i], err);
+    for (int32_t i = 0; i < set->n; i++) {
+        const msa_status status = set->open(set->ctx, i, &cases[i], err);
         for (int32_t k = 0; status != MSA_OK && k < i; k++)
             msa_case_free(cases[k]);
         if (status != MSA_OK) return status;
         for (int32_t k = 0; k < o->n_hold_out; k++)
             (void)msa_case_hold_out(cases[i], o->hold_out[k]);
     }
-    return msa_source_volumes(out, cases, o->n_cases, &how, err);
+    return msa_source_volumes(out, cases, set->n, how, err);
+}
+
+/* Nothing is augmented: what is measured is what comes. */
+static msa_status open_validation(msa_training *t, const msa_training_options *o, msa_error *err)
+{
+    msa_volumes_options how = msa_volumes_defaults(o->trainer.seed ^ OTHER_SEED);
+    how.augment_chance = 0;
+    if (o->validation_cases.n == 0)
+        return msa_source_synthetic(&t->unseen, o->trainer.seed ^ OTHER_SEED, err);
+    return open_cases(o, &o->validation_cases, &how, &t->unseen, err);
 }
 
 static msa_status open_source(msa_training *t, const msa_training_options *o, msa_error *err)
@@ -71,8 +82,10 @@ static msa_status open_source(msa_training *t, const msa_training_options *o, ms
         MSA_TRY(msa_source_synthetic(&sources[n], o->trainer.seed, err));
         weights[n++] = o->synthetic;
     }
-    if (o->volumes > 0 && o->n_cases > 0) {
-        const msa_status status = load_cases(o, &sources[n], err);
+    if (o->volumes > 0 && o->cases.n > 0) {
+        msa_volumes_options how = msa_volumes_defaults(o->trainer.seed);
+        how.all_orientations = o->all_orientations;
+        const msa_status status = open_cases(o, &o->cases, &how, &sources[n], err);
         if (status != MSA_OK) {
             msa_source_free(sources[0]);
             return status;
@@ -125,6 +138,7 @@ msa_status msa_training_open(msa_training **out, const msa_training_options *o, 
     MSA_TRY(open_params(t, o, err));
     MSA_TRY(msa_trainer_new(&t->trainer, t->params, &o->trainer, err));
     MSA_TRY(open_source(t, o, err));
+    MSA_TRY(open_validation(t, o, err));
     MSA_TRY(msa_sample_new(&t->sample, 1, t->params->config.image_size, t->trainer->options.targets, err));
     *out = MSA_STEAL(t);
     return MSA_OK;
@@ -152,11 +166,9 @@ msa_status msa_training_step(msa_training *t, msa_train_report *report, msa_erro
 msa_status msa_training_validate(msa_training *t, msa_train_report *report, msa_train_view_fn *view,
                                  void *ctx, msa_error *err)
 {
-    if (t->validation == NULL) {
-        msa_source *source = NULL;
-        MSA_TRY(msa_source_synthetic(&source, t->trainer->options.seed ^ OTHER_SEED, err));
-        MSA_TRY(msa_validation_new(&t->validation, source, t->validation_pictures, t->trainer, err));
-    }
+    if (t->validation == NULL)
+        MSA_TRY(msa_validation_new(&t->validation, MSA_STEAL(t->unseen), t->validation_pictures, t->trainer,
+                                   err));
     return msa_validation_run(t->validation, t->trainer, report, view, ctx, err);
 }
 

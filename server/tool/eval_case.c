@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/tool/eval.h"
+#include "server/tool/cases.h"
 
 void srv_case_close(srv_case *c)
 {
@@ -16,11 +16,25 @@ void srv_case_close(srv_case *c)
     *c = (srv_case){0};
 }
 
-static msa_status open_nifti(srv_case *c, const char *folder, msa_error *err)
+msa_status srv_place_read(msa_case **out, const srv_place *place, msa_error *err)
 {
-    MSA_TRY(msa_labelled_read(&c->labelled, folder, err));
+    const msa_case_files files = {.name = place->name,
+                                  .image = place->image,
+                                  .label = place->label,
+                                  .channel = place->channel,
+                                  .names = place->names,
+                                  .modality = place->modality};
+    return place->folder ? msa_case_load(out, place->folder, err) : msa_case_read(out, &files, err);
+}
+
+static msa_status open_nifti(srv_case *c, const srv_place *place, msa_error *err)
+{
+    msa_case *read;
+    MSA_TRY(srv_place_read(&read, place, err));
+    MSA_TRY(msa_labelled_of(&c->labelled, read, err));
     const msa_labelled *l = c->labelled;
     c->volume = l->volume;
+    (void)snprintf(c->modality, sizeof c->modality, "%s", l->ct ? "CT" : "MR");
     memcpy(c->spacing_mm, l->spacing_mm, sizeof c->spacing_mm);
     c->labels = calloc((size_t)l->n_names + 1, sizeof *c->labels);
     if (!c->labels) return msa_fail(err, MSA_E_NOMEM, "out of memory for the labels");
@@ -90,6 +104,7 @@ static msa_status open_series(srv_case *c, const srv_place *place, const srv_pla
     MSA_TRY(srv_volume_fill(&c->series_volume, c->series, err));
     c->volume = c->series_volume.volume;
     const dicom_volume_info *info = dicom_series_info(c->series);
+    (void)snprintf(c->modality, sizeof c->modality, "%s", info->modality);
     c->spacing_mm[0] = info->step_mm;
     c->spacing_mm[1] = info->spacing_mm[0];
     c->spacing_mm[2] = info->spacing_mm[1];
@@ -103,7 +118,7 @@ msa_status srv_case_open(srv_case *c, const srv_place *place, const srv_places *
     *c = (srv_case){0};
     memcpy(c->name, place->name, sizeof c->name);
     const msa_status status =
-        place->folder ? open_nifti(c, place->folder, &why) : open_series(c, place, places, &why);
+        srv_place_is_nifti(place) ? open_nifti(c, place, &why) : open_series(c, place, places, &why);
     return status == MSA_OK ? MSA_OK : msa_fail(err, status, "case %.60s: %.150s", place->name, why.what);
 }
 

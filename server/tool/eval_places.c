@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "dicom/header.h"
-#include "server/tool/eval.h"
+#include "engine/cases.h"
+#include "server/tool/cases.h"
 
 #define SEG_CLASS      "1.2.840.10008.5.1.4.1.1.66.4"
 #define RTSTRUCT_CLASS "1.2.840.10008.5.1.4.1.1.481.3"
@@ -26,6 +28,9 @@ void srv_places_clear(srv_places *p)
 {
     for (size_t i = 0; i < p->n; i++) {
         free(p->list[i].folder);
+        free(p->list[i].image);
+        free(p->list[i].label);
+        free(p->list[i].names);
         paths_clear(&p->list[i].images);
     }
     free(p->list);
@@ -67,7 +72,7 @@ typedef struct scan {
 static void name_place(const scan *s, srv_place *place, const char *folder)
 {
     const char *below = folder + strlen(s->root);
-    char base[SRV_EVAL_NAME - 16];
+    char base[SRV_CASE_NAME - 16];
     int same = 1;
     while (*below == '/')
         below++;
@@ -134,6 +139,7 @@ static msa_status take_nifti(scan *s, const char *folder, const char *name, msa_
     if (s->references_only || (strcmp(name, "labels.nii.gz") != 0 && strcmp(name, "labels.nii") != 0))
         return MSA_OK;
     MSA_TRY(place_add(s, folder, &place, err));
+    (void)snprintf(place->patient, sizeof place->patient, "%s", strrchr(folder, '/') + 1);
     place->folder = strdup(folder);
     return place->folder ? MSA_OK : no_memory(err);
 }
@@ -155,6 +161,127 @@ static void entries_clear(entries *e)
     free(e->list);
 }
 
+/* ---- sets: images in one folder, labels in another ---- */
+
+static const struct layout {
+    const char *images, *labels;             /* folders */
+    const char *image_prefix, *label_prefix; /* of files */
+} layouts[] = {
+    {"imagesTr", "labelsTr", "", ""}, /* Decathlon, AMOS, nnU-Net */
+    {"imagesVa", "labelsVa", "", ""},
+    {"imagesTs", "labelsTs", "", ""},
+    {"img", "label", "img", "label"}, /* BTCV */
+};
+
+enum { N_LAYOUTS = sizeof layouts / sizeof layouts[0] };
+
+static bool has(const entries *e, const char *name)
+{
+    for (int i = 0; i < e->n; i++)
+        if (strcmp(e->list[i]->d_name, name) == 0) return true;
+    return false;
+}
+
+/* Files that are a set's are looked at as such only. */
+static bool of_a_set(const entries *e, const char *name)
+{
+    for (int k = 0; k < N_LAYOUTS; k++) {
+        const struct layout *l = &layouts[k];
+        if ((strcmp(name, l->images) == 0 || strcmp(name, l->labels) == 0) && has(e, l->images) &&
+            has(e, l->labels))
+            return true;
+    }
+    return false;
+}
+
+/* folder/dir/prefix + stem + suffix + .nii.gz or .nii; false: there is none. */
+static bool find_image(char path[PATH_MAX], const char *folder, const struct layout *l, const char *stem,
+                       const char *suffix)
+{
+    static const char *const ends[] = {".nii.gz", ".nii"};
+    for (int k = 0; k < 2; k++) {
+        const int n = snprintf(path, PATH_MAX, "%s/%s/%s%s%s%s", folder, l->images, l->image_prefix, stem,
+                               suffix, ends[k]);
+        if (n > 0 && n < PATH_MAX && access(path, R_OK) == 0) return true;
+    }
+    return false;
+}
+
+/* Names of the set's labels: labels.json goes before dataset.json. */
+static char *names_of(const char *folder)
+{
+    static const char *const files[] = {"labels.json", "dataset.json"};
+    char path[PATH_MAX];
+    for (int k = 0; k < 2; k++) {
+        const int n = snprintf(path, sizeof path, "%s/%s", folder, files[k]);
+        if (n > 0 && (size_t)n < sizeof path && access(path, R_OK) == 0) return strdup(path);
+    }
+    return NULL;
+}
+
+/* Every volume of one image is a case. What cannot be read counts as one: opening it will say why. */
+static msa_status add_volumes(scan *s, const char *folder, const char *image, const char *label,
+                              const char *stem, int32_t modality, msa_error *err)
+{
+    char called[PATH_MAX];
+    int32_t volumes = 1;
+    if (msa_case_channels(&volumes, image, NULL) != MSA_OK) volumes = 1;
+    (void)snprintf(called, sizeof called, "%.*s/%s", (int)(sizeof called - SRV_CASE_NAME), folder, stem);
+    for (int32_t k = 0; k < volumes; k++) {
+        srv_place *place = NULL;
+        MSA_TRY(place_add(s, called, &place, err));
+        (void)snprintf(place->patient, sizeof place->patient, "%s", stem);
+        place->channel = k;
+        place->modality = modality + k;
+        place->image = strdup(image);
+        place->label = strdup(label);
+        place->names = names_of(folder);
+        if (!place->image || !place->label) return no_memory(err);
+    }
+    return MSA_OK;
+}
+
+static msa_status take_label(scan *s, const char *folder, const struct layout *l, const char *file,
+                             msa_error *err)
+{
+    enum { CHANNELS_MAX = 16 };
+    char label[PATH_MAX], image[PATH_MAX], stem[NAME_MAX + 1], suffix[8];
+    const size_t prefix = strlen(l->label_prefix);
+    if ((!ends_with(file, ".nii") && !ends_with(file, ".nii.gz")) ||
+        strncmp(file, l->label_prefix, prefix) != 0)
+        return MSA_OK;
+    if (++s->files > FILES_MAX)
+        return msa_fail(err, MSA_E_UNSUPPORTED, "there are more than %d files below the folder", FILES_MAX);
+    const int n = snprintf(label, sizeof label, "%s/%s/%s", folder, l->labels, file);
+    if (n < 0 || (size_t)n >= sizeof label) return MSA_OK;
+    (void)snprintf(stem, sizeof stem, "%s", file + prefix);
+    *strstr(stem, ".nii") = '\0';
+    if (find_image(image, folder, l, stem, "")) return add_volumes(s, folder, image, label, stem, 0, err);
+    bool any = false;
+    for (int32_t k = 0; k < CHANNELS_MAX; k++) {
+        (void)snprintf(suffix, sizeof suffix, "_%04d", k);
+        if (!find_image(image, folder, l, stem, suffix)) continue;
+        MSA_TRY(add_volumes(s, folder, image, label, stem, k, err));
+        any = true;
+    }
+    if (!any) (void)fprintf(stderr, "msa: %s/%s has no image in %s\n", l->labels, file, l->images);
+    return MSA_OK;
+}
+
+static msa_status take_set(scan *s, const char *folder, const struct layout *l, msa_error *err)
+{
+    __attribute__((cleanup(entries_clear))) entries e = {0};
+    char path[PATH_MAX];
+    const int n = snprintf(path, sizeof path, "%s/%s", folder, l->labels);
+    if (n < 0 || (size_t)n >= sizeof path) return MSA_OK;
+    e.n = scandir(path, &e.list, visible, alphasort);
+    for (int i = 0; i < e.n; i++)
+        MSA_TRY(take_label(s, folder, l, e.list[i]->d_name, err));
+    return MSA_OK;
+}
+
+/* ---- the walk ---- */
+
 /* levels: how many more folders deep. */
 static msa_status scan_folder(scan *s, const char *folder, int levels, msa_error *err)
 {
@@ -167,11 +294,15 @@ static msa_status scan_folder(scan *s, const char *folder, int levels, msa_error
                         : errno == ENOMEM ? MSA_E_NOMEM
                                           : MSA_E_IO,
                         "cannot read the folder %.120s: %s", folder, strerror(errno));
+    for (int k = 0; k < N_LAYOUTS && !s->references_only; k++)
+        if (has(&e, layouts[k].images) && has(&e, layouts[k].labels))
+            MSA_TRY(take_set(s, folder, &layouts[k], err));
     for (int i = 0; i < e.n; i++) {
         struct stat st;
         const char *name = e.list[i]->d_name;
         const int length = snprintf(path, sizeof path, "%s/%s", folder, name);
         if (length < 0 || (size_t)length >= sizeof path || stat(path, &st) != 0) continue;
+        if (of_a_set(&e, name)) continue;
         if (S_ISDIR(st.st_mode)) {
             if (levels == 0 && s->references_only) continue;
             if (levels == 0)

@@ -81,6 +81,10 @@ static const key data_keys[] = {
     {"volumes", KEY_NUMBER, AT(volumes), 0, 1e6, NULL, true, "weight of the cases"},
     {"all_orientations", KEY_BOOL, AT(all_orientations), 0, 0, NULL, true, "slices along every axis"},
 };
+static const key validation_keys[] = {
+    {"fraction", KEY_NUMBER, AT(validation_fraction), 0, 0.9, NULL, true, "of the patients, drawn"},
+    {"seed", KEY_U64, AT(validation_seed), 0, MANY, NULL, true, "of that draw"},
+};
 #define N_KEYS      (sizeof keys / sizeof *keys)
 #define N_DATA_KEYS (sizeof data_keys / sizeof *data_keys)
 
@@ -113,6 +117,7 @@ void srv_recipe_clear(srv_recipe *r)
 {
     free_texts(&r->cases);
     free_texts(&r->hold_out);
+    free_texts(&r->validation_cases);
     free(r->config);
     r->config = NULL;
 }
@@ -215,7 +220,10 @@ void srv_recipe_print_keys(FILE *to)
         (void)fprintf(to, "  %s%-17s %-12s %s\n", i < N_KEYS ? "" : "  ", k->name, value[0] ? value : "-",
                       k->help);
     }
-    (void)fputs("    cases: []                      folders with a NIfTI image and labels.nii.gz\n"
+    (void)fputs("    cases: []                      folders with labelled series or NIfTI images, as msa eval finds\n"
+                "                                   them\n"
+                "    validation: {}                 cases kept from training, whole patients: fraction and seed, or\n"
+                "                                   cases: names as in split.json\n"
                 "    hold_out: []                   names of labels that are never a target\n"
                 "  model: {}                        a new model's configuration, keys as in model files\n",
                 to);
@@ -314,6 +322,25 @@ static msa_status read_scalar(document *d, const key *table, size_t n_table, boo
                     (int)value->start_mark.line + 1, name);
 }
 
+/* Which cases are kept from training. */
+static msa_status read_validation(document *d, const yaml_node_t *map, msa_error *err)
+{
+    bool seen[sizeof validation_keys / sizeof *validation_keys] = {false};
+    if (map->type != YAML_MAPPING_NODE) return fail_at(d, map, err, "validation must be a map");
+    for (const yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
+        const char *name = text_of(yaml_document_get_node(&d->doc, p->key));
+        const yaml_node_t *value = yaml_document_get_node(&d->doc, p->value);
+        if (name != NULL && strcmp(name, "cases") == 0)
+            MSA_TRY(read_texts(d, value, &d->r->validation_cases, err));
+        else
+            MSA_TRY(read_scalar(d, validation_keys, sizeof seen / sizeof *seen, seen, name ? name : "", value,
+                                err));
+    }
+    if (d->r->validation_cases.n > 0 && d->r->validation_fraction > 0)
+        return fail_at(d, map, err, "validation takes either a fraction or cases");
+    return MSA_OK;
+}
+
 static msa_status read_map(document *d, const yaml_node_t *map, bool data, msa_error *err)
 {
     if (map->type != YAML_MAPPING_NODE) return fail_at(d, map, err, "this must be a map");
@@ -325,6 +352,8 @@ static msa_status read_map(document *d, const yaml_node_t *map, bool data, msa_e
             MSA_TRY(read_texts(d, value, &d->r->cases, err));
         else if (data && strcmp(name, "hold_out") == 0)
             MSA_TRY(read_texts(d, value, &d->r->hold_out, err));
+        else if (data && strcmp(name, "validation") == 0)
+            MSA_TRY(read_validation(d, value, err));
         else if (data)
             MSA_TRY(read_scalar(d, data_keys, N_DATA_KEYS, d->seen + N_KEYS, name, value, err));
         else if (strcmp(name, "data") == 0)
@@ -338,6 +367,21 @@ static msa_status read_map(document *d, const yaml_node_t *map, bool data, msa_e
 }
 
 /* ---- the whole ---- */
+
+/* Nothing where no case is kept: recipes from before there was such a key keep their hash. */
+static void hash_validation(msa_sha256 *h, const srv_recipe *r)
+{
+    char value[64];
+    if (r->validation_fraction > 0) {
+        (void)snprintf(value, sizeof value, "validation %a %" PRIu64, r->validation_fraction,
+                       r->validation_seed);
+        msa_sha256_update(h, value, strlen(value) + 1);
+    }
+    for (int32_t i = 0; i < r->validation_cases.n; i++) {
+        msa_sha256_update(h, "validation", sizeof "validation");
+        msa_sha256_update(h, r->validation_cases.list[i], strlen(r->validation_cases.list[i]) + 1);
+    }
+}
 
 static msa_status hash_recipe(srv_recipe *r, msa_error *err)
 {
@@ -361,6 +405,7 @@ static msa_status hash_recipe(srv_recipe *r, msa_error *err)
             const char *text = i < lists[l]->n ? lists[l]->list[i] : "";
             msa_sha256_update(h, text, strlen(text) + 1);
         }
+    hash_validation(h, r);
     if (r->config != NULL) msa_sha256_update(h, r->config, strlen(r->config));
     msa_sha256_hex(h, r->hash);
     msa_sha256_free(h);

@@ -25,7 +25,10 @@ typedef struct srv_recipe {
     int64_t steps;
     msa_trainer_options trainer;
     double synthetic, volumes; /* weights of the sources of pictures */
-    srv_texts cases, hold_out; /* folders with NIfTI images and labels; names of labels never used */
+    srv_texts cases, hold_out; /* folders with labelled volumes; names of labels never used */
+    double validation_fraction; /* of the patients; 0: none */
+    uint64_t validation_seed;
+    srv_texts validation_cases; /* names, instead of a fraction */
     bool all_orientations;
     int32_t threads, loaders; /* 0: one a core */
     int64_t checkpoint_every, report_every;

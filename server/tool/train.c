@@ -9,11 +9,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dicom/init.h"
 #include "engine/base/pool.h"
 #include "engine/training.h"
 #include "server/segment/segment.h"
 #include "server/tool/recipe.h"
 #include "server/tool/tool.h"
+#include "server/tool/train_cases.h"
 
 #define SHOW_MS 200
 
@@ -38,6 +40,8 @@ static void want_stop(int signal_number)
 
 typedef struct training {
     srv_recipe recipe;
+    srv_train_cases cases;
+    srv_train_side learned, unseen; /* of them */
     msa_training *run;
     FILE *curve;
     int64_t began_ms, shown_ms, first_step;
@@ -48,6 +52,7 @@ static void training_clear(training *t)
 {
     if (t->curve != NULL) (void)fclose(t->curve);
     msa_training_free(t->run);
+    srv_train_cases_clear(&t->cases);
     srv_recipe_clear(&t->recipe);
 }
 
@@ -64,6 +69,25 @@ static void file_in(const training *t, const char *name, char path[SRV_RECIPE_PA
 }
 
 /* ---- files ---- */
+
+/* The split of a run that goes on is the one it began with. */
+static msa_status find_cases(training *t, msa_error *err)
+{
+    const srv_recipe *r = &t->recipe;
+    const srv_split_rule rule = {.fraction = r->validation_fraction,
+                                 .seed = r->validation_seed,
+                                 .cases = (const char *const *)r->validation_cases.list,
+                                 .n_cases = r->validation_cases.n};
+    char checkpoint[SRV_RECIPE_PATH + 40], path[SRV_RECIPE_PATH + 40];
+    if (r->cases.n == 0) return MSA_OK;
+    file_in(t, "checkpoint.safetensors", checkpoint);
+    file_in(t, "split.json", path);
+    MSA_TRY(dicom_init(err));
+    MSA_TRY(srv_train_cases_find(&t->cases, (const char *const *)r->cases.list, r->cases.n, err));
+    MSA_TRY(srv_split_make(&t->cases, &rule, err));
+    if (access(checkpoint, F_OK) == 0) MSA_TRY(srv_split_check(&t->cases, path, err));
+    return srv_split_write(&t->cases, &rule, path, err);
+}
 
 static msa_status open_run(training *t, msa_error *err)
 {
@@ -83,9 +107,9 @@ static msa_status open_run(training *t, msa_error *err)
                                     .trainer = r->trainer,
                                     .synthetic = r->synthetic,
                                     .volumes = r->volumes,
-                                    .cases = (const char *const *)r->cases.list,
+                                    .cases = srv_train_cases_set(&t->cases, false, &t->learned),
+                                    .validation_cases = srv_train_cases_set(&t->cases, true, &t->unseen),
                                     .hold_out = (const char *const *)r->hold_out.list,
-                                    .n_cases = r->cases.n,
                                     .n_hold_out = r->hold_out.n,
                                     .all_orientations = r->all_orientations,
                                     .loaders = r->loaders,
@@ -174,6 +198,7 @@ static msa_status prepare(training *t, const char *recipe, msa_error *err)
     msa_threads_set(r->threads > 0 ? r->threads : cores > 0 ? (int)cores : 1);
     if (mkdir(r->out, 0755) != 0 && errno != EEXIST)
         return msa_fail(err, MSA_E_IO, "cannot make the folder %.120s: %s", r->out, strerror(errno));
+    MSA_TRY(find_cases(t, err));
     MSA_TRY(open_run(t, err));
     MSA_TRY(resume(t, err));
     MSA_TRY(open_curve(t, err));

@@ -15,10 +15,11 @@ import harness
 WRITE_SEG = os.path.join(harness.BUILD, 'tests', 'unit', 'seg', 'write_seg')
 
 
-def write_nifti(path, array, spacing=(1.0, 1.0, 1.0)):
-    """array (D, H, W), int16, axial slices: rows to the back, columns to the left (NIfTI's own axes are RAS)."""
-    depth, rows, cols = array.shape
-    header = struct.pack('<i36x8h14xhh2x8ff', 348, 3, cols, rows, depth, 1, 1, 1, 1, 4, 16,
+def write_nifti(path, array, spacing=(1.0, 1.0, 1.0), volumes=1):
+    """array (D, H, W), int16, axial slices: rows to the back, columns to the left (NIfTI's own axes are RAS).
+    With several volumes: (volumes, D, H, W)."""
+    depth, rows, cols = array.shape[-3:]
+    header = struct.pack('<i36x8h14xhh2x8ff', 348, 3 if volumes == 1 else 4, cols, rows, depth, volumes, 1, 1, 1, 4, 16,
                          1.0, spacing[2], spacing[1], spacing[0], 1, 1, 1, 1, 352.0)
     header += struct.pack('<ff', 1.0, 0.0).ljust(252 - 112, b'\0') + struct.pack('<hh', 0, 1)
     header = header.ljust(280, b'\0') + struct.pack('<12f', -spacing[2], 0, 0, 0, 0, -spacing[1], 0, 0, 0, 0, spacing[0], 0)
@@ -142,6 +143,47 @@ class MsaEval(harness.Case):
         os.symlink(os.path.join(data, 'patient'), self.path('linked', 'case'))
         linked, _ = self.report('--baseline', 'filled', '--data', self.path('linked'))
         self.assertEqual(linked['mean_dice'], report['mean_dice'])
+
+    def put(self, image, label, array=None, volumes=1):
+        """One image and its labels, in folders that are made."""
+        values, labels = blocks()
+        for path in (image, label):
+            os.makedirs(os.path.dirname(self.path('data', path)), exist_ok=True)
+        write_nifti(self.path('data', image), values if array is None else array, (3, 1.5, 1), volumes)
+        write_nifti(self.path('data', label), labels, (3, 1.5, 1))
+
+    def test_sets_as_they_come(self):
+        """The Decathlon's and AMOS' folders, nnU-Net's channels, several volumes in one file, BTCV's names."""
+        values, labels = blocks()
+        self.put('amos/imagesTr/amos_0001.nii.gz', 'amos/labelsTr/amos_0001.nii.gz')
+        self.put('amos/imagesTr/amos_0002.nii.gz', 'amos/labelsTr/amos_0002.nii.gz')
+        self.put('amos/imagesVa/amos_0003.nii.gz', 'amos/labelsVa/amos_0003.nii.gz')
+        os.makedirs(self.path('data', 'amos', 'imagesTs'))
+        write_nifti(self.path('data', 'amos', 'imagesTs', 'amos_0004.nii.gz'), values)  # nobody labelled it
+        with open(self.path('data', 'amos', 'labelsTr', '._amos_0001.nii.gz'), 'w', encoding='utf-8') as file:
+            file.write('as macOS leaves them')
+        with open(self.path('data', 'amos', 'dataset.json'), 'w', encoding='utf-8') as file:
+            json.dump({'labels': {'0': 'background', '1': 'liver', '7': 'kidneys'}, 'modality': {'0': 'CT'}}, file)
+        self.put('nnunet/imagesTr/hip_0000.nii.gz', 'nnunet/labelsTr/hip.nii.gz')
+        write_nifti(self.path('data', 'nnunet', 'imagesTr', 'hip_0001.nii.gz'), values, (3, 1.5, 1))
+        with open(self.path('data', 'nnunet', 'dataset.json'), 'w', encoding='utf-8') as file:
+            json.dump({'labels': {'background': 0, 'femur': 1, 'both': [1, 3, 7]}, 'channel_names': {'0': 'T1'}}, file)
+        self.put('task01/imagesTr/a.nii.gz', 'task01/labelsTr/a.nii.gz', np.stack([values, -values, values]), 3)
+        self.put('btcv/img/img0001.nii.gz', 'btcv/label/label0001.nii.gz')
+        os.makedirs(self.path('data', 'lonely', 'imagesTr'))
+        os.makedirs(self.path('data', 'lonely', 'labelsTr'))
+        write_nifti(self.path('data', 'lonely', 'labelsTr', 'b.nii.gz'), labels)
+        report, said = self.report('--baseline', 'filled', '--data', self.path('data'))
+        self.assertIn('labelsTr/b.nii.gz has no image in imagesTr', said)
+        cases = {c['name']: [l['name'] for l in c['labels']] for c in report['cases']}
+        plain = ['label 1', 'label 3', 'label 7']
+        self.assertEqual(cases, {
+            'amos/amos_0001': ['liver', 'kidneys'], 'amos/amos_0002': ['liver', 'kidneys'],
+            'amos/amos_0003': ['liver', 'kidneys'],
+            'btcv/0001': plain, 'nnunet/hip': ['femur', 'label 3', 'label 7'],
+            'nnunet/hip (2)': ['femur', 'label 3', 'label 7'],
+            'task01/a': plain, 'task01/a (2)': plain, 'task01/a (3)': plain})
+        self.assertEqual(report['mean_dice'], 1)
 
     def write_rtstruct(self, path, series, slices, corners):
         """One ROI, a rectangle given by pixel edges x0, y0, x1, y1 on some slices."""
