@@ -109,6 +109,7 @@ typedef struct msa_training_options {
     double synthetic, volumes;     /* weights of drawn scenes and of cases; not negative */
     msa_case_set cases;            /* learned from; n 0: none */
     msa_case_set validation_cases; /* of msa_training_validate(); n 0: scenes of another seed */
+    int32_t cases_at_once;         /* in memory, of either; 0: all; else the sets must stay */
     const char *const *hold_out;   /* (n_hold_out) names of labels that are never a target */
     int32_t n_hold_out;
     bool all_orientations;       /* of cases: slices along every axis */

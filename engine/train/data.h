@@ -56,11 +56,21 @@ typedef struct msa_volumes_options {
     float crop_chance;            /* of a crop around the target instead of the whole slice; default 0.9 */
     float margin_min, margin_max; /* of the crop, as a part of the target's box; default 0.12 .. 1.0 */
     float augment_chance;         /* default 0.9 */
+    int32_t at_once;              /* so many cases in memory at a time (and two more); default 0: all */
+    int32_t renew_every;          /* steps after which one of them makes room for another; default 100 */
 } msa_volumes_options;
 
 msa_volumes_options msa_volumes_defaults(uint64_t seed);
-/* Takes the cases, also on failure (the array itself stays the caller's). Every case counts the same, and
- * every label within it. Errors: MSA_E_INVALID (no case, or one without a target), MSA_E_NOMEM. */
+/**
+ * Every case in memory counts the same, and every label within it. A case without a target is passed over.
+ * With at_once the set must stay, and may be opened again at any time; which cases a step sees depends on the
+ * seed and the step alone. Errors: MSA_E_INVALID (options, no case with a target), MSA_E_NOMEM, what opening
+ * a case fails with.
+ */
+MSA_NODISCARD msa_status msa_source_case_set(msa_source **out, const msa_case_set *set,
+                                             const msa_volumes_options *options, msa_error *err);
+/* The same of cases that are in memory, all of them. Takes the cases, also on failure (the array itself stays
+ * the caller's; its entries become NULL). */
 MSA_NODISCARD msa_status msa_source_volumes(msa_source **out, msa_case **cases, int32_t n_cases,
                                             const msa_volumes_options *options, msa_error *err);
 

@@ -1,17 +1,14 @@
-/* Samples from volumes: which cases and labels there are. */
+/* Samples from volumes: as many as are asked for, from the cases that are in memory. */
 #include "engine/train/data_volumes.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine/train/data_source.h"
 
 typedef struct volumes {
     msa_source source;
     msa_volumes_options options;
-    int32_t n;
-    msa_stock *stocks;
+    msa_shelf *shelf;
 } volumes;
 
 msa_volumes_options msa_volumes_defaults(uint64_t seed)
@@ -21,177 +18,46 @@ msa_volumes_options msa_volumes_defaults(uint64_t seed)
                                  .crop_chance = 0.9F,
                                  .margin_min = 0.12F,
                                  .margin_max = 1.0F,
-                                 .augment_chance = 0.9F};
+                                 .augment_chance = 0.9F,
+                                 .renew_every = 100};
 }
 
-/* ---- planes of a volume ---- */
-
-msa_plane_shape msa_stock_plane(const msa_case *c, int orientation)
+static msa_status try_case(const volumes *v, uint64_t step, bool augment, msa_rng *r, msa_sample *sample,
+                           int32_t *area, msa_error *err)
 {
-    switch (orientation) {
-    case 1:
-        return (msa_plane_shape){c->rows, c->depth, c->cols, c->spacing_mm[0], c->spacing_mm[2]};
-    case 2:
-        return (msa_plane_shape){c->cols, c->depth, c->rows, c->spacing_mm[0], c->spacing_mm[1]};
-    default:
-        return (msa_plane_shape){c->depth, c->rows, c->cols, c->spacing_mm[1], c->spacing_mm[2]};
-    }
-}
-
-size_t msa_stock_voxel(const msa_case *c, int orientation, int32_t slice, int32_t y, int32_t x)
-{
-    int32_t d = slice, h = y, w = x;
-    if (orientation == 1) {
-        d = c->depth - 1 - y;
-        h = slice;
-    } else if (orientation == 2) {
-        d = c->depth - 1 - y;
-        h = x;
-        w = slice;
-    }
-    return ((size_t)d * (size_t)c->rows + (size_t)h) * (size_t)c->cols + (size_t)w;
-}
-
-/* ---- what there is ---- */
-
-static void stock_clear(msa_stock *s)
-{
-    for (int o = 0; o < MSA_ORIENTATIONS; o++) {
-        for (int32_t k = 0; s->tracks[o] && k < s->n_tracks[o]; k++)
-            free(s->tracks[o][k].slices);
-        free(s->tracks[o]);
-    }
-    msa_case_free(s->volume);
-}
-
-static const msa_label_name *name_of(const msa_case *c, int32_t layer, uint16_t value)
-{
-    for (int32_t k = 0; k < c->n_names; k++)
-        if (c->names[k].value == value && c->names[k].layer == layer) return &c->names[k];
-    return NULL;
-}
-
-/* Values of a layer that may be targets. */
-typedef struct values {
-    int32_t layer, n;
-    int32_t *index; /* index[value]: 1, 2, ... n; 0: not a target */
-} values;
-
-static void index_values(const msa_case *c, values *v)
-{
-    const size_t n = (size_t)c->depth * (size_t)c->rows * (size_t)c->cols;
-    const uint16_t *labels = msa_stock_labels(c, v->layer);
-    memset(v->index, 0, ((size_t)UINT16_MAX + 1) * sizeof *v->index);
-    v->n = 0;
-    for (size_t i = 0; i < n; i++)
-        v->index[labels[i]] = 1;
-    v->index[0] = 0;
-    for (int32_t k = 1; k <= UINT16_MAX; k++) {
-        if (v->index[k] == 0) continue;
-        const msa_label_name *name = name_of(c, v->layer, (uint16_t)k);
-        const bool wanted = c->n_names == 0 || (name && !name->held_out);
-        v->index[k] = wanted ? ++v->n : 0;
-    }
-}
-
-/* area (slices, v->n). The track's memory is taken to fit. */
-static msa_status add_track(msa_stock *s, int o, const values *v, uint16_t value, const int32_t *area,
-                            int32_t min_pixels, msa_error *err)
-{
-    const int32_t slices = msa_stock_plane(s->volume, o).slices;
-    const msa_label_name *name = name_of(s->volume, v->layer, value);
-    msa_track t = {.value = value, .layer = (uint16_t)v->layer};
-    t.slices = malloc((size_t)slices * sizeof *t.slices);
-    if (!t.slices) return msa_fail(err, MSA_E_NOMEM, "out of memory for a list of slices");
-    for (int32_t k = 0; k < slices; k++)
-        if (area[(size_t)k * (size_t)v->n + (size_t)(v->index[value] - 1)] >= min_pixels) t.slices[t.n++] = k;
-    if (t.n == 0) {
-        free(t.slices);
-        return MSA_OK;
-    }
-    if (name)
-        (void)snprintf(t.label, sizeof t.label, "%s", name->name);
-    else
-        (void)snprintf(t.label, sizeof t.label, "label %d", value);
-    s->tracks[o][s->n_tracks[o]++] = t;
-    return MSA_OK;
-}
-
-static msa_status list_tracks(msa_stock *s, int o, const values *v, int32_t min_pixels, msa_error *err)
-{
-    const msa_plane_shape p = msa_stock_plane(s->volume, o);
-    const uint16_t *labels = msa_stock_labels(s->volume, v->layer);
-    MSA_AUTO_FREE int32_t *area = calloc((size_t)p.slices * (size_t)v->n, sizeof *area);
-    msa_track *grown = realloc(s->tracks[o], (size_t)(s->n_tracks[o] + v->n) * sizeof *s->tracks[o]);
-    if (grown) s->tracks[o] = grown;
-    if (!area || !grown) return msa_fail(err, MSA_E_NOMEM, "out of memory for a list of slices");
-    for (int32_t k = 0; k < p.slices; k++)
-        for (int32_t y = 0; y < p.rows; y++)
-            for (int32_t x = 0; x < p.cols; x++) {
-                const int32_t i = v->index[labels[msa_stock_voxel(s->volume, o, k, y, x)]];
-                if (i > 0) area[(size_t)k * (size_t)v->n + (size_t)(i - 1)]++;
-            }
-    for (int32_t k = 1; k <= UINT16_MAX; k++)
-        if (v->index[k] > 0) MSA_TRY(add_track(s, o, v, (uint16_t)k, area, min_pixels, err));
-    return MSA_OK;
-}
-
-static msa_status measure_windows(msa_stock *s, msa_error *err)
-{
-    static const double low[MSA_WINDOW_CHOICES] = {0, 0.25, 0.5, 1, 2},
-                        high[MSA_WINDOW_CHOICES] = {98, 99, 99.5, 99.8, 100};
-    const msa_case *c = s->volume;
-    const size_t n = (size_t)c->depth * (size_t)c->rows * (size_t)c->cols;
-    if (c->ct) return MSA_OK;
-    for (int k = 0; k < MSA_WINDOW_CHOICES; k++) {
-        msa_window w;
-        MSA_TRY(msa_window_percentile(&w, c->voxels, n, low[k], high[k], err));
-        s->low[k] = w.lo;
-        s->high[k] = w.hi;
-    }
-    return MSA_OK;
-}
-
-static msa_status take_stock(msa_stock *s, const msa_volumes_options *options, msa_error *err)
-{
-    MSA_AUTO_FREE int32_t *index = malloc(((size_t)UINT16_MAX + 1) * sizeof *index);
-    if (!index) return msa_fail(err, MSA_E_NOMEM, "out of memory for a list of labels");
-    values v = {.index = index};
-    for (; v.layer < s->volume->n_layers; v.layer++) {
-        index_values(s->volume, &v);
-        for (int o = 0; v.n > 0 && o < (options->all_orientations ? MSA_ORIENTATIONS : 1); o++)
-            MSA_TRY(list_tracks(s, o, &v, options->min_pixels, err));
-    }
-    if (s->n_tracks[0] + s->n_tracks[1] + s->n_tracks[2] == 0)
-        return msa_fail(err, MSA_E_INVALID, "case %s has no label that can be a target", s->volume->name);
-    return measure_windows(s, err);
+    const msa_stock *stock;
+    msa_status status = MSA_OK;
+    *area = 0;
+    MSA_TRY(msa_shelf_take(v->shelf, step, msa_rng_u64(r), &stock, err));
+    if (!msa_stock_is_empty(stock))
+        status = msa_slice_sample(stock, &v->options, augment, r, sample, area, err);
+    msa_shelf_give_back(v->shelf, stock);
+    return status;
 }
 
 static msa_status volumes_next(const msa_source *source, uint64_t step, int32_t item, msa_sample *sample,
                                msa_error *err)
 {
     const volumes *v = (const volumes *)source;
-    enum { ATTEMPTS = 6 };
+    enum { ATTEMPTS = 64 };
     for (uint64_t attempt = 0; attempt < ATTEMPTS; attempt++) {
         msa_rng r = msa_rng_key(v->options.seed + attempt, step, (uint64_t)item);
-        const bool augment = msa_rng_chance(&r, v->options.augment_chance) && attempt + 1 < ATTEMPTS;
+        const bool late = attempt >= ATTEMPTS / 2;
+        const bool augment = msa_rng_chance(&r, v->options.augment_chance) && !late;
         int32_t area = 0;
-        const msa_stock *stock = &v->stocks[msa_rng_below(&r, v->n)];
-        MSA_TRY(msa_slice_sample(stock, &v->options, augment, &r, sample, &area, err));
+        MSA_TRY(try_case(v, step, augment, &r, sample, &area, err));
         /* turned out of the picture, or (a thin one, shrunk) resized to nothing: another one then */
-        if (area >= v->options.min_pixels || (attempt + 1 == ATTEMPTS && area > 0)) return MSA_OK;
+        if (area >= v->options.min_pixels || (late && area > 0)) return MSA_OK;
     }
     return msa_fail(err, MSA_E_INVALID,
-                    "targets of case %s vanish at %d x %d pixels: ask for more pixels of a target",
-                    sample->source, sample->size, sample->size);
+                    "targets of the cases vanish at %d x %d pixels: ask for more pixels of a target",
+                    sample->size, sample->size);
 }
 
 static void volumes_free(msa_source *source)
 {
     volumes *v = (volumes *)source;
-    for (int32_t k = 0; v->stocks && k < v->n; k++)
-        stock_clear(&v->stocks[k]);
-    free(v->stocks);
+    msa_shelf_free(v->shelf);
     free(v);
 }
 
@@ -199,32 +65,43 @@ static bool options_good(const msa_volumes_options *o)
 {
     return o->min_pixels >= 1 && o->crop_chance >= 0 && o->crop_chance <= 1 && o->margin_min > 0 &&
            o->margin_max >= o->margin_min && o->margin_max < 100 && o->augment_chance >= 0 &&
-           o->augment_chance <= 1;
+           o->augment_chance <= 1 && o->at_once >= 0 && o->renew_every >= 1;
+}
+
+msa_status msa_source_case_set(msa_source **out, const msa_case_set *set, const msa_volumes_options *options,
+                               msa_error *err)
+{
+    *out = NULL;
+    if (!options_good(options))
+        return msa_fail(err, MSA_E_INVALID, "an option of the volumes is out of range");
+    volumes *v = calloc(1, sizeof *v);
+    if (!v) return msa_fail(err, MSA_E_NOMEM, "out of memory for a source of samples");
+    *v = (volumes){.source = {volumes_next, volumes_free}, .options = *options};
+    MSA_AUTO(msa_source) owned = &v->source;
+    MSA_TRY(msa_shelf_new(&v->shelf, set, options, err));
+    *out = MSA_STEAL(owned);
+    return MSA_OK;
+}
+
+/* ---- cases that are in memory already ---- */
+
+static msa_status hand_over(void *ctx, int32_t number, msa_case **out, msa_error *err)
+{
+    msa_case **cases = ctx;
+    (void)err;
+    *out = cases[number];
+    cases[number] = NULL;
+    return MSA_OK;
 }
 
 msa_status msa_source_volumes(msa_source **out, msa_case **cases, int32_t n_cases,
                               const msa_volumes_options *options, msa_error *err)
 {
-    *out = NULL;
-    volumes *v = calloc(1, sizeof *v);
-    msa_stock *stocks = n_cases > 0 ? calloc((size_t)n_cases, sizeof *stocks) : NULL;
-    if (!v || !stocks) {
-        for (int32_t k = 0; k < n_cases; k++)
-            msa_case_free(cases[k]);
-        free(v);
-        free(stocks);
-        if (n_cases < 1) return msa_fail(err, MSA_E_INVALID, "no case to take samples from");
-        return msa_fail(err, MSA_E_NOMEM, "out of memory for a source of samples");
-    }
-    *v = (volumes){
-        .source = {volumes_next, volumes_free}, .options = *options, .n = n_cases, .stocks = stocks};
+    msa_volumes_options all = *options;
+    const msa_case_set set = {.n = n_cases, .open = hand_over, .ctx = cases};
+    all.at_once = 0; /* each is opened once, now */
+    const msa_status status = msa_source_case_set(out, &set, &all, err);
     for (int32_t k = 0; k < n_cases; k++)
-        stocks[k].volume = cases[k];
-    MSA_AUTO(msa_source) owned = &v->source;
-    if (!options_good(options))
-        return msa_fail(err, MSA_E_INVALID, "an option of the volumes is out of range");
-    for (int32_t k = 0; k < n_cases; k++)
-        MSA_TRY(take_stock(&stocks[k], options, err));
-    *out = MSA_STEAL(owned);
-    return MSA_OK;
+        msa_case_free(cases[k]);
+    return status;
 }

@@ -15,11 +15,20 @@
 #define OTHER_SEED 0x7e57ull /* validation's scenes are not those that are learned from */
 #define AHEAD      2         /* batches that wait: a step takes a whole one at its beginning */
 
+/* Cases whose held-out labels are marked as they are opened. */
+typedef struct held {
+    msa_case_set set;
+    const msa_training *run;
+} held;
+
 struct msa_training {
     msa_model *base; /* NULL: a new model */
     msa_params *params;
     msa_trainer *trainer;
     msa_source *source;
+    char **hold_out; /* (n_hold_out) names of labels */
+    int32_t n_hold_out;
+    held learned, validated;
     msa_source *unseen; /* until validation is asked for, which takes it */
     msa_validation *validation;
     int32_t validation_pictures;
@@ -37,6 +46,9 @@ void msa_training_free(msa_training *t)
     msa_loader_free(t->loader);
     msa_source_free(t->source);
     msa_source_free(t->unseen);
+    for (int32_t k = 0; k < t->n_hold_out; k++)
+        free(t->hold_out[k]);
+    free(t->hold_out);
     msa_validation_free(t->validation);
     msa_sample_free(t->sample);
     msa_trainer_free(t->trainer);
@@ -47,20 +59,32 @@ void msa_training_free(msa_training *t)
 
 /* ---- opening ---- */
 
-static msa_status open_cases(const msa_training_options *o, const msa_case_set *set,
+static msa_status copy_names(msa_training *t, const msa_training_options *o, msa_error *err)
+{
+    t->hold_out = calloc((size_t)o->n_hold_out + 1, sizeof *t->hold_out);
+    for (; t->hold_out != NULL && t->n_hold_out < o->n_hold_out; t->n_hold_out++) {
+        t->hold_out[t->n_hold_out] = strdup(o->hold_out[t->n_hold_out]);
+        if (t->hold_out[t->n_hold_out] == NULL) break;
+    }
+    if (t->hold_out != NULL && t->n_hold_out == o->n_hold_out) return MSA_OK;
+    return msa_fail(err, MSA_E_NOMEM, "no memory for names of labels");
+}
+
+static msa_status open_case(void *ctx, int32_t number, msa_case **out, msa_error *err)
+{
+    const held *h = ctx;
+    MSA_TRY(h->set.open(h->set.ctx, number, out, err));
+    for (int32_t k = 0; k < h->run->n_hold_out; k++)
+        (void)msa_case_hold_out(*out, h->run->hold_out[k]);
+    return MSA_OK;
+}
+
+static msa_status open_cases(msa_training *t, held *h, const msa_case_set *cases,
                              const msa_volumes_options *how, msa_source **out, msa_error *err)
 {
-    MSA_AUTO_FREE msa_case **cases = calloc((size_t)set->n, sizeof(msa_case *));
-    if (cases == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for the cases");
-    for (int32_t i = 0; i < set->n; i++) {
-        const msa_status status = set->open(set->ctx, i, &cases[i], err);
-        for (int32_t k = 0; status != MSA_OK && k < i; k++)
-            msa_case_free(cases[k]);
-        if (status != MSA_OK) return status;
-        for (int32_t k = 0; k < o->n_hold_out; k++)
-            (void)msa_case_hold_out(cases[i], o->hold_out[k]);
-    }
-    return msa_source_volumes(out, cases, set->n, how, err);
+    *h = (held){.set = *cases, .run = t};
+    const msa_case_set set = {.n = cases->n, .open = open_case, .ctx = h};
+    return msa_source_case_set(out, &set, how, err);
 }
 
 /* Nothing is augmented: what is measured is what comes. */
@@ -68,9 +92,10 @@ static msa_status open_validation(msa_training *t, const msa_training_options *o
 {
     msa_volumes_options how = msa_volumes_defaults(o->trainer.seed ^ OTHER_SEED);
     how.augment_chance = 0;
+    how.at_once = o->cases_at_once;
     if (o->validation_cases.n == 0)
         return msa_source_synthetic(&t->unseen, o->trainer.seed ^ OTHER_SEED, err);
-    return open_cases(o, &o->validation_cases, &how, &t->unseen, err);
+    return open_cases(t, &t->validated, &o->validation_cases, &how, &t->unseen, err);
 }
 
 static msa_status open_source(msa_training *t, const msa_training_options *o, msa_error *err)
@@ -85,7 +110,8 @@ static msa_status open_source(msa_training *t, const msa_training_options *o, ms
     if (o->volumes > 0 && o->cases.n > 0) {
         msa_volumes_options how = msa_volumes_defaults(o->trainer.seed);
         how.all_orientations = o->all_orientations;
-        const msa_status status = open_cases(o, &o->cases, &how, &sources[n], err);
+        how.at_once = o->cases_at_once;
+        const msa_status status = open_cases(t, &t->learned, &o->cases, &how, &sources[n], err);
         if (status != MSA_OK) {
             msa_source_free(sources[0]);
             return status;
@@ -137,6 +163,7 @@ msa_status msa_training_open(msa_training **out, const msa_training_options *o, 
     (void)snprintf(t->hash, sizeof t->hash, "%s", o->recipe_hash != NULL ? o->recipe_hash : "");
     MSA_TRY(open_params(t, o, err));
     MSA_TRY(msa_trainer_new(&t->trainer, t->params, &o->trainer, err));
+    MSA_TRY(copy_names(t, o, err));
     MSA_TRY(open_source(t, o, err));
     MSA_TRY(open_validation(t, o, err));
     MSA_TRY(msa_sample_new(&t->sample, 1, t->params->config.image_size, t->trainer->options.targets, err));

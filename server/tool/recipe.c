@@ -79,6 +79,8 @@ static const key keys[] = {
 static const key data_keys[] = {
     {"synthetic", KEY_NUMBER, AT(synthetic), 0, 1e6, NULL, true, "weight of drawn scenes"},
     {"volumes", KEY_NUMBER, AT(volumes), 0, 1e6, NULL, true, "weight of the cases"},
+    {"cases_at_once", KEY_I32, AT(cases_at_once), 0, 1000000, NULL, false,
+     "in memory, the others in turn; 0: all"},
     {"all_orientations", KEY_BOOL, AT(all_orientations), 0, 0, NULL, true, "slices along every axis"},
 };
 static const key validation_keys[] = {
@@ -368,10 +370,14 @@ static msa_status read_map(document *d, const yaml_node_t *map, bool data, msa_e
 
 /* ---- the whole ---- */
 
-/* Nothing where no case is kept: recipes from before there was such a key keep their hash. */
-static void hash_validation(msa_sha256 *h, const srv_recipe *r)
+/* Nothing where they have their defaults: recipes from before there was such a key keep their hash. */
+static void hash_cases(msa_sha256 *h, const srv_recipe *r)
 {
     char value[64];
+    if (r->cases_at_once > 0) {
+        (void)snprintf(value, sizeof value, "cases_at_once %" PRId32, r->cases_at_once);
+        msa_sha256_update(h, value, strlen(value) + 1);
+    }
     if (r->validation_fraction > 0) {
         (void)snprintf(value, sizeof value, "validation %a %" PRIu64, r->validation_fraction,
                        r->validation_seed);
@@ -405,7 +411,7 @@ static msa_status hash_recipe(srv_recipe *r, msa_error *err)
             const char *text = i < lists[l]->n ? lists[l]->list[i] : "";
             msa_sha256_update(h, text, strlen(text) + 1);
         }
-    hash_validation(h, r);
+    hash_cases(h, r);
     if (r->config != NULL) msa_sha256_update(h, r->config, strlen(r->config));
     msa_sha256_hex(h, r->hash);
     msa_sha256_free(h);

@@ -26,6 +26,7 @@ typedef struct srv_recipe {
     msa_trainer_options trainer;
     double synthetic, volumes; /* weights of the sources of pictures */
     srv_texts cases, hold_out; /* folders with labelled volumes; names of labels never used */
+    int32_t cases_at_once;     /* in memory; 0: all */
     double validation_fraction; /* of the patients; 0: none */
     uint64_t validation_seed;
     srv_texts validation_cases; /* names, instead of a fraction */

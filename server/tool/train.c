@@ -83,7 +83,8 @@ static msa_status find_cases(training *t, msa_error *err)
     file_in(t, "checkpoint.safetensors", checkpoint);
     file_in(t, "split.json", path);
     MSA_TRY(dicom_init(err));
-    MSA_TRY(srv_train_cases_find(&t->cases, (const char *const *)r->cases.list, r->cases.n, err));
+    MSA_TRY(srv_train_cases_find(&t->cases, (const char *const *)r->cases.list, r->cases.n,
+                                 r->cases_at_once == 0, err));
     MSA_TRY(srv_split_make(&t->cases, &rule, err));
     if (access(checkpoint, F_OK) == 0) MSA_TRY(srv_split_check(&t->cases, path, err));
     return srv_split_write(&t->cases, &rule, path, err);
@@ -109,6 +110,7 @@ static msa_status open_run(training *t, msa_error *err)
                                     .volumes = r->volumes,
                                     .cases = srv_train_cases_set(&t->cases, false, &t->learned),
                                     .validation_cases = srv_train_cases_set(&t->cases, true, &t->unseen),
+                                    .cases_at_once = r->cases_at_once,
                                     .hold_out = (const char *const *)r->hold_out.list,
                                     .n_hold_out = r->hold_out.n,
                                     .all_orientations = r->all_orientations,

@@ -164,7 +164,7 @@ static void name_case(const srv_train_cases *c, srv_train_case *one, const char 
 }
 
 static msa_status take_place(srv_train_cases *c, const srv_place *place, const srv_places *places,
-                             const char *root, msa_error *err)
+                             const char *root, bool keep, msa_error *err)
 {
     MSA_AUTO(msa_case) read = NULL;
     for (int32_t i = 0; i < c->n; i++)
@@ -177,15 +177,16 @@ static msa_status take_place(srv_train_cases *c, const srv_place *place, const s
     if (!grown) return no_memory(err);
     c->list = grown;
     srv_train_case *one = &c->list[c->n];
-    *one = (srv_train_case){.place = place};
+    *one = (srv_train_case){.place = place, .places = places};
     name_case(c, one, root);
     MSA_TRY(number_patient(c, one, err));
-    one->read = MSA_STEAL(read);
+    if (keep) one->read = MSA_STEAL(read);
     c->n++;
     return MSA_OK;
 }
 
-msa_status srv_train_cases_find(srv_train_cases *c, const char *const *folders, int32_t n, msa_error *err)
+msa_status srv_train_cases_find(srv_train_cases *c, const char *const *folders, int32_t n, bool keep,
+                                msa_error *err)
 {
     *c = (srv_train_cases){.places = calloc((size_t)n + 1, sizeof *c->places)};
     if (!c->places) return no_memory(err);
@@ -196,7 +197,7 @@ msa_status srv_train_cases_find(srv_train_cases *c, const char *const *folders, 
         MSA_TRY(srv_places_find(places, folders[k], err));
         if (!realpath(folders[k], root)) return msa_fail(err, MSA_E_IO, "%.150s is gone", folders[k]);
         for (size_t i = 0; i < places->n; i++)
-            MSA_TRY(take_place(c, &places->list[i], places, root, err));
+            MSA_TRY(take_place(c, &places->list[i], places, root, keep, err));
         if (c->n == before)
             return msa_fail(
                 err, MSA_E_NOT_FOUND,
@@ -221,8 +222,11 @@ static msa_status open_case(void *ctx, int32_t number, msa_case **out, msa_error
         return MSA_OK;
     }
     msa_error why = MSA_ERROR_INIT;
-    if (!srv_place_is_nifti(one->place))
-        return msa_fail(err, MSA_E_INTERNAL, "case %.60s is asked for twice", one->name);
+    if (!srv_place_is_nifti(one->place)) {
+        MSA_TRY(read_series(out, one->place, one->places, err));
+        if (*out) return MSA_OK;
+        return msa_fail(err, MSA_E_NOT_FOUND, "case %.60s is not labelled any more", one->name);
+    }
     const msa_status status = srv_place_read(out, one->place, &why);
     return status == MSA_OK ? MSA_OK : msa_fail(err, status, "case %.60s: %.150s", one->name, why.what);
 }

@@ -9,8 +9,9 @@
 typedef struct srv_train_case {
     char name[SRV_CASE_NAME]; /* told apart from all others */
     const srv_place *place;
-    msa_case *read;  /* of a series, until it is handed over; NIfTI is read when it is wanted */
-    int32_t patient; /* 1, 2, ...: whose it is */
+    const srv_places *places; /* the label objects beside it */
+    msa_case *read;           /* of a series, kept from the search until it is handed over */
+    int32_t patient;          /* 1, 2, ...: whose it is */
     bool validation;
 } srv_train_case;
 
@@ -24,11 +25,12 @@ typedef struct srv_train_cases {
 
 /**
  * Everything below the folders that `msa eval` takes for a case; the same twice counts once. A series is read
- * at once, since only then it is known whether somebody labelled it. Errors: those of srv_places_find() and
+ * at once, since only then it is known whether somebody labelled it, and with `keep` it stays in memory until
+ * it is handed over. Errors: those of srv_places_find() and
  * srv_case_open(); MSA_E_NOT_FOUND (a folder without a case).
  */
 MSA_NODISCARD msa_status srv_train_cases_find(srv_train_cases *c, const char *const *folders, int32_t n,
-                                              msa_error *err);
+                                              bool keep, msa_error *err);
 void srv_train_cases_clear(srv_train_cases *c);
 
 typedef struct srv_train_side {

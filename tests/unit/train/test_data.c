@@ -366,6 +366,101 @@ static void held_out_labels_are_no_targets(void **state)
     assert_int_equal(msa_source_volumes(&none, &c, 0, &o, NULL), MSA_E_INVALID);
 }
 
+/* Cases "0", "1", ...; number `empty` has no label, number `broken` cannot be opened. */
+typedef struct stack_of_cases {
+    int32_t opened, empty, broken;
+} stack_of_cases;
+
+static msa_status open_numbered(void *ctx, int32_t number, msa_case **out, msa_error *err)
+{
+    stack_of_cases *s = ctx;
+    s->opened++;
+    *out = NULL;
+    if (number == s->broken) return msa_fail(err, MSA_E_IO, "case %d is broken", number);
+    *out = make_case(true);
+    (void)snprintf((*out)->name, sizeof(*out)->name, "%d", number);
+    for (int i = 0; number == s->empty && i < VOXELS; i++)
+        (*out)->labels[i] = 0;
+    return MSA_OK;
+}
+
+enum { CASES = 7, AT_ONCE = 2, RENEW = 5, STEPS = 80 };
+
+static msa_source *make_shelf(stack_of_cases *s)
+{
+    msa_volumes_options o = msa_volumes_defaults(4);
+    const msa_case_set set = {.n = CASES, .open = open_numbered, .ctx = s};
+    msa_source *source;
+    o.at_once = AT_ONCE;
+    o.renew_every = RENEW;
+    assert_int_equal(msa_source_case_set(&source, &set, &o, NULL), MSA_OK);
+    return source;
+}
+
+/* Few cases in memory: all have their turn, a step's samples are the same wherever a run begins, and a case
+ * without a target is passed over. */
+static void cases_take_turns(void **state)
+{
+    stack_of_cases a = {.empty = 3, .broken = -1}, b = a;
+    MSA_AUTO(msa_source) whole = make_shelf(&a);
+    MSA_AUTO(msa_sample) s = NULL;
+    MSA_AUTO(msa_sample) t = NULL;
+    int seen[CASES] = {0}, kinds = 0;
+    (void)state;
+    assert_int_equal(a.opened, AT_ONCE);
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, TARGETS, NULL), MSA_OK);
+    assert_int_equal(msa_sample_new(&t, 1, SIZE, TARGETS, NULL), MSA_OK);
+    for (uint64_t step = 0; step < STEPS; step++) {
+        bool here[CASES] = {false};
+        int at_once = 0;
+        for (int32_t item = 0; item < 8; item++) {
+            next(whole, step, item, s);
+            seen[atoi(s->source)]++;
+            here[atoi(s->source)] = true;
+        }
+        for (int k = 0; k < CASES; k++)
+            at_once += here[k];
+        assert_in_range(at_once, 1, AT_ONCE);
+    }
+    for (int k = 0; k < CASES; k++)
+        kinds += seen[k] > 20;
+    assert_int_equal(kinds, CASES - 1);
+    assert_int_equal(seen[a.empty], 0);
+    assert_true(a.opened > CASES + 2); /* some were closed and opened again */
+    MSA_AUTO(msa_source) late = make_shelf(&b);
+    MSA_AUTO(msa_loader) l = NULL; /* several threads open and close at once */
+    assert_int_equal(msa_loader_new(&l, late, STEPS / 2, 4, 1, SIZE, TARGETS, 3, 40, NULL), MSA_OK);
+    for (uint64_t step = STEPS / 2; step < STEPS; step++)
+        for (int32_t item = 0; item < 4; item++) {
+            next(whole, step, item, s);
+            assert_int_equal(msa_loader_next(l, t, NULL), MSA_OK);
+            assert_true(same(s, t) && strcmp(s->source, t->source) == 0);
+        }
+}
+
+static void a_broken_case_shows_when_it_is_opened(void **state)
+{
+    stack_of_cases c = {.empty = -1, .broken = 5};
+    const msa_case_set set = {.n = CASES, .open = open_numbered, .ctx = &c};
+    msa_volumes_options o = msa_volumes_defaults(4);
+    MSA_AUTO(msa_sample) s = NULL;
+    msa_source *none;
+    msa_error err = MSA_ERROR_INIT;
+    msa_status status = MSA_OK;
+    (void)state;
+    assert_int_equal(msa_source_case_set(&none, &set, &o, NULL), MSA_E_IO); /* all at once: now */
+    assert_null(none);
+    MSA_AUTO(msa_source) source = make_shelf(&c);
+    assert_int_equal(msa_sample_new(&s, 1, SIZE, TARGETS, NULL), MSA_OK);
+    for (uint64_t step = 0; step < STEPS && status == MSA_OK; step++)
+        for (int32_t item = 0; item < 8 && status == MSA_OK; item++)
+            status = msa_source_next(source, step, item, s, &err);
+    assert_int_equal(status, MSA_E_IO);
+    assert_string_equal(err.what, "case 5 is broken");
+    o.renew_every = 0;
+    assert_int_equal(msa_source_case_set(&none, &set, &o, NULL), MSA_E_INVALID);
+}
+
 static void mr_uses_percentiles(void **state)
 {
     const msa_volumes_options o = msa_volumes_defaults(1);
@@ -550,6 +645,8 @@ int main(void)
         cmocka_unit_test(crops_are_those_of_inference),
         cmocka_unit_test(targets_turn_together),
         cmocka_unit_test(held_out_labels_are_no_targets),
+        cmocka_unit_test(cases_take_turns),
+        cmocka_unit_test(a_broken_case_shows_when_it_is_opened),
         cmocka_unit_test(mr_uses_percentiles),
         cmocka_unit_test(mixtures_follow_their_weights),
         cmocka_unit_test(loading_changes_nothing),

@@ -186,7 +186,7 @@ static void folders_of_nifti(void **state)
     put(alone, "ct.nii", 16, 32);
     put(alone, "labels.nii", 512, 16);
     const char *const folders[] = {root, alone, empty};
-    assert_int_equal(srv_train_cases_find(&c, folders, 1, NULL), MSA_OK);
+    assert_int_equal(srv_train_cases_find(&c, folders, 1, true, NULL), MSA_OK);
     assert_int_equal(c.n, 4);
     assert_int_equal(c.n_patients, 3);
     assert_string_equal(c.list[0].name, "task/hip_1");
@@ -203,10 +203,10 @@ static void folders_of_nifti(void **state)
         assert_int_equal(one->n_layers, 1);
     }
     srv_train_cases_clear(&c);
-    assert_int_equal(srv_train_cases_find(&c, folders, 2, &err),
+    assert_int_equal(srv_train_cases_find(&c, folders, 2, true, &err),
                      MSA_E_NOT_FOUND); /* nothing new in the second */
     srv_train_cases_clear(&c);
-    assert_int_equal(srv_train_cases_find(&c, folders + 1, 2, NULL), MSA_E_NOT_FOUND);
+    assert_int_equal(srv_train_cases_find(&c, folders + 1, 2, true, NULL), MSA_E_NOT_FOUND);
 }
 
 static int folders_remove(void **state)
@@ -257,7 +257,7 @@ static void real_series(void **state)
         if (!data || access(paths[k], R_OK) != 0) skip();
     }
     assert_int_equal(dicom_init(NULL), MSA_OK);
-    if (srv_train_cases_find(&c, folders, 3, &err) != MSA_OK) fail_msg("%s", err.what);
+    if (srv_train_cases_find(&c, folders, 3, false, &err) != MSA_OK) fail_msg("%s", err.what);
     assert_int_equal(c.n, 3);
     assert_int_equal(c.n_patients, 3);
     MSA_AUTO(msa_case) lung = open_one(&c, false, 0);
@@ -273,6 +273,8 @@ static void real_series(void **state)
     assert_near((double)brain->spacing_mm[0], 6.5, 0.01); /* the distance, not the thickness */
     assert_int_equal(brain->n_names, 1);
     assert_int_equal(voxels_of(brain, brain->names[0].name), 4137);
+    MSA_AUTO(msa_case) again = open_one(&c, false, 1); /* nothing was kept: it is read once more */
+    assert_int_equal(voxels_of(again, brain->names[0].name), 4137);
     MSA_AUTO(msa_case) liver = open_one(&c, false, 2);
     assert_true(liver->n_layers > 1); /* segments that overlap */
     for (int32_t k = 0; k < liver->n_names; k++)
