@@ -14,6 +14,7 @@ static const char usage[] =
     "  segment SERIES_DIR   boxes and a series in, DICOM-SEG and pictures out\n"
     "  train RECIPE         a recipe in, a model or an adapter out; goes on where it stopped\n"
     "  eval MODEL           labelled cases in; Dice, IoU and distances, pictures of the worst\n"
+    "  bench                how long encoder, decoder and training step take on this machine\n"
     "  inspect MODEL        configuration, profile and hash of a model\n"
     "  help                 this text\n"
     "  --version            the version\n"
@@ -26,6 +27,7 @@ static const struct {
 } commands[] = {{"segment", srv_tool_segment},
                 {"train", srv_tool_train},
                 {"eval", srv_tool_eval},
+                {"bench", srv_tool_bench},
                 {"inspect", srv_tool_inspect}};
 
 int srv_tool_fail(const msa_error *err)

@@ -1,0 +1,167 @@
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/tool/bench.h"
+#include "server/tool/tool.h"
+
+const char srv_bench_usage[] =
+    "usage: msa bench [--model MODEL] [--image-size N] [--adapters 2d|none] [--train] [--set SET] "
+    "[--recompute]\n"
+    "                 [--threads N] [--repeat N] [--beside COMMAND] [--json [FILE]]\n"
+    "\n"
+    "Times the image encoder and the mask decoder and, with --train, a training step of one picture, beside "
+    "a\n"
+    "plain matrix product of OpenBLAS at the shape of the encoder's largest projection: the ratio of both "
+    "can be\n"
+    "compared between machines. Medians, warm, everything in turns.\n"
+    "\n"
+    "  --model MODEL     vit_b (default), vit_l or vit_h with random weights; a model file; \"default\", "
+    "the\n"
+    "                    bundled model\n"
+    "  --image-size N    of vit_b, vit_l, vit_h: a multiple of 16 from 64 to 2048; default 256\n"
+    "  --adapters KIND   of vit_b, vit_l, vit_h: 2d or none (default); a training step has adapters always\n"
+    "  --train           a training step as well: forward, backward, Adam; weights are random\n"
+    "  --set SET         what trains: adapters (default), adapters+decoder or all\n"
+    "  --recompute       less memory in training: blocks are computed again in backward\n"
+    "  --threads N       engine threads, 1 to 64; default: one a core\n"
+    "  --repeat N        measurements, 3 to 200; default 9\n"
+    "  --beside COMMAND  runs a command in turns with the training step (without --train: the encoder) and\n"
+    "                    gives the ratio; the last line that it prints begins with its milliseconds\n"
+    "  --json [FILE]     the results as JSON, in FILE or instead of the table\n"
+    "\n"
+    "Exit codes: 0 done, 64 wrong arguments, 65 unusable input, 66 a file is missing or cannot be written,\n"
+    "70 internal error, 130 cancelled.\n";
+
+enum {
+    OPT_MODEL = 1,
+    OPT_IMAGE_SIZE,
+    OPT_ADAPTERS,
+    OPT_TRAIN,
+    OPT_SET,
+    OPT_RECOMPUTE,
+    OPT_THREADS,
+    OPT_REPEAT,
+    OPT_BESIDE,
+    OPT_JSON,
+    OPT_HELP
+};
+
+static const struct option options[] = {{"model", required_argument, NULL, OPT_MODEL},
+                                        {"image-size", required_argument, NULL, OPT_IMAGE_SIZE},
+                                        {"image", required_argument, NULL, OPT_IMAGE_SIZE},
+                                        {"adapters", required_argument, NULL, OPT_ADAPTERS},
+                                        {"train", no_argument, NULL, OPT_TRAIN},
+                                        {"set", required_argument, NULL, OPT_SET},
+                                        {"recompute", no_argument, NULL, OPT_RECOMPUTE},
+                                        {"threads", required_argument, NULL, OPT_THREADS},
+                                        {"repeat", required_argument, NULL, OPT_REPEAT},
+                                        {"beside", required_argument, NULL, OPT_BESIDE},
+                                        {"json", optional_argument, NULL, OPT_JSON},
+                                        {"help", no_argument, NULL, OPT_HELP},
+                                        {NULL, 0, NULL, 0}};
+
+static int take_number(const char *option, const char *text, long least, long most, int32_t *out)
+{
+    char *end = NULL;
+    const long value = strtol(text, &end, 10);
+    *out = (int32_t)value;
+    if (*text == '\0' || *end != '\0' || value < least || value > most)
+        return srv_tool_usage("bench", "%s takes a number from %ld to %ld, not \"%.30s\"", option, least,
+                              most, text);
+    return 0;
+}
+
+static int take_image_size(srv_bench_arguments *a, const char *text)
+{
+    const int code = take_number("--image-size", text, 64, 2048, &a->image_size);
+    if (code != 0 || a->image_size % 16 == 0) return code;
+    return srv_tool_usage("bench", "--image-size takes a multiple of 16, not \"%.30s\"", text);
+}
+
+static int take_set(srv_bench_arguments *a, const char *text)
+{
+    static const struct {
+        const char *name;
+        msa_train_set set;
+    } sets[] = {{"adapters", MSA_TRAIN_ADAPTERS},
+                {"adapters+decoder", MSA_TRAIN_ADAPTERS_DECODER},
+                {"all", MSA_TRAIN_ALL}};
+    a->set_name = text;
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
+        if (strcmp(text, sets[i].name) == 0) {
+            a->set = sets[i].set;
+            return 0;
+        }
+    return srv_tool_usage("bench", "--set is adapters, adapters+decoder or all, not \"%.30s\"", text);
+}
+
+static int take_adapters(srv_bench_arguments *a, const char *text)
+{
+    a->adapters = strcmp(text, "2d") == 0;
+    if (a->adapters || strcmp(text, "none") == 0) return 0;
+    return srv_tool_usage("bench", "--adapters is 2d or none, not \"%.30s\"", text);
+}
+
+/* The file may be an argument of its own: there are no others that begin without a dash. */
+static void take_json(srv_bench_arguments *a, int argc, char **argv)
+{
+    a->json = optarg ? optarg : "-";
+    if (!optarg && optind < argc && (argv[optind][0] != '-' || argv[optind][1] == '\0'))
+        a->json = argv[optind++];
+}
+
+static int take(srv_bench_arguments *a, int option, int argc, char **argv)
+{
+    switch (option) {
+    case OPT_MODEL:
+        a->model = optarg;
+        return 0;
+    case OPT_IMAGE_SIZE:
+        return take_image_size(a, optarg);
+    case OPT_ADAPTERS:
+        return take_adapters(a, optarg);
+    case OPT_TRAIN:
+        a->train = true;
+        return 0;
+    case OPT_SET:
+        return take_set(a, optarg);
+    case OPT_RECOMPUTE:
+        a->recompute = true;
+        return 0;
+    case OPT_THREADS:
+        return take_number("--threads", optarg, 1, 64, &a->threads);
+    case OPT_REPEAT:
+        return take_number("--repeat", optarg, 3, SRV_BENCH_REPEAT_MAX, &a->repeat);
+    case OPT_BESIDE:
+        a->beside = optarg;
+        return 0;
+    case OPT_JSON:
+        take_json(a, argc, argv);
+        return 0;
+    case OPT_HELP:
+        a->help = true;
+        return 0;
+    case ':':
+        return srv_tool_usage("bench", "%.60s needs a value", argv[optind - 1]);
+    default:
+        return srv_tool_usage("bench", "there is no option %.60s", argv[optind - 1]);
+    }
+}
+
+int srv_bench_arguments_read(srv_bench_arguments *a, int argc, char **argv)
+{
+    int option = 0;
+    *a = (srv_bench_arguments){
+        .model = "vit_b", .image_size = 256, .repeat = 9, .set = MSA_TRAIN_ADAPTERS, .set_name = "adapters"};
+    opterr = 0;
+    optind = 1;
+    while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+        const int code = take(a, option, argc, argv);
+        if (code != 0) return code;
+        if (a->help) return 0;
+    }
+    if (optind < argc) return srv_tool_usage("bench", "\"%.60s\" is one argument too many", argv[optind]);
+    if (a->beside && !*a->beside) return srv_tool_usage("bench", "--beside needs a command");
+    return 0;
+}
