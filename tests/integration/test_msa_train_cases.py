@@ -31,12 +31,12 @@ class MsaTrainCases(harness.Case):
         write_nifti(os.path.join(folder, 'image.nii.gz'), image, (3, 1.5, 1))
         write_nifti(os.path.join(folder, 'labels.nii.gz'), labels, (3, 1.5, 1))
 
-    def recipe(self, out, steps, validation, data='data'):
+    def recipe(self, out, steps, validation, data='data', more=''):
         path = self.path(out + '.yaml')
         with open(path, 'w', encoding='utf-8') as file:
             file.write('out: %s\ntrain: all\nsteps: %d\nbatch: 2\nlr: 1e-3\nseed: 3\ntargets: 2\ncheckpoint_every: 2\n'
-                       'validate_every: 2\nvalidation_pictures: 4\ndata: {synthetic: 0, cases: [%s], validation: %s}\n%s'
-                       % (self.path(out), steps, self.path(data), validation, MODEL))
+                       'validate_every: 2\nvalidation_pictures: 4\ndata: {synthetic: 0, cases: [%s], validation: %s%s}\n%s'
+                       % (self.path(out), steps, self.path(data), validation, more, MODEL))
         return path
 
     def split(self, out):
@@ -71,6 +71,11 @@ class MsaTrainCases(harness.Case):
         self.assertEqual(self.content('one', 'split.json'), self.content('two', 'split.json'))
         self.assertEqual(self.content('one', 'model.safetensors'), self.content('two', 'model.safetensors'))
         self.assertEqual(self.content('one', 'curve.csv'), self.content('two', 'curve.csv'))
+        # One case in memory at a time: another run, as repeatable.
+        for out in ('few', 'again'):
+            self.msa('train', self.recipe(out, 4, '{fraction: 0.34, seed: 1}', more=', cases_at_once: 1'))
+        self.assertEqual(self.content('few', 'model.safetensors'), self.content('again', 'model.safetensors'))
+        self.assertNotEqual(self.content('few', 'model.safetensors'), self.content('one', 'model.safetensors'))
         self.nifti(self.path('data', 'd'))
         said = self.msa('train', self.recipe('two', 6, '{fraction: 0.34, seed: 1}'), wanted=65)
         self.assertRegex(said, 'the split is not the one that this run began with: case data/')
