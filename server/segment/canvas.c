@@ -65,6 +65,29 @@ void srv_canvas_frame(srv_canvas *c, int32_t x, int32_t y, int32_t width, int32_
     }
 }
 
+static double distance(double px, double py, double x0, double y0, double x1, double y1)
+{
+    const double dx = x1 - x0;
+    const double dy = y1 - y0;
+    const double length2 = dx * dx + dy * dy;
+    const double t = length2 > 0 ? fmin(fmax(((px - x0) * dx + (py - y0) * dy) / length2, 0), 1) : 0;
+    return hypot(px - (x0 + t * dx), py - (y0 + t * dy));
+}
+
+void srv_canvas_line(srv_canvas *c, double x0, double y0, double x1, double y1, double width, srv_rgb colour)
+{
+    const double reach = width / 2 + 1;
+    const int32_t left = (int32_t)fmax(floor(fmin(x0, x1) - reach), 0);
+    const int32_t top = (int32_t)fmax(floor(fmin(y0, y1) - reach), 0);
+    const int32_t right = (int32_t)fmin(ceil(fmax(x0, x1) + reach), c->width);
+    const int32_t bottom = (int32_t)fmin(ceil(fmax(y0, y1) + reach), c->height);
+    for (int32_t y = top; y < bottom; y++)
+        for (int32_t x = left; x < right; x++) {
+            const double inside = width / 2 + 0.5 - distance(x + 0.5, y + 0.5, x0, y0, x1, y1);
+            if (inside > 0) srv_canvas_blend(c, x, y, colour, (float)fmin(inside, 1));
+        }
+}
+
 /* Start of the next character: UTF-8 continuation bytes belong to the one before. */
 static const char *next_character(const char *s)
 {
@@ -107,5 +130,17 @@ msa_status srv_canvas_save(const srv_canvas *c, const char *path, msa_error *err
     if (!written)
         return msa_fail(err, msa_errno_status(errno), "cannot write a picture into the output folder: %s",
                         image.message);
+    return MSA_OK;
+}
+
+msa_status srv_canvas_replace(const srv_canvas *c, const char *path, msa_error *err)
+{
+    char part[4096];
+    const int n = snprintf(part, sizeof part, "%s.new", path);
+    if (n < 0 || (size_t)n >= sizeof part)
+        return msa_fail(err, MSA_E_INVALID, "the path of a picture is too long");
+    MSA_TRY(srv_canvas_save(c, part, err));
+    if (rename(part, path) != 0)
+        return msa_fail(err, msa_errno_status(errno), "cannot write %.120s: %s", path, strerror(errno));
     return MSA_OK;
 }

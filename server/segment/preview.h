@@ -12,6 +12,7 @@ typedef struct srv_picture {
     float lo, hi; /* grey window */
     const srv_objects *objects;
     const msa_object_result *results;
+    const srv_rgb *colours; /* of the objects; NULL: srv_object_colour() */
     const srv_segment_stat *stats;
     const char *model_name;
     bool untrained;

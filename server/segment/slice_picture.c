@@ -139,7 +139,7 @@ static bool on_contour(const frame *f, const uint8_t *inside, int32_t x, int32_t
 
 static void draw_mask(const frame *f, size_t object, uint8_t *inside)
 {
-    const srv_rgb colour = srv_object_colour(object);
+    const srv_rgb colour = f->p->colours ? f->p->colours[object] : srv_object_colour(object);
     sample_mask(f, mask_of(f->p, object, f->slice), inside);
     for (int32_t y = 0; y < f->at.height; y++)
         for (int32_t x = 0; x < f->at.width; x++) {

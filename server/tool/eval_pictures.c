@@ -1,13 +1,12 @@
 /* The worst labels as pictures: the slice with most wrong voxels, whole and near. */
 #include <ctype.h>
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "server/segment/preview.h"
 #include "server/tool/eval.h"
+#include "server/tool/tool.h"
 
 enum { TILE = 480, GAP = 8, BORDER = 12, HEADER = 64, TEXT = 2, PROMPTS = 4 };
 
@@ -204,8 +203,7 @@ static void plain(char *to, size_t size, const char *from)
 
 msa_status srv_worst_write(const srv_worst *w, const char *dir, msa_error *err)
 {
-    if (mkdir(dir, 0777) != 0 && errno != EEXIST)
-        return msa_fail(err, MSA_E_IO, "cannot make the folder %.120s: %s", dir, strerror(errno));
+    MSA_TRY(srv_tool_make_folder(dir, err));
     for (int32_t i = 0; i < w->n; i++) {
         char path[4096];
         char place[64];

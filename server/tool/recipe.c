@@ -74,6 +74,11 @@ static const key keys[] = {
     {"threads", KEY_I32, AT(threads), 0, 64, NULL, false, "of the engine; 0: one a core"},
     {"loaders", KEY_I32, AT(loaders), 1, 64, NULL, false, "threads that make pictures"},
     {"checkpoint_every", KEY_I64, AT(checkpoint_every), 1, MANY, NULL, false, "steps"},
+    {"validate_every", KEY_I64, AT(validate_every), 0, MANY, NULL, false,
+     "steps between looks at unseen pictures; 0: never"},
+    {"validation_pictures", KEY_I32, AT(validation_pictures), 1, 1000000, NULL, false, "how many of them"},
+    {"patience", KEY_I32, AT(patience), 0, 1000000, NULL, false,
+     "validations without a better Dice that end it; 0: any"},
     {"report_every", KEY_I64, AT(report_every), 1, MANY, NULL, false, "steps, where there is no terminal"},
 };
 static const key data_keys[] = {
@@ -101,6 +106,7 @@ static void defaults(srv_recipe *r)
                       .volumes = 1,
                       .loaders = 1,
                       .checkpoint_every = 200,
+                      .validation_pictures = 64,
                       .report_every = 50};
     r->trainer.optimizer.decoupled = true;
     r->trainer.optimizer.step_every = 1000;
@@ -219,14 +225,13 @@ void srv_recipe_print_keys(FILE *to)
         const key *k = i < N_KEYS ? &keys[i] : &data_keys[i - N_KEYS];
         if (i == N_KEYS) (void)fputs("  data:\n", to);
         print_value(&r, k, "%g", value, sizeof value);
-        (void)fprintf(to, "  %s%-17s %-12s %s\n", i < N_KEYS ? "" : "  ", k->name, value[0] ? value : "-",
+        (void)fprintf(to, "  %s%-19s %-12s %s\n", i < N_KEYS ? "" : "  ", k->name, value[0] ? value : "-",
                       k->help);
     }
-    (void)fputs("    cases: []                      folders with labelled series or NIfTI images, as msa eval finds\n"
-                "                                   them\n"
-                "    validation: {}                 cases kept from training, whole patients: fraction and seed, or\n"
-                "                                   cases: names as in split.json\n"
-                "    hold_out: []                   names of labels that are never a target\n"
+    (void)fputs("    cases: []                        labelled series or NIfTI, as msa eval finds them\n"
+                "    validation: {}                   whole patients kept from training: fraction and seed,\n"
+                "                                     or cases: names as in split.json\n"
+                "    hold_out: []                     names of labels that are never a target\n"
                 "  model: {}                        a new model's configuration, keys as in model files\n",
                 to);
 }
@@ -426,6 +431,9 @@ static msa_status check_whole(const document *d, msa_error *err)
         return msa_fail(err, MSA_E_PARSE, "%.80s: either base or model must be given", d->shown);
     if (r->base[0] == '\0' && r->set != MSA_TRAIN_ALL)
         return msa_fail(err, MSA_E_PARSE, "%.80s: a new model has to train all of itself (train: all)",
+                        d->shown);
+    if (r->patience > 0 && r->validate_every == 0)
+        return msa_fail(err, MSA_E_PARSE, "%.80s: patience counts validations: validate_every is missing",
                         d->shown);
     if (!(r->synthetic > 0) && !(r->volumes > 0 && r->cases.n > 0))
         return msa_fail(err, MSA_E_PARSE, "%.80s: there is nothing to learn from: data has no source",

@@ -33,7 +33,10 @@ typedef struct srv_recipe {
     bool all_orientations;
     int32_t threads, loaders; /* 0: one a core */
     int64_t checkpoint_every, report_every;
-    char hash[65]; /* of everything above that shapes the result; not of out, threads, loaders, ..._every */
+    int64_t validate_every;                /* 0: never */
+    int32_t validation_pictures, patience; /* patience 0: validation never ends the run */
+    char hash[65]; /* of everything above that shapes the result; not of out, threads, loaders, ..._every,
+                      patience */
 } srv_recipe;
 
 /**

@@ -22,6 +22,9 @@ int srv_tool_fail(const msa_error *err);
 /* The same for wrong arguments: "msa: <sentence>" and where to find help. */
 int srv_tool_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* With its parents; one that is there is fine. Errors: MSA_E_IO, MSA_E_INVALID. */
+MSA_NODISCARD msa_status srv_tool_make_folder(const char *path, msa_error *err);
+
 /* Subcommands; argv[0] is the subcommand's name. They return the exit code. */
 int srv_tool_segment(int argc, char **argv);
 int srv_tool_inspect(int argc, char **argv);

@@ -1,11 +1,10 @@
 /* msa train: a recipe in; a checkpoint, a curve and at the end a model or an adapter out. */
-#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,6 +15,8 @@
 #include "server/tool/recipe.h"
 #include "server/tool/tool.h"
 #include "server/tool/train_cases.h"
+#include "server/tool/train_curve.h"
+#include "server/tool/train_pictures.h"
 
 #define SHOW_MS 200
 
@@ -25,8 +26,13 @@ static const char usage[] =
     "Trains as the recipe says. When its folder holds a checkpoint, training goes on from there, to the "
     "same\n"
     "bits as if it had never stopped. Ctrl-C stops after the step, with a checkpoint. The folder receives\n"
-    "checkpoint.safetensors, curve.csv and, at the end, model.safetensors (train: all) or "
-    "adapter.safetensors.\n"
+    "checkpoint.safetensors, curve.csv, curve.png and, at the end, model.safetensors (train: all) or\n"
+    "adapter.safetensors, whose path is printed.\n"
+    "\n"
+    "With validate_every, the model is tried on pictures that it does not learn from, with tight boxes,\n"
+    "every so many steps and at the end. That leaves a line, two more columns of the curve, a picture in\n"
+    "samples/ (the newest five stay) and best.safetensors: the model or adapter of the best Dice so far.\n"
+    "Its path is the one that is printed at the end, which comes early when patience says so.\n"
     "\n"
     "Keys and defaults:\n";
 
@@ -43,14 +49,14 @@ typedef struct training {
     srv_train_cases cases;
     srv_train_side learned, unseen; /* of them */
     msa_training *run;
-    FILE *curve;
+    srv_curve *curve;
     int64_t began_ms, shown_ms, first_step;
     bool terminal;
 } training;
 
 static void training_clear(training *t)
 {
-    if (t->curve != NULL) (void)fclose(t->curve);
+    srv_curve_free(t->curve);
     msa_training_free(t->run);
     srv_train_cases_clear(&t->cases);
     srv_recipe_clear(&t->recipe);
@@ -114,17 +120,22 @@ static msa_status open_run(training *t, msa_error *err)
                                     .hold_out = (const char *const *)r->hold_out.list,
                                     .n_hold_out = r->hold_out.n,
                                     .all_orientations = r->all_orientations,
+                                    .validation_pictures = r->validation_pictures,
                                     .loaders = r->loaders,
                                     .recipe_hash = r->hash};
     return msa_training_open(&t->run, &o, err);
 }
 
+/* The curve first: a checkpoint finds its rows on the disk, whenever the run is killed. */
 static msa_status save(const training *t, msa_error *err)
 {
-    char path[SRV_RECIPE_PATH + 40];
-    if (fflush(t->curve) != 0) return msa_fail(err, MSA_E_IO, "cannot write the curve: %s", strerror(errno));
+    char csv[SRV_RECIPE_PATH + 40], path[SRV_RECIPE_PATH + 40];
+    MSA_TRY(srv_curve_sync(t->curve, err));
     file_in(t, "checkpoint.safetensors", path);
-    return msa_training_save(t->run, path, err);
+    MSA_TRY(msa_training_save(t->run, path, err));
+    file_in(t, "curve.csv", csv);
+    file_in(t, "curve.png", path);
+    return srv_plot_write(csv, path, err);
 }
 
 static msa_status resume(training *t, msa_error *err)
@@ -137,34 +148,28 @@ static msa_status resume(training *t, msa_error *err)
     return MSA_OK;
 }
 
-static msa_status export_result(const training *t, msa_error *err)
-{
-    char path[SRV_RECIPE_PATH + 40];
-    file_in(t, t->recipe.set == MSA_TRAIN_ALL ? "model.safetensors" : "adapter.safetensors", path);
-    MSA_TRY(msa_training_export(t->run, path, err));
-    (void)printf("%s\n", path);
-    return MSA_OK;
-}
-
-/* ---- the curve ---- */
-
-/* Rows of steps that will be made again are dropped: a killed run may have written more than it saved. */
 static msa_status open_curve(training *t, msa_error *err)
 {
-    char path[SRV_RECIPE_PATH + 40], part[SRV_RECIPE_PATH + 48], line[256];
+    char path[SRV_RECIPE_PATH + 40];
+    file_in(t, "samples", path);
+    srv_sheets_drop_after(path, msa_training_steps(t->run));
     file_in(t, "curve.csv", path);
-    (void)snprintf(part, sizeof part, "%s.new", path);
-    FILE *old = fopen(path, "r");
-    t->curve = fopen(part, "w");
-    bool ok = t->curve != NULL && fputs("step,loss,dice_first,dice_last,lr,grad_norm\n", t->curve) >= 0;
-    while (ok && old != NULL && fgets(line, sizeof line, old) != NULL) {
-        int64_t step = 0;
-        if (sscanf(line, "%" SCNd64 ",", &step) == 1 && step < msa_training_steps(t->run))
-            ok = fputs(line, t->curve) >= 0;
-    }
-    if (old != NULL) (void)fclose(old);
-    if (!ok || fflush(t->curve) != 0 || rename(part, path) != 0)
-        return msa_fail(err, MSA_E_IO, "cannot write %.120s: %s", path, strerror(errno));
+    return srv_curve_open(&t->curve, path, msa_training_steps(t->run), err);
+}
+
+/* Both the last and the best are left; the best is the result. */
+static msa_status export_result(const training *t, msa_error *err)
+{
+    char path[SRV_RECIPE_PATH + 40], best[SRV_RECIPE_PATH + 40];
+    const srv_curve_best *b = srv_curve_best_of(t->curve);
+    file_in(t, t->recipe.set == MSA_TRAIN_ALL ? "model.safetensors" : "adapter.safetensors", path);
+    MSA_TRY(msa_training_export(t->run, path, err));
+    file_in(t, "best.safetensors", best);
+    const bool validated = b->step >= 0 && access(best, R_OK) == 0;
+    if (validated)
+        (void)fprintf(stderr, "the best is that of step %" PRId64 ", Dice %.3f; the last is %s\n",
+                      b->step + 1, b->dice, path);
+    (void)printf("%s\n", validated ? best : path);
     return MSA_OK;
 }
 
@@ -190,6 +195,37 @@ static void show(training *t, const msa_train_report *report)
     (void)fflush(stderr);
 }
 
+/* ---- validation ---- */
+
+static msa_status validate(training *t, srv_curve_row *row, msa_error *err)
+{
+    char path[SRV_RECIPE_PATH + 40];
+    msa_train_report found;
+    MSA_AUTO(srv_sheet) sheet = NULL;
+    MSA_TRY(srv_sheet_new(&sheet, err));
+    MSA_TRY(msa_training_validate(t->run, &found, srv_sheet_view, sheet, err));
+    row->validation_loss = found.loss;
+    row->validation_dice = found.dice_first;
+    file_in(t, "samples", path);
+    return srv_sheet_write(sheet, path, row->step + 1, found.dice_first, err);
+}
+
+static msa_status keep_best(const training *t, const srv_curve_row *row, msa_error *err)
+{
+    char path[SRV_RECIPE_PATH + 40];
+    const srv_curve_best *b = srv_curve_best_of(t->curve);
+    const bool best = b->step == row->step;
+    (void)fprintf(stderr, "%svalidation after step %" PRId64 ": loss %.4f  Dice %.3f",
+                  t->terminal ? "\r\033[K" : "", row->step + 1, row->validation_loss, row->validation_dice);
+    if (best)
+        (void)fputs(", the best so far\n", stderr);
+    else
+        (void)fprintf(stderr, "; the best was %.3f after step %" PRId64 "\n", b->dice, b->step + 1);
+    if (!best) return MSA_OK;
+    file_in(t, "best.safetensors", path);
+    return msa_training_export(t->run, path, err);
+}
+
 /* ---- the run ---- */
 
 static msa_status prepare(training *t, const char *recipe, msa_error *err)
@@ -198,8 +234,7 @@ static msa_status prepare(training *t, const char *recipe, msa_error *err)
     const srv_recipe *r = &t->recipe;
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     msa_threads_set(r->threads > 0 ? r->threads : cores > 0 ? (int)cores : 1);
-    if (mkdir(r->out, 0755) != 0 && errno != EEXIST)
-        return msa_fail(err, MSA_E_IO, "cannot make the folder %.120s: %s", r->out, strerror(errno));
+    MSA_TRY(srv_tool_make_folder(r->out, err));
     MSA_TRY(find_cases(t, err));
     MSA_TRY(open_run(t, err));
     MSA_TRY(resume(t, err));
@@ -211,23 +246,47 @@ static msa_status prepare(training *t, const char *recipe, msa_error *err)
     return MSA_OK;
 }
 
+/* One step, and what is due after it. */
+static msa_status go_on(training *t, msa_error *err)
+{
+    const srv_recipe *r = &t->recipe;
+    msa_train_report report;
+    MSA_TRY(msa_training_step(t->run, &report, err));
+    const int64_t done = report.step + 1;
+    srv_curve_row row = {.step = report.step,
+                         .loss = report.loss,
+                         .dice_first = report.dice_first,
+                         .dice_last = report.dice_last,
+                         .lr = report.lr,
+                         .grad_norm = report.grad_norm,
+                         .validation_loss = NAN,
+                         .validation_dice = NAN};
+    show(t, &report);
+    const bool due = r->validate_every > 0 && (done % r->validate_every == 0 || done == r->steps);
+    if (due) MSA_TRY(validate(t, &row, err));
+    MSA_TRY(srv_curve_add(t->curve, &row, err));
+    if (due) MSA_TRY(keep_best(t, &row, err));
+    return done % r->checkpoint_every == 0 ? save(t, err) : MSA_OK;
+}
+
+static bool out_of_patience(const training *t)
+{
+    return t->recipe.patience > 0 && srv_curve_best_of(t->curve)->since >= t->recipe.patience;
+}
+
 static msa_status train(training *t, msa_error *err)
 {
     const srv_recipe *r = &t->recipe;
     t->terminal = isatty(STDERR_FILENO) != 0;
     t->began_ms = now_ms();
-    while (msa_training_steps(t->run) < r->steps && stop_wanted == 0) {
-        msa_train_report report;
-        MSA_TRY(msa_training_step(t->run, &report, err));
-        if (fprintf(t->curve, "%" PRId64 ",%.6g,%.5f,%.5f,%.6g,%.5g\n", report.step, report.loss,
-                    report.dice_first, report.dice_last, report.lr, report.grad_norm) < 0)
-            return msa_fail(err, MSA_E_IO, "cannot write the curve: %s", strerror(errno));
-        show(t, &report);
-        if ((report.step + 1) % r->checkpoint_every == 0) MSA_TRY(save(t, err));
-    }
+    while (msa_training_steps(t->run) < r->steps && !out_of_patience(t) && stop_wanted == 0)
+        MSA_TRY(go_on(t, err));
     if (t->terminal) (void)fputs("\n", stderr);
     MSA_TRY(save(t, err));
-    if (msa_training_steps(t->run) < r->steps)
+    if (out_of_patience(t))
+        (void)fprintf(stderr, "stops after step %" PRId64 ": %" PRId32 " validations without a better Dice\n",
+                      msa_training_steps(t->run), r->patience);
+    else if (msa_training_steps(t->run) < r->steps)
         return msa_fail(err, MSA_E_CANCELED, "stopped after step %" PRId64 "; the same command goes on",
                         msa_training_steps(t->run));
     return export_result(t, err);
