@@ -27,6 +27,9 @@ static void set_defaults(srv_config *config)
         if (s->kind == SRV_SETTING_BOOL) memcpy(field, &yes, sizeof yes);
         if (s->kind == SRV_SETTING_TEXT) (void)snprintf(field, s->size, "%s", s->text);
     }
+    config->n_rules = srv_n_rules_built_in;
+    for (int32_t i = 0; i < srv_n_rules_built_in; i++)
+        config->rules[i] = srv_rules_built_in[i];
 }
 
 static msa_status read_file(const char *path, unsigned char **bytes, size_t *size, msa_error *err)
@@ -56,8 +59,23 @@ static msa_status read_file(const char *path, unsigned char **bytes, size_t *siz
     return MSA_OK;
 }
 
+/* texts: in the order of the list's fields. */
+static msa_status put_entry(srv_config *config, const srv_list *list, void *entry, const char *const *texts,
+                            const char *shown, msa_error *err)
+{
+    char name[64], where[192];
+    srv_list_env(list, name);
+    for (size_t i = 0; i < list->n_fields; i++) {
+        const srv_setting *field = &list->fields[i];
+        (void)snprintf(where, sizeof where, "%s: %.40s: %s", name, shown, field->key);
+        const srv_value value = {texts[i], strlen(texts[i]), field->kind == SRV_SETTING_TEXT, where};
+        MSA_TRY(srv_setting_put(field, entry, &value, err));
+    }
+    return srv_list_add(config, list, entry, name, err);
+}
+
 /* One "NAME=AE@host:port" of MSAD_DESTINATIONS; `item` is ours to cut. */
-static msa_status add_from_env(srv_config *config, char *item, msa_error *err)
+static msa_status add_destination(srv_config *config, char *item, msa_error *err)
 {
     const char *form = "MSAD_DESTINATIONS: %.60s is not of the form NAME=AE@host:port";
     char shown[64];
@@ -74,27 +92,38 @@ static msa_status add_from_env(srv_config *config, char *item, msa_error *err)
     const char *texts[] = {item, equals + 1, host, colon + 1};
     dicom_destination to;
     memset(&to, 0, sizeof to);
-    for (size_t i = 0; i < srv_n_destination_fields; i++) {
-        char where[128];
-        const srv_setting *field = &srv_destination_fields[i];
-        (void)snprintf(where, sizeof where, "MSAD_DESTINATIONS: %.40s: %s", shown, field->key);
-        const srv_value value = {texts[i], strlen(texts[i]), field->kind == SRV_SETTING_TEXT, where};
-        MSA_TRY(srv_setting_put(field, &to, &value, err));
-    }
-    return srv_destination_add(config, &to, "MSAD_DESTINATIONS", err);
+    return put_entry(config, &srv_lists[SRV_LIST_DESTINATIONS], &to, texts, shown, err);
 }
 
-static msa_status destinations_from_env(srv_config *config, msa_error *err)
+/* One "MODALITY=ADAPTER" of MSAD_RULES. */
+static msa_status add_rule(srv_config *config, char *item, msa_error *err)
 {
-    const char *text = getenv("MSAD_DESTINATIONS");
+    char shown[64];
+    srv_rule rule;
+    memset(&rule, 0, sizeof rule);
+    (void)snprintf(shown, sizeof shown, "%s", item);
+    char *equals = strchr(item, '=');
+    if (equals == NULL)
+        return msa_fail(err, MSA_E_PARSE, "MSAD_RULES: %.60s is not of the form MODALITY=ADAPTER", shown);
+    *equals = '\0';
+    const char *texts[] = {item, equals + 1};
+    return put_entry(config, &srv_lists[SRV_LIST_RULES], &rule, texts, shown, err);
+}
+
+static msa_status list_from_env(srv_config *config, int which, msa_error *err)
+{
+    char name[64];
+    srv_list_env(&srv_lists[which], name);
+    const char *text = getenv(name);
     if (text == NULL) return MSA_OK;
     MSA_AUTO_FREE char *copy = strdup(text);
     if (copy == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
-    config->n_destinations = 0;
+    srv_list_clear(config, &srv_lists[which]);
     char *rest = copy;
     for (char *item = NULL; (item = strsep(&rest, ",")) != NULL;) {
         item += strspn(item, " ");
-        if (item[0] != '\0') MSA_TRY(add_from_env(config, item, err));
+        if (item[0] == '\0') continue;
+        MSA_TRY(which == SRV_LIST_RULES ? add_rule(config, item, err) : add_destination(config, item, err));
     }
     return MSA_OK;
 }
@@ -110,11 +139,11 @@ static void warn_of_near_misses(void)
         (void)snprintf(name, sizeof name, "%.*s", (int)n, *e);
         const char *nearest = NULL;
         char kept[64];
-        for (size_t i = 0; i <= srv_n_settings; i++) {
+        for (size_t i = 0; i < srv_n_settings + SRV_N_LISTS; i++) {
             if (i < srv_n_settings)
                 srv_setting_env(&srv_settings[i], known);
             else
-                (void)snprintf(known, sizeof known, "MSAD_DESTINATIONS");
+                srv_list_env(&srv_lists[i - srv_n_settings], known);
             const size_t d = srv_text_distance(name, known);
             if (d == 0) {
                 nearest = NULL;
@@ -139,7 +168,8 @@ static msa_status apply_env(srv_config *config, msa_error *err)
         const srv_value value = {text, strlen(text), s->kind == SRV_SETTING_TEXT, name};
         MSA_TRY(srv_setting_put(s, config, &value, err));
     }
-    MSA_TRY(destinations_from_env(config, err));
+    for (int i = 0; i < SRV_N_LISTS; i++)
+        MSA_TRY(list_from_env(config, i, err));
     warn_of_near_misses();
     return MSA_OK;
 }

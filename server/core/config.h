@@ -9,9 +9,17 @@
 
 #include "dicom/send.h"
 #include "engine/base/error.h"
+#include "server/core/model_info.h"
 
 #define SRV_PATH_MAX         1024
 #define SRV_DESTINATIONS_MAX 16
+#define SRV_RULES_MAX        16
+
+/* Which adapter goes on the model, by the modality of the series. */
+typedef struct srv_rule {
+    char modality[SRV_MODALITY_MAX]; /* CT, MR, ...; "*": any */
+    char adapter[SRV_PATH_MAX];      /* a file; default-ct, default-mr: bundled; "": the model alone */
+} srv_rule;
 
 /**
  * YAML names are `section.key`; the environment name of `dicom.port` is MSAD_DICOM_PORT.
@@ -38,7 +46,10 @@ typedef struct srv_config {
     int32_t work_memory_mib;      /* 16384 of address space a worker */
     int32_t work_jobs_per_worker; /* 100, then the process is replaced */
 
-    char model_path[SRV_PATH_MAX]; /* "": the bundled model beside the program */
+    char model_path[SRV_PATH_MAX];    /* "": the bundled model beside the program */
+    char model_adapter[SRV_PATH_MAX]; /* "": rules choose */
+    int32_t n_rules;
+    srv_rule rules[SRV_RULES_MAX]; /* the first that fits; CT default-ct, MR default-mr */
 
     int32_t completeness_settle_ms;        /* 2000 after association end, positions without gap */
     int32_t completeness_quiet_ms;         /* 30000 after the last instance, whatever else */
@@ -57,11 +68,15 @@ typedef struct srv_config {
 
 /**
  * path NULL: defaults and environment only. `destinations` in the file is a list of maps (name, ae_title,
- * host, port); in MSAD_DESTINATIONS it is "NAME=AE@host:port,...". Errors: MSA_E_NOT_FOUND, MSA_E_PARSE: an
+ * host, port); in MSAD_DESTINATIONS it is "NAME=AE@host:port,...". `rules` is one of modality and adapter, in
+ * MSAD_RULES "MODALITY=ADAPTER,...". Errors: MSA_E_NOT_FOUND, MSA_E_PARSE: an
  * unknown key names its line and the nearest known one; a value out of range names the range. Never half
  * filled: *out is all or defaults.
  */
 MSA_NODISCARD msa_status srv_config_load(srv_config *out, const char *path, msa_error *err);
+/* The rules where no configuration says otherwise, as `msa` has none. */
+extern const srv_rule srv_rules_built_in[];
+extern const int32_t srv_n_rules_built_in;
 /* The settings in force as a YAML file with the help texts as comments; it loads again to the same values. */
 void srv_config_print(const srv_config *config, FILE *to);
 

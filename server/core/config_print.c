@@ -51,24 +51,18 @@ static void print_setting(FILE *to, const srv_setting *s, const srv_config *conf
     (void)fputc('\n', to);
 }
 
-static void print_destinations(FILE *to, const srv_config *config)
+static void print_list(FILE *to, const srv_list *list, const srv_config *config)
 {
-    (void)fprintf(
-        to,
-        "\n# Where results are sent by C-STORE; MSAD_DESTINATIONS=\"NAME=AE@host:port,...\". At most %d.\n",
-        SRV_DESTINATIONS_MAX);
-    for (size_t i = 0; i < srv_n_destination_fields; i++)
-        (void)fprintf(to, "#   %s: %s\n", srv_destination_fields[i].key, srv_destination_fields[i].help);
-    (void)fprintf(to, "# An entry:\n#   - name: \"pacs\"\n#     ae_title: \"PACS\"\n#     host: "
-                      "\"pacs.example\"\n#     port: 104\n");
-    if (config->n_destinations == 0)
-        (void)fprintf(to, "destinations: []\n");
-    else
-        (void)fprintf(to, "destinations:\n");
-    for (int32_t n = 0; n < config->n_destinations; n++)
-        for (size_t i = 0; i < srv_n_destination_fields; i++) {
-            (void)fprintf(to, "  %s %s: ", i == 0 ? "-" : " ", srv_destination_fields[i].key);
-            print_value(to, &srv_destination_fields[i], &config->destinations[n]);
+    const int32_t n = srv_list_count(config, list);
+    (void)fprintf(to, "\n# %s At most %d.\n", list->help, list->max);
+    for (size_t i = 0; i < list->n_fields; i++)
+        (void)fprintf(to, "#   %s: %s\n", list->fields[i].key, list->fields[i].help);
+    if (list->example != NULL) (void)fputs(list->example, to);
+    (void)fprintf(to, "%s:%s\n", list->name, n == 0 ? " []" : "");
+    for (int32_t k = 0; k < n; k++)
+        for (size_t i = 0; i < list->n_fields; i++) {
+            (void)fprintf(to, "  %s %s: ", i == 0 ? "-" : " ", list->fields[i].key);
+            print_value(to, &list->fields[i], srv_list_at(config, list, k));
             (void)fputc('\n', to);
         }
 }
@@ -82,5 +76,6 @@ void srv_config_print(const srv_config *config, FILE *to)
             if (strcmp(srv_settings[i].section, srv_sections[section].name) == 0)
                 print_setting(to, &srv_settings[i], config);
     }
-    print_destinations(to, config);
+    print_list(to, &srv_lists[SRV_LIST_RULES], config);
+    print_list(to, &srv_lists[SRV_LIST_DESTINATIONS], config);
 }

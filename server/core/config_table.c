@@ -70,6 +70,16 @@ static const char *check_level(const char *text)
     return msa_log_level_parse(text, &level) == 0 ? NULL : "is not a log level: error, warn, info or debug";
 }
 
+static const char *check_modality(const char *text)
+{
+    if (text[0] == '\0') return "is empty; write the modality of a series (CT, MR, ...), or \"*\" for any";
+    if (strcmp(text, "*") == 0) return NULL;
+    for (const char *c = text; *c != '\0'; c++)
+        if (!isupper((unsigned char)*c) && !isdigit((unsigned char)*c) && strchr(" _", *c) == NULL)
+            return "is not a modality as DICOM writes it (capital letters and digits), nor \"*\"";
+    return NULL;
+}
+
 const srv_section srv_sections[] = {
     {"storage", "Where everything that must survive a restart is kept."},
     {"dicom", "The DICOM node: who we are and whom we listen to."},
@@ -83,8 +93,8 @@ const srv_section srv_sections[] = {
 };
 const size_t srv_n_sections = sizeof srv_sections / sizeof srv_sections[0];
 
-#define FIELD(name)       offsetof(srv_config, name), sizeof(((srv_config *)NULL)->name)
-#define FIELD_OF_TO(name) offsetof(dicom_destination, name), sizeof(((dicom_destination *)NULL)->name)
+#define FIELD(name)          offsetof(srv_config, name), sizeof(((srv_config *)NULL)->name)
+#define FIELD_OF(type, name) offsetof(type, name), sizeof(((type *)NULL)->name)
 #define INT(section, key, field, value, min, max, help)                                                      \
     {                                                                                                        \
         section, key, SRV_SETTING_INT, FIELD(field), value, min, max, NULL, NULL, help                       \
@@ -124,6 +134,7 @@ const srv_setting srv_settings[] = {
     INT("work", "jobs_per_worker", work_jobs_per_worker, 100, 1, 1000000, "jobs after which a worker process is replaced"),
 
     TEXT("model", "path", model_path, "", NULL, "model file (safetensors); empty: the bundled model beside the program"),
+    TEXT("model", "adapter", model_adapter, "", NULL, "adapter file (safetensors) that goes on it for every series; empty: chosen by the rules below"),
 
     INT("completeness", "settle_ms", completeness_settle_ms, 2000, 0, 600000, "quiet milliseconds after the association has ended, when no slice is missing"),
     INT("completeness", "quiet_ms", completeness_quiet_ms, 30000, 100, 86400000, "quiet milliseconds after the last instance, whatever else is known"),
@@ -141,13 +152,35 @@ const srv_setting srv_settings[] = {
 };
 const size_t srv_n_settings = sizeof srv_settings / sizeof srv_settings[0];
 
-const srv_setting srv_destination_fields[] = {
-    {"destinations", "name", SRV_SETTING_TEXT, FIELD_OF_TO(name), 0, 0, 0, NULL, check_name, "short name, unique: letters, digits, dot, hyphen, underscore"},
-    {"destinations", "ae_title", SRV_SETTING_TEXT, FIELD_OF_TO(ae_title), 0, 0, 0, NULL, check_ae, "its AE title"},
-    {"destinations", "host", SRV_SETTING_TEXT, FIELD_OF_TO(host), 0, 0, 0, NULL, check_host, "host name or address"},
-    {"destinations", "port", SRV_SETTING_INT, FIELD_OF_TO(port), 0, 1, 65535, NULL, NULL, "its DICOM port"},
+static const srv_setting destination_fields[] = {
+    {"destinations", "name", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, name), 0, 0, 0, NULL, check_name, "short name, unique: letters, digits, dot, hyphen, underscore"},
+    {"destinations", "ae_title", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, ae_title), 0, 0, 0, NULL, check_ae, "its AE title"},
+    {"destinations", "host", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, host), 0, 0, 0, NULL, check_host, "host name or address"},
+    {"destinations", "port", SRV_SETTING_INT, FIELD_OF(dicom_destination, port), 0, 1, 65535, NULL, NULL, "its DICOM port"},
 };
-const size_t srv_n_destination_fields = sizeof srv_destination_fields / sizeof srv_destination_fields[0];
+static const srv_setting rule_fields[] = {
+    {"rules", "modality", SRV_SETTING_TEXT, FIELD_OF(srv_rule, modality), 0, 0, 0, NULL, check_modality, "of the series, unique: CT, MR, ...; \"*\": any"},
+    {"rules", "adapter", SRV_SETTING_TEXT, FIELD_OF(srv_rule, adapter), 0, 0, 0, NULL, NULL, "adapter file (safetensors); default-ct, default-mr: those bundled with the bundled model, where there are any; \"\": the model alone"},
+};
+
+const srv_list srv_lists[SRV_N_LISTS] = {
+    [SRV_LIST_DESTINATIONS] = {
+        .name = "destinations", .entry = "a destination", .members = "name, ae_title, host and port",
+        .help = "Where results are sent by C-STORE; MSAD_DESTINATIONS=\"NAME=AE@host:port,...\".",
+        .example = "# An entry:\n#   - name: \"pacs\"\n#     ae_title: \"PACS\"\n#     host: \"pacs.example\"\n#     port: 104\n",
+        .fields = destination_fields, .n_fields = sizeof destination_fields / sizeof *destination_fields,
+        .count = offsetof(srv_config, n_destinations), .items = offsetof(srv_config, destinations),
+        .item_size = sizeof(dicom_destination), .max = SRV_DESTINATIONS_MAX},
+    [SRV_LIST_RULES] = {
+        .name = "rules", .entry = "a rule", .members = "modality and adapter",
+        .help = "Which adapter goes on the model, by modality: the first that fits, unless model.adapter is set; MSAD_RULES=\"MODALITY=ADAPTER,...\".",
+        .fields = rule_fields, .n_fields = sizeof rule_fields / sizeof *rule_fields,
+        .count = offsetof(srv_config, n_rules), .items = offsetof(srv_config, rules),
+        .item_size = sizeof(srv_rule), .max = SRV_RULES_MAX},
+};
+
+const srv_rule srv_rules_built_in[] = {{"CT", "default-ct"}, {"MR", "default-mr"}};
+const int32_t srv_n_rules_built_in = sizeof srv_rules_built_in / sizeof *srv_rules_built_in;
 /* clang-format on */
 
 const srv_setting *srv_setting_find(const char *section, const char *key)
@@ -174,7 +207,8 @@ void srv_setting_nearest(const char *section, const char *key, char out[64])
     if (key == NULL) {
         for (size_t i = 0; i < srv_n_sections; i++)
             keep_nearer(wanted, srv_sections[i].name, &best, out);
-        keep_nearer(wanted, "destinations", &best, out);
+        for (size_t i = 0; i < SRV_N_LISTS; i++)
+            keep_nearer(wanted, srv_lists[i].name, &best, out);
         return;
     }
     for (size_t i = 0; i < srv_n_settings; i++) {
@@ -183,11 +217,22 @@ void srv_setting_nearest(const char *section, const char *key, char out[64])
     }
 }
 
+static void to_upper(char *text)
+{
+    for (char *c = text; *c != '\0'; c++)
+        *c = (char)toupper((unsigned char)*c);
+}
+
 void srv_setting_env(const srv_setting *setting, char out[64])
 {
     (void)snprintf(out, 64, "MSAD_%s_%s", setting->section, setting->key);
-    for (char *c = out; *c != '\0'; c++)
-        *c = (char)toupper((unsigned char)*c);
+    to_upper(out);
+}
+
+void srv_list_env(const srv_list *list, char out[64])
+{
+    (void)snprintf(out, 64, "MSAD_%s", list->name);
+    to_upper(out);
 }
 
 static msa_status put_int(const srv_setting *s, void *field, const srv_value *v, msa_error *err)
@@ -243,14 +288,36 @@ msa_status srv_setting_put(const srv_setting *s, void *base, const srv_value *v,
     return put_text(s, field, v, err);
 }
 
-msa_status srv_destination_add(srv_config *config, const dicom_destination *to, const char *where,
-                               msa_error *err)
+void srv_list_clear(srv_config *config, const srv_list *list)
 {
-    for (int32_t i = 0; i < config->n_destinations; i++)
-        if (strcmp(config->destinations[i].name, to->name) == 0)
-            return msa_fail(err, MSA_E_PARSE, "%s: the name %s is there twice", where, to->name);
-    if (config->n_destinations == SRV_DESTINATIONS_MAX)
-        return msa_fail(err, MSA_E_PARSE, "%s: more than %d destinations", where, SRV_DESTINATIONS_MAX);
-    config->destinations[config->n_destinations++] = *to;
+    memset((char *)config + list->count, 0, sizeof(int32_t));
+    memset((char *)config + list->items, 0, (size_t)list->max * list->item_size);
+}
+
+int32_t srv_list_count(const srv_config *config, const srv_list *list)
+{
+    int32_t n = 0;
+    memcpy(&n, (const char *)config + list->count, sizeof n);
+    return n;
+}
+
+const void *srv_list_at(const srv_config *config, const srv_list *list, int32_t i)
+{
+    return (const char *)config + list->items + (size_t)i * list->item_size;
+}
+
+msa_status srv_list_add(srv_config *config, const srv_list *list, const void *entry, const char *where,
+                        msa_error *err)
+{
+    const srv_setting *first = &list->fields[0];
+    const char *name = (const char *)entry + first->offset;
+    const int32_t n = srv_list_count(config, list), more = n + 1;
+    for (int32_t i = 0; i < n; i++)
+        if (strcmp((const char *)srv_list_at(config, list, i) + first->offset, name) == 0)
+            return msa_fail(err, MSA_E_PARSE, "%s: the %s %s is there twice", where, first->key, name);
+    if (n == list->max)
+        return msa_fail(err, MSA_E_PARSE, "%s: more than %d %s", where, list->max, list->name);
+    memcpy((char *)config + list->items + (size_t)n * list->item_size, entry, list->item_size);
+    memcpy((char *)config + list->count, &more, sizeof more);
     return MSA_OK;
 }

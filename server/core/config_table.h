@@ -14,7 +14,7 @@ typedef struct srv_setting {
     srv_setting_kind kind;
     size_t offset, size;     /* of the field in its struct; size counts the NUL of a text */
     int32_t value, min, max; /* default and range of numbers; default of booleans */
-    const char *text;        /* default of texts; NULL: must be given (fields of a destination) */
+    const char *text;        /* default of texts; NULL: must be given (fields of a list's entry) */
     srv_setting_check *check;
     const char *help;
 } srv_setting;
@@ -27,9 +27,19 @@ extern const srv_section srv_sections[];
 extern const size_t srv_n_sections;
 extern const srv_setting srv_settings[];
 extern const size_t srv_n_settings;
-/* What one entry of `destinations` holds; offsets are into dicom_destination. */
-extern const srv_setting srv_destination_fields[];
-extern const size_t srv_n_destination_fields;
+
+/* A list of maps; the entries lie in an array of srv_config. No two have the same first field. */
+typedef struct srv_list {
+    const char *name, *entry, *members; /* "rules", "a rule", "modality and adapter" */
+    const char *help, *example;         /* lines of the printed file; the example may be NULL */
+    const srv_setting *fields;          /* all must be given; offsets are into an entry */
+    size_t n_fields;
+    size_t count, items, item_size; /* offsets of the number (int32_t) and of the array */
+    int32_t max;
+} srv_list;
+
+enum { SRV_LIST_DESTINATIONS, SRV_LIST_RULES, SRV_N_LISTS };
+extern const srv_list srv_lists[SRV_N_LISTS];
 
 /* One written value and where it stands. */
 typedef struct srv_value {
@@ -39,17 +49,22 @@ typedef struct srv_value {
     const char *where; /* starts the sentence: "msad.yaml line 7: dicom.port" or "MSAD_DICOM_PORT" */
 } srv_value;
 
-/* Puts `value` into its field of `base` (a srv_config or a dicom_destination). Errors: MSA_E_PARSE. */
+/* Puts `value` into its field of `base` (a srv_config or an entry of a list). Errors: MSA_E_PARSE. */
 MSA_NODISCARD msa_status srv_setting_put(const srv_setting *setting, void *base, const srv_value *value,
                                          msa_error *err);
-/* Appends; refuses a name that is there already and more than SRV_DESTINATIONS_MAX. */
-MSA_NODISCARD msa_status srv_destination_add(srv_config *config, const dicom_destination *to,
-                                             const char *where, msa_error *err);
+void srv_list_clear(srv_config *config, const srv_list *list);
+int32_t srv_list_count(const srv_config *config, const srv_list *list);
+const void *srv_list_at(const srv_config *config, const srv_list *list, int32_t i);
+/* Appends; refuses a first field that is there already and more than list->max. */
+MSA_NODISCARD msa_status srv_list_add(srv_config *config, const srv_list *list, const void *entry,
+                                      const char *where, msa_error *err);
 const srv_setting *srv_setting_find(const char *section, const char *key);
 /* The known "section.key" (or section, when key is NULL) that reads most like this one. */
 void srv_setting_nearest(const char *section, const char *key, char out[64]);
 /* "MSAD_DICOM_PORT" */
 void srv_setting_env(const srv_setting *setting, char out[64]);
+/* "MSAD_RULES" */
+void srv_list_env(const srv_list *list, char out[64]);
 
 /* config_yaml.c. shown: how sentences name the file. Errors: MSA_E_PARSE. */
 MSA_NODISCARD msa_status srv_config_read_yaml(srv_config *config, const unsigned char *bytes, size_t size,

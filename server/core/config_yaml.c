@@ -1,4 +1,4 @@
-/* The configuration file: two levels of mappings, and one list of maps. Anything else is refused with its
+/* The configuration file: two levels of mappings, and lists of maps. Anything else is refused with its
  * line. */
 #include "server/core/config_table.h"
 
@@ -16,7 +16,7 @@ typedef struct reader {
     const char *shown;
     srv_config *config;
     bool seen[128]; /* by index in the table: a key that is there twice is a mistake */
-    bool section_seen[32], destinations_seen;
+    bool section_seen[32], list_seen[SRV_N_LISTS];
 } reader;
 
 static int line_of(const yaml_mark_t *mark)
@@ -146,57 +146,66 @@ static msa_status read_section(reader *r, size_t section, msa_error *err)
     }
 }
 
-static const srv_setting *destination_field(const char *name)
+static const srv_setting *field_of(const srv_list *list, const char *name)
 {
-    for (size_t i = 0; i < srv_n_destination_fields; i++)
-        if (strcmp(srv_destination_fields[i].key, name) == 0) return &srv_destination_fields[i];
+    for (size_t i = 0; i < list->n_fields; i++)
+        if (strcmp(list->fields[i].key, name) == 0) return &list->fields[i];
     return NULL;
 }
 
-static msa_status read_destination(reader *r, msa_error *err)
+static msa_status read_fields(reader *r, const srv_list *list, void *entry, const char *where, msa_error *err)
 {
-    dicom_destination to;
     bool seen[8] = {false};
-    char k[64], where[160];
-    memset(&to, 0, sizeof to);
-    (void)snprintf(where, sizeof where, "%s line %d: destinations", r->shown, line_of(&r->event.start_mark));
-    if (r->event.type != YAML_MAPPING_START_EVENT)
-        return msa_fail(err, MSA_E_PARSE, "%s: each entry is a map of name, ae_title, host and port", where);
+    char k[64];
     for (;;) {
         MSA_TRY(next(r, err));
         if (r->event.type == YAML_MAPPING_END_EVENT) break;
         const int line = line_of(&r->event.start_mark);
         MSA_TRY(key(r, k, err));
-        const srv_setting *field = destination_field(k);
+        const srv_setting *field = field_of(list, k);
         if (field == NULL)
-            return msa_fail(err, MSA_E_PARSE,
-                            "%s line %d: a destination has no %s; it has name, ae_title, host and port",
-                            r->shown, line, k);
-        if (seen[field - srv_destination_fields])
-            return msa_fail(err, MSA_E_PARSE, "%s line %d: destinations.%s is there twice", r->shown, line,
+            return msa_fail(err, MSA_E_PARSE, "%s line %d: %s has no %s; it has %s", r->shown, line,
+                            list->entry, k, list->members);
+        if (seen[field - list->fields])
+            return msa_fail(err, MSA_E_PARSE, "%s line %d: %s.%s is there twice", r->shown, line, list->name,
                             k);
-        seen[field - srv_destination_fields] = true;
+        seen[field - list->fields] = true;
         MSA_TRY(next(r, err));
-        MSA_TRY(put(r, field, &to, err));
+        MSA_TRY(put(r, field, entry, err));
     }
-    for (size_t i = 0; i < srv_n_destination_fields; i++)
+    for (size_t i = 0; i < list->n_fields; i++)
         if (!seen[i])
-            return msa_fail(err, MSA_E_PARSE, "%s: this entry has no %s", where,
-                            srv_destination_fields[i].key);
-    return srv_destination_add(r->config, &to, where, err);
+            return msa_fail(err, MSA_E_PARSE, "%s: this entry has no %s", where, list->fields[i].key);
+    return MSA_OK;
 }
 
-static msa_status read_destinations(reader *r, msa_error *err)
+static msa_status read_entry(reader *r, const srv_list *list, msa_error *err)
 {
-    r->config->n_destinations = 0;
+    union {
+        dicom_destination destination;
+        srv_rule rule;
+    } entry;
+    char where[160];
+    memset(&entry, 0, sizeof entry);
+    (void)snprintf(where, sizeof where, "%s line %d: %s", r->shown, line_of(&r->event.start_mark),
+                   list->name);
+    if (r->event.type != YAML_MAPPING_START_EVENT)
+        return msa_fail(err, MSA_E_PARSE, "%s: each entry is a map of %s", where, list->members);
+    MSA_TRY(read_fields(r, list, &entry, where, err));
+    return srv_list_add(r->config, list, &entry, where, err);
+}
+
+static msa_status read_list(reader *r, const srv_list *list, msa_error *err)
+{
+    srv_list_clear(r->config, list);
     if (is_null(r)) return MSA_OK;
     if (r->event.type != YAML_SEQUENCE_START_EVENT)
-        return msa_fail(err, MSA_E_PARSE, "%s line %d: destinations is a list of maps, not %s", r->shown,
-                        line_of(&r->event.start_mark), shape(r));
+        return msa_fail(err, MSA_E_PARSE, "%s line %d: %s is a list of maps, not %s", r->shown,
+                        line_of(&r->event.start_mark), list->name, shape(r));
     for (;;) {
         MSA_TRY(next(r, err));
         if (r->event.type == YAML_SEQUENCE_END_EVENT) return MSA_OK;
-        MSA_TRY(read_destination(r, err));
+        MSA_TRY(read_entry(r, list, err));
     }
 }
 
@@ -208,20 +217,22 @@ static msa_status read_top(reader *r, msa_error *err)
         if (r->event.type == YAML_MAPPING_END_EVENT) return MSA_OK;
         const int line = line_of(&r->event.start_mark);
         MSA_TRY(key(r, name, err));
-        const bool is_list = strcmp(name, "destinations") == 0;
-        size_t section = 0;
+        size_t section = 0, list = 0;
         while (section < srv_n_sections && strcmp(srv_sections[section].name, name) != 0)
             section++;
+        while (list < SRV_N_LISTS && strcmp(srv_lists[list].name, name) != 0)
+            list++;
+        const bool is_list = list < SRV_N_LISTS;
         if (!is_list && section == srv_n_sections) {
             srv_setting_nearest(name, NULL, nearest);
             return msa_fail(err, MSA_E_PARSE, "%s line %d: there is no section %s; did you mean %s?",
                             r->shown, line, name, nearest);
         }
-        bool *seen = is_list ? &r->destinations_seen : &r->section_seen[section];
+        bool *seen = is_list ? &r->list_seen[list] : &r->section_seen[section];
         if (*seen) return msa_fail(err, MSA_E_PARSE, "%s line %d: %s is there twice", r->shown, line, name);
         *seen = true;
         MSA_TRY(next(r, err));
-        MSA_TRY(is_list ? read_destinations(r, err) : read_section(r, section, err));
+        MSA_TRY(is_list ? read_list(r, &srv_lists[list], err) : read_section(r, section, err));
     }
 }
 

@@ -86,10 +86,8 @@ void srv_core_poke_jobs(srv_core *core)
         .prompt_settle_ms = config->completeness_prompt_settle_ms,
         .max_attempts = config->work_attempts,
         .settings = core->settings_key,
-        .model_name = core->model.model_name,
-        .model_version = core->model.model_version,
-        .model_hash = core->model.model_hash,
-        .untrained = core->model.untrained != 0,
+        .models = core->loaded.models,
+        .n_models = core->loaded.n_models,
     };
     core->ticking = true;
     srv_core_submit(core, &t->task);
@@ -287,10 +285,8 @@ static msa_status start_http(srv_core *core, msa_error *err)
         .config = core->config,
         .store = core->store,
         .blobs = core->blobs,
-        .model_name = core->model.model_name,
-        .model_version = core->model.model_version,
-        .model_hash = core->model.model_hash,
-        .model_untrained = core->model.untrained != 0,
+        .models = core->loaded.models,
+        .n_models = core->loaded.n_models,
         .live = live,
         .prompts_changed = prompts_changed,
         .ctx = core,
@@ -345,12 +341,18 @@ static void finish(srv_core *core)
 
 static void serve(srv_core *core)
 {
+    for (int32_t i = 0; i < core->loaded.n_models; i++) {
+        const srv_model_info *m = &core->loaded.models[i];
+        msa_log(MSA_LOG_INFO, "core", "model=%s version=%s for=%s hash=%.12s untrained=%d", m->name,
+                m->version, m->modality, m->hash, m->untrained);
+    }
+    const srv_model_info *any = &core->loaded.models[core->loaded.n_models - 1];
     msa_log(MSA_LOG_INFO, "core",
             "ready version=%s ae=%s dicom=%s:%d http=%s:%d workers=%d threads=%d model=%s untrained=%d "
             "destinations=%d",
             MSAD_VERSION, core->config->dicom_ae_title, core->config->dicom_bind, core->dicom_port,
             core->config->http_bind, core->http_port, core->config->work_workers, core->config->work_threads,
-            core->model.model_name, core->model.untrained, core->config->n_destinations);
+            any->name, any->untrained, core->config->n_destinations);
     (void)uv_timer_start(&core->tick, on_tick, TICK_MS, TICK_MS);
     srv_indexer_kick(core->indexer);
     srv_workers_kick(core->workers);

@@ -28,7 +28,7 @@ typedef struct srv_core {
     srv_indexer *indexer;
     srv_workers *workers;
     srv_outbox *outbox;
-    srv_ipc_ready model; /* what the workers loaded */
+    srv_ipc_ready loaded; /* what the workers have; strings end, n_models is 1 or more */
     bool model_known;
     char settings_key[256]; /* the settings that shape a result: part of every job's input key */
     bool stopping;          /* SIGTERM: nothing new is begun */

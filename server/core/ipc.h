@@ -30,12 +30,13 @@ typedef enum srv_ipc_type {
     SRV_IPC_BAD_DISK,          /* srv_ipc_text: an fsync failed; core stops accepting */
     SRV_IPC_CLOSED,            /* dicom_receive_result */
     /* core to work */
-    SRV_IPC_WORK_START = 32,   /* srv_ipc_work_start */
+    SRV_IPC_WORK_START = 32,   /* srv_ipc_work_start, followed by n_rules RULE messages */
     SRV_IPC_INDEX,             /* srv_ipc_index: read this header */
     SRV_IPC_JOB,               /* srv_ipc_job, followed by INSTANCE and PROMPT messages, then GO */
     SRV_IPC_JOB_INSTANCE,      /* srv_ipc_instance */
     SRV_IPC_JOB_PROMPT,        /* dicom_prompt */
     SRV_IPC_JOB_GO,            /* no body */
+    SRV_IPC_WORK_RULE,         /* srv_rule */
     /* work to core */
     SRV_IPC_WORK_READY = 64,   /* srv_ipc_ready */
     SRV_IPC_INDEX_PROMPT,      /* dicom_prompt, before INDEXED */
@@ -83,7 +84,8 @@ typedef struct srv_ipc_committed {
 } srv_ipc_committed;
 
 typedef struct srv_ipc_work_start {
-    char storage_path[SRV_PATH_MAX], model_path[SRV_PATH_MAX];
+    char storage_path[SRV_PATH_MAX], model_path[SRV_PATH_MAX], model_adapter[SRV_PATH_MAX];
+    int32_t n_rules;
     int32_t index_only; /* does not load the model */
     int32_t threads;    /* engine threads: the one place where they are set */
     int32_t memory_mib;
@@ -93,8 +95,8 @@ typedef struct srv_ipc_work_start {
 } srv_ipc_work_start;
 
 typedef struct srv_ipc_ready {
-    char model_name[64], model_version[32], model_hash[MSA_SHA256_HEX];
-    int32_t untrained;
+    int32_t n_models; /* 0: index_only */
+    srv_model_info models[SRV_RULES_MAX + 1]; /* in the order in which they are tried; the last is for any modality */
 } srv_ipc_ready;
 
 typedef struct srv_ipc_index {
@@ -111,6 +113,7 @@ typedef struct srv_ipc_indexed {
 
 typedef struct srv_ipc_job {
     int64_t job_id, token;
+    int32_t model; /* which of those that the worker has told */
     char input_key[MSA_SHA256_HEX];
     char job_dir[SRV_PATH_MAX]; /* made by core, writable */
 } srv_ipc_job;

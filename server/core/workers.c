@@ -67,9 +67,19 @@ static msa_status run_claim(srv_task *task, srv_store *store, msa_error *err)
     return t->no_memory ? msa_fail(err, MSA_E_NOMEM, "out of memory") : MSA_OK;
 }
 
+/* The one that the job was bound to; after a restart with other models, the one that it would be bound to
+ * now. */
+static int32_t model_of(const srv_worker *w)
+{
+    const srv_ipc_ready *loaded = &w->pool->core->loaded;
+    for (int32_t i = 0; i < loaded->n_models; i++)
+        if (strcmp(loaded->models[i].hash, w->job.model_hash) == 0) return i;
+    return srv_model_for(loaded->models, loaded->n_models, w->job.modality);
+}
+
 static msa_status send_job(srv_worker *w, const claim_task *t, msa_error *err)
 {
-    srv_ipc_job message = {.job_id = w->job.id, .token = w->job.token};
+    srv_ipc_job message = {.job_id = w->job.id, .token = w->job.token, .model = model_of(w)};
     char dir[SRV_PATH_MAX + 64];
     srv_worker_job_dir(w, dir);
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
@@ -178,16 +188,39 @@ void srv_workers_kick(srv_workers *pool)
 
 /* ---- messages ---- */
 
+static void keep_models(srv_ipc_ready *to, const srv_ipc_ready *m)
+{
+    *to = *m;
+    for (int32_t i = 0; i < to->n_models; i++) {
+        srv_model_info *info = &to->models[i];
+        info->name[sizeof info->name - 1] = '\0';
+        info->version[sizeof info->version - 1] = '\0';
+        info->hash[sizeof info->hash - 1] = '\0';
+        info->modality[sizeof info->modality - 1] = '\0';
+    }
+    /* whatever else it says: no series is left without a model */
+    (void)snprintf(to->models[to->n_models - 1].modality, SRV_MODALITY_MAX, "*");
+}
+
+static bool same_models(const srv_ipc_ready *a, const srv_ipc_ready *b)
+{
+    if (a->n_models != b->n_models) return false;
+    for (int32_t i = 0; i < a->n_models; i++)
+        if (strncmp(a->models[i].hash, b->models[i].hash, MSA_SHA256_HEX) != 0) return false;
+    return true;
+}
+
 static void on_ready(srv_worker *w, const srv_ipc_ready *m)
 {
     srv_core *core = w->pool->core;
+    if (m->n_models < 1 || m->n_models > SRV_RULES_MAX + 1) {
+        srv_role_kill(w->role);
+        return;
+    }
     if (!core->model_known) {
-        core->model = *m;
-        core->model.model_name[sizeof core->model.model_name - 1] = '\0';
-        core->model.model_version[sizeof core->model.model_version - 1] = '\0';
-        core->model.model_hash[sizeof core->model.model_hash - 1] = '\0';
+        keep_models(&core->loaded, m);
         core->model_known = true;
-    } else if (strncmp(core->model.model_hash, m->model_hash, sizeof m->model_hash) != 0) {
+    } else if (!same_models(&core->loaded, m)) {
         msa_log(MSA_LOG_ERROR, "work",
                 "worker=%d the model file changed while msad runs; restart msad to use it", w->number);
         w->pool->model_changed = true;
@@ -338,12 +371,17 @@ static msa_status start_worker(srv_worker *w, msa_error *err)
                                 .series_number = config->result_series_number};
     (void)snprintf(start.storage_path, sizeof start.storage_path, "%s", config->storage_path);
     (void)snprintf(start.model_path, sizeof start.model_path, "%s", config->model_path);
+    (void)snprintf(start.model_adapter, sizeof start.model_adapter, "%s", config->model_adapter);
+    start.n_rules = config->n_rules;
     (void)snprintf(start.series_description, sizeof start.series_description, "%s",
                    config->result_series_description);
     (void)snprintf(start.log_level, sizeof start.log_level, "%s", config->log_level);
     w->ready_by_ms = uv_now(w->pool->core->loop) + START_MS;
     MSA_TRY(srv_role_spawn(&w->role, w->pool->core->loop, "work", -1, &events, err));
-    return srv_role_send(w->role, SRV_IPC_WORK_START, &start, sizeof start, err);
+    MSA_TRY(srv_role_send(w->role, SRV_IPC_WORK_START, &start, sizeof start, err));
+    for (int32_t i = 0; i < config->n_rules; i++)
+        MSA_TRY(srv_role_send(w->role, SRV_IPC_WORK_RULE, &config->rules[i], sizeof config->rules[i], err));
+    return MSA_OK;
 }
 
 msa_status srv_workers_start(srv_core *core, msa_error *err)

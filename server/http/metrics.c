@@ -37,16 +37,28 @@ static void label(FILE *f, const char *name, const char *value, const char *befo
     (void)fputc('"', f);
 }
 
+static void model_labels(FILE *f, const srv_model_info *m)
+{
+    label(f, "model", m->name, ",");
+    label(f, "model_version", m->version, ",");
+    label(f, "model_hash", m->hash, ",");
+    label(f, "untrained", m->untrained ? "true" : "false", ",");
+}
+
 static void about(FILE *f, const srv_http *h, const srv_http_live *live)
 {
-    family(f, "info", "gauge", "Version and model in use; always 1.");
+    family(f, "info", "gauge", "Version, and the model for any modality; always 1.");
     (void)fputs("msad_info{", f);
     label(f, "version", MSAD_VERSION, "");
-    label(f, "model", h->env.model_name, ",");
-    label(f, "model_version", h->env.model_version, ",");
-    label(f, "model_hash", h->env.model_hash, ",");
-    label(f, "untrained", h->env.model_untrained ? "true" : "false", ",");
+    model_labels(f, &h->env.models[h->env.n_models - 1]);
     (void)fputs("} 1\n", f);
+    family(f, "model_info", "gauge", "Models in use and the modality that each is for; always 1.");
+    for (int32_t i = 0; i < h->env.n_models; i++) {
+        (void)fputs("msad_model_info{", f);
+        label(f, "modality", h->env.models[i].modality, "");
+        model_labels(f, &h->env.models[i]);
+        (void)fputs("} 1\n", f);
+    }
     whole(f, "ready", "gauge", "1 when instances are taken.", live->ready);
     fraction(f, "start_time_seconds", "gauge", "When the service started, in seconds since 1970.",
              (double)h->started_ms / 1e3);

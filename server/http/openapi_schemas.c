@@ -54,6 +54,7 @@ static const member members[] = {
     {"Model", "version", "string?", 0, ""},
     {"Model", "hash", "string?", 0, "SHA-256 of the weights"},
     {"Model", "untrained", "boolean", 0, "true: random weights; results mean nothing"},
+    {"Model", "modality", "-string", 0, "of the series that it is for; * for any that no model above it is for"},
     {"Segment", "number", "integer", 0, "Segment Number (0062,0004)"},
     {"Segment", "label", "string", 0, ""},
     {"Segment", "voxels", "integer", 0, ""},

@@ -61,7 +61,7 @@ const srv_route srv_routes[] = {
      200, SRV_MEDIA_JSON, "InstanceList", "400", NULL, srv_get_instances, NULL},
     {"GET", "/v1/destinations", "listDestinations", "Where results are sent", "dicom", {{0}}, NULL,
      200, SRV_MEDIA_JSON, "DestinationList", "", srv_get_destinations, NULL, NULL},
-    {"GET", "/v1/models", "listModels", "The model in use", "models", {{0}}, NULL,
+    {"GET", "/v1/models", "listModels", "The models in use", "models", {{0}}, NULL,
      200, SRV_MEDIA_JSON, "ModelList", "", srv_get_models, NULL, NULL},
 };
 /* clang-format on */

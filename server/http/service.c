@@ -52,10 +52,12 @@ void srv_get_models(srv_request *req)
 {
     const srv_http_env *env = &req->http->env;
     json_t *list = json_array();
-    if (env->model_name != NULL && env->model_name[0] != '\0')
+    for (int32_t i = 0; i < env->n_models; i++) {
+        const srv_model_info *m = &env->models[i];
         (void)json_array_append_new(
-            list, json_pack("{s:o, s:o, s:o, s:b}", "name", srv_json_string(env->model_name), "version",
-                            srv_json_text(env->model_version), "hash", srv_json_text(env->model_hash),
-                            "untrained", env->model_untrained));
+            list, json_pack("{s:o, s:o, s:o, s:b, s:o}", "name", srv_json_string(m->name), "version",
+                            srv_json_text(m->version), "hash", srv_json_text(m->hash), "untrained",
+                            m->untrained, "modality", srv_json_string(m->modality)));
+    }
     srv_reply_json(&req->reply, MHD_HTTP_OK, json_pack("{s:o}", "models", list));
 }

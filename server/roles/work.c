@@ -13,10 +13,10 @@
 #include "dicom/series.h"
 #include "engine/base/log.h"
 #include "engine/base/pool.h"
-#include "engine/model.h"
 #include "server/blob/blob.h"
 #include "server/core/ipc.h"
 #include "server/roles/confine.h"
+#include "server/segment/models.h"
 #include "server/segment/segment.h"
 
 #define FILE_SIZE_MAX ((rlim_t)8 << 30) /* of anything this role writes */
@@ -25,7 +25,7 @@
 typedef struct work_role {
     srv_ipc_work_start start;
     srv_blobs *blobs;
-    msa_model *model; /* NULL when index_only */
+    srv_models *models; /* NULL when index_only */
     srv_ipc_job job;
     srv_ipc_instance *instances;
     dicom_prompt *prompts;
@@ -131,7 +131,8 @@ static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *er
 
 static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
 {
-    if (w->model == NULL) return msa_fail(err, MSA_E_INTERNAL, "this worker has no model");
+    const msa_model *model = w->models == NULL ? NULL : srv_models_at(w->models, w->job.model);
+    if (model == NULL) return msa_fail(err, MSA_E_INTERNAL, "this worker has no such model");
     if (w->n_instances == 0) return msa_fail(err, MSA_E_INVALID, "the job has no image");
     MSA_AUTO(dicom_series) series = NULL;
     MSA_TRY(load_series(w, &series, err));
@@ -143,7 +144,7 @@ static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
         .series = series,
         .prompts = w->prompts,
         .n_prompts = w->n_prompts,
-        .model = w->model,
+        .model = model,
         .key = w->job.input_key,
         .out_dir = w->job.job_dir,
         .series_number = w->start.series_number,
@@ -183,6 +184,22 @@ static msa_status append(void **array, size_t *n, size_t *cap, const void *item,
 
 /* ---- the role ---- */
 
+static msa_status load_models(work_role *w, srv_ipc_ready *ready, msa_error *err)
+{
+    const int32_t n = w->start.n_rules;
+    const srv_model_info *list = NULL;
+    MSA_AUTO_FREE srv_rule *rules = calloc(SRV_RULES_MAX, sizeof *rules);
+    if (rules == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    if (n < 0 || n > SRV_RULES_MAX) return msa_fail(err, MSA_E_INTERNAL, "core sent %d rules", n);
+    for (int32_t i = 0; i < n; i++)
+        MSA_TRY(srv_ipc_expect(SRV_IPC_FD, SRV_IPC_WORK_RULE, &rules[i], sizeof rules[i], err));
+    msa_threads_set(w->start.threads);
+    MSA_TRY(srv_models_load(&w->models, w->start.model_path, w->start.model_adapter, rules, n, err));
+    ready->n_models = srv_models_list(w->models, &list);
+    memcpy(ready->models, list, (size_t)ready->n_models * sizeof *list);
+    return MSA_OK;
+}
+
 static msa_status begin(work_role *w, msa_error *err)
 {
     MSA_TRY(srv_ipc_expect(SRV_IPC_FD, SRV_IPC_WORK_START, &w->start, sizeof w->start, err));
@@ -195,19 +212,7 @@ static msa_status begin(work_role *w, msa_error *err)
     MSA_TRY(dicom_init(err));
     MSA_TRY(srv_blobs_attach(&w->blobs, w->start.storage_path, err));
     srv_ipc_ready ready = {0};
-    if (!w->start.index_only) {
-        char path[SRV_PATH_MAX];
-        msa_threads_set(w->start.threads);
-        MSA_TRY(srv_model_path(w->start.model_path, path, sizeof path, err));
-        msa_error why = MSA_ERROR_INIT;
-        const msa_status loaded = msa_model_load(&w->model, path, &why);
-        if (loaded != MSA_OK) return msa_fail(err, loaded, "the model %s cannot be used: %s", path, why.what);
-        const msa_config *config = msa_model_config(w->model);
-        (void)snprintf(ready.model_name, sizeof ready.model_name, "%s", config->name);
-        (void)snprintf(ready.model_version, sizeof ready.model_version, "%s", config->version);
-        (void)snprintf(ready.model_hash, sizeof ready.model_hash, "%s", msa_model_hash(w->model));
-        ready.untrained = config->untrained;
-    }
+    if (!w->start.index_only) MSA_TRY(load_models(w, &ready, err));
     return srv_ipc_send(SRV_IPC_FD, SRV_IPC_WORK_READY, &ready, sizeof ready, err);
 }
 
@@ -246,7 +251,7 @@ int srv_work_main(void)
             return 1;
         }
     }
-    msa_model_free(w.model);
+    srv_models_free(w.models);
     srv_blobs_free(w.blobs);
     free(w.instances);
     free(w.prompts);

@@ -1,4 +1,4 @@
-#include "server/segment/segment.h"
+#include "server/segment/models.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -17,27 +17,38 @@ static msa_status program_dir(char *out, size_t size, msa_error *err)
     return MSA_OK;
 }
 
-static bool put(char *out, size_t size, const char *dir, const char *file)
+static bool put(char *out, size_t size, const char *dir, const char *place, const char *name)
 {
-    const int n = snprintf(out, size, "%s%s", dir, file);
+    const int n = snprintf(out, size, "%s%s%s.safetensors", dir, place, name);
     return n > 0 && (size_t)n < size;
+}
+
+bool srv_model_is_bundled(const char *path)
+{
+    const size_t n = strlen("default");
+    if (path[0] == '\0') return true;
+    if (strncmp(path, "default", n) != 0 || (path[n] != '\0' && path[n] != '-')) return false;
+    return path[strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789-")] == '\0';
 }
 
 msa_status srv_model_path(const char *path, char *out, size_t out_size, msa_error *err)
 {
-    static const char *const places[] = {"/config/models/default.safetensors",
-                                         "/../share/msad/models/default.safetensors"};
+    static const char *const places[] = {"/config/models/", "/../share/msad/models/"};
+    const char *name = path && path[0] ? path : "default";
     char dir[PATH_MAX];
-    if (path && path[0] && strcmp(path, "default") != 0) {
-        if (!put(out, out_size, path, ""))
+    if (!srv_model_is_bundled(name)) {
+        if (strlen(name) >= out_size)
             return msa_fail(err, MSA_E_INVALID, "the path of the model is too long");
+        (void)snprintf(out, out_size, "%s", name);
         if (access(out, R_OK) == 0) return MSA_OK;
-        return msa_fail(err, MSA_E_NOT_FOUND, "there is no readable model file %.150s", path);
+        return msa_fail(err, MSA_E_NOT_FOUND, "there is no readable model file %.150s", name);
     }
     MSA_TRY(program_dir(dir, sizeof dir, err));
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-        if (put(out, out_size, dir, places[i]) && access(out, R_OK) == 0) return MSA_OK;
-    return msa_fail(err, MSA_E_NOT_FOUND,
-                    "there is no bundled model: neither %.60s%s nor %.60s%s can be read", dir, places[0], dir,
-                    places[1]);
+        if (put(out, out_size, dir, places[i], name) && access(out, R_OK) == 0) return MSA_OK;
+    return msa_fail(
+        err, MSA_E_NOT_FOUND,
+        "there is no bundled model: neither %.50s%s%.20s.safetensors nor %.50s%s%.20s.safetensors "
+        "can be read",
+        dir, places[0], name, dir, places[1], name);
 }

@@ -11,6 +11,7 @@
 #include "dicom/series.h"
 #include "engine/base/hash.h"
 #include "engine/segmenter.h"
+#include "server/segment/models.h"
 
 typedef struct srv_segment_request {
     const dicom_series *series; /* borrowed */
@@ -52,9 +53,4 @@ typedef struct srv_segment_outcome {
  * MSA_E_INVALID: no usable prompt. */
 MSA_NODISCARD msa_status srv_segment_run(const srv_segment_request *request, srv_segment_outcome *outcome,
                                          msa_error *err);
-
-/* Path of the model that `path` names: a file, or "" or "default" for the bundled one beside the running
- * program (config/models/default.safetensors, then ../share/msad/models/). Errors: MSA_E_NOT_FOUND with both
- * places named. */
-MSA_NODISCARD msa_status srv_model_path(const char *path, char *out, size_t out_size, msa_error *err);
 #endif

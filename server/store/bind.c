@@ -173,7 +173,8 @@ static msa_status hash_instances(srv_store *s, msa_sha256 *h, int64_t series_id,
 }
 
 static msa_status input_key(srv_store *s, int64_t series_id, const bound_prompts *prompts,
-                            const srv_job_policy *policy, char key[MSA_SHA256_HEX], msa_error *err)
+                            const srv_model_info *model, const srv_job_policy *policy,
+                            char key[MSA_SHA256_HEX], msa_error *err)
 {
     msa_sha256 *h = msa_sha256_new();
     if (!h) return msa_fail(err, MSA_E_NOMEM, "out of memory");
@@ -183,7 +184,7 @@ static msa_status input_key(srv_store *s, int64_t series_id, const bound_prompts
     for (size_t k = 0; k < prompts->n; k++)
         hash_text(h, prompts->items[k].hex);
     hash_text(h, "model");
-    hash_text(h, policy->model_hash);
+    hash_text(h, model->hash);
     hash_text(h, policy->settings);
     msa_sha256_hex(h, key);
     msa_sha256_free(h);
@@ -222,8 +223,8 @@ static msa_status snapshot(srv_store *s, const srv_job *job, const bound_prompts
     return MSA_OK;
 }
 
-static msa_status queue_job(srv_store *s, const srv_job *job, const srv_job_policy *policy, const char *key,
-                            int64_t now_ms, msa_error *err)
+static msa_status queue_job(srv_store *s, const srv_job *job, const srv_model_info *model,
+                            const srv_job_policy *policy, const char *key, int64_t now_ms, msa_error *err)
 {
     MSA_TRY(SRV_RUN(
         s, NULL, err,
@@ -235,8 +236,7 @@ static msa_status queue_job(srv_store *s, const srv_job *job, const srv_job_poli
         "UPDATE job SET state = 2, queued_ms = ?2, run_at_ms = ?2, max_attempts = ?3, input_key = ?4,"
         " model_name = ?5, model_version = ?6, model_hash = ?7, untrained = ?8 WHERE id = ?1",
         srv_i(job->id), srv_i(now_ms), srv_i(policy->max_attempts > 0 ? policy->max_attempts : 3), srv_t(key),
-        srv_t(policy->model_name), srv_t(policy->model_version), srv_t(policy->model_hash),
-        srv_i(policy->untrained));
+        srv_t(model->name), srv_t(model->version), srv_t(model->hash), srv_i(model->untrained != 0));
 }
 
 static msa_status wait_for_prompt(srv_store *s, const srv_job *job, srv_job_state *state, msa_error *err)
@@ -271,7 +271,10 @@ static msa_status bind_body(srv_store *s, int64_t job_id, const srv_job_policy *
     }
     MSA_TRY(collect_prompts(s, job.series_id, &prompts, err));
     if (prompts.n == 0) return wait_for_prompt(s, &job, state, err);
-    MSA_TRY(input_key(s, job.series_id, &prompts, policy, key, err));
+    const int32_t which = srv_model_for(policy->models, policy->n_models, job.modality);
+    if (which < 0) return msa_fail(err, MSA_E_INTERNAL, "no model is for the modality %s", job.modality);
+    const srv_model_info *model = &policy->models[which];
+    MSA_TRY(input_key(s, job.series_id, &prompts, model, policy, key, err));
     MSA_TRY(is_known(s, &job, key, &known, err));
     if (known) {
         *state = SRV_JOB_CANCELLED;
@@ -279,7 +282,7 @@ static msa_status bind_body(srv_store *s, int64_t job_id, const srv_job_policy *
     }
     *state = SRV_JOB_QUEUED;
     MSA_TRY(snapshot(s, &job, &prompts, err));
-    return queue_job(s, &job, policy, key, now_ms, err);
+    return queue_job(s, &job, model, policy, key, now_ms, err);
 }
 
 msa_status srv_store_job_bind(srv_store *s, int64_t job_id, const srv_job_policy *policy, int64_t now_ms,

@@ -24,6 +24,7 @@
 #include "engine/base/cleanup.h"
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
+#include "server/core/model_info.h"
 
 typedef struct srv_store srv_store;
 
@@ -179,8 +180,9 @@ typedef struct srv_segment { /* what was found for one label */
 typedef struct srv_job_policy {
     int32_t settle_ms, quiet_ms, prompt_settle_ms, max_attempts;
     const char *settings; /* part of the input key: result settings and software version */
-    const char *model_name, *model_version, *model_hash;
-    bool untrained;
+    const srv_model_info
+        *models; /* (n_models): a job is bound to the first that is for its series' modality */
+    int32_t n_models;
 } srv_job_policy;
 
 /**

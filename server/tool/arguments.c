@@ -8,7 +8,8 @@
 #include "server/tool/tool.h"
 
 const char srv_segment_usage[] =
-    "usage: msa segment SERIES_DIR [--annot FILE]... [--box BOX]... [--model FILE] [--threads N] --out DIR\n"
+    "usage: msa segment SERIES_DIR [--annot FILE]... [--box BOX]... [--model FILE] [--adapter FILE]\n"
+    "                  [--threads N] --out DIR\n"
     "\n"
     "Segments the CT or MR series below SERIES_DIR. Prompts come from annotations, boxes, or both.\n"
     "\n"
@@ -16,7 +17,8 @@ const char srv_segment_usage[] =
     "  --box BOX      x0,y0,x1,y1@SLICE or x0,y0,x1,y1@SLICE=LABEL: columns and rows, (0,0) is the outer "
     "corner\n"
     "                 of the first pixel; SLICE counts from 0 along the slice normal\n"
-    "  --model FILE   a model; default: the bundled one\n"
+    "  --model FILE   a model; default: the bundled one, with its adapter for CT or MR where it has one\n"
+    "  --adapter FILE an adapter trained on that model\n"
     "  --threads N    engine threads, 1 to 64; default: one a core\n"
     "  --out DIR      made if needed; gets seg.dcm (seg-2.dcm, ... when segments overlap), preview.png and\n"
     "                 overlay-NNN.png for each slice that holds a mask or a prompt\n"
@@ -29,11 +31,12 @@ const char srv_segment_usage[] =
     "cannot be\n"
     "written, 70 internal error, 130 cancelled.\n";
 
-enum { OPT_ANNOT = 1, OPT_BOX, OPT_MODEL, OPT_THREADS, OPT_OUT, OPT_HELP };
+enum { OPT_ANNOT = 1, OPT_BOX, OPT_MODEL, OPT_ADAPTER, OPT_THREADS, OPT_OUT, OPT_HELP };
 
 static const struct option options[] = {{"annot", required_argument, NULL, OPT_ANNOT},
                                         {"box", required_argument, NULL, OPT_BOX},
                                         {"model", required_argument, NULL, OPT_MODEL},
+                                        {"adapter", required_argument, NULL, OPT_ADAPTER},
                                         {"threads", required_argument, NULL, OPT_THREADS},
                                         {"out", required_argument, NULL, OPT_OUT},
                                         {"help", no_argument, NULL, OPT_HELP},
@@ -69,6 +72,9 @@ static int take(srv_segment_arguments *a, int option, char **argv)
     case OPT_MODEL:
         a->model = optarg;
         return 0;
+    case OPT_ADAPTER:
+        a->adapter = optarg;
+        return 0;
     case OPT_THREADS:
         return set_threads(a, optarg);
     case OPT_OUT:
@@ -98,7 +104,7 @@ static int check(const srv_segment_arguments *a, int argc, char **argv)
 int srv_segment_arguments_read(srv_segment_arguments *a, int argc, char **argv)
 {
     int option = 0;
-    *a = (srv_segment_arguments){.model = ""};
+    *a = (srv_segment_arguments){.model = "", .adapter = ""};
     a->annotations = calloc((size_t)argc, sizeof *a->annotations);
     a->boxes = calloc((size_t)argc, sizeof *a->boxes);
     if (!a->annotations || !a->boxes) {

@@ -10,6 +10,7 @@
 typedef struct srv_segment_arguments {
     const char *series_dir, *out_dir;
     const char *model;        /* "" for the bundled one */
+    const char *adapter;      /* "": where the model is the bundled one, that for the series' modality */
     const char **annotations; /* (n_annotations) */
     size_t n_annotations;
     dicom_prompt *boxes; /* (n_boxes), from --box, in order */

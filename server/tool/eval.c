@@ -1,6 +1,5 @@
 #include "server/tool/eval.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,8 +31,9 @@ static void group_clear(group *g)
 
 typedef struct evaluation {
     const srv_eval_arguments *a;
-    const msa_model *model;
-    srv_worst *worst; /* NULL: no pictures */
+    const srv_models *models; /* NULL: a baseline */
+    const msa_model *model;   /* of the case in hand */
+    srv_worst *worst;         /* NULL: no pictures */
     srv_eval_report report;
 } evaluation;
 
@@ -133,6 +133,7 @@ static msa_status run_case(evaluation *e, const srv_place *place, const srv_plac
     to->labels = calloc(c.n + 1, sizeof *to->labels);
     if (!to->labels) return msa_fail(err, MSA_E_NOMEM, "out of memory for results");
     memcpy(to->name, c.name, sizeof to->name);
+    to->model = e->model = e->models ? srv_models_for(e->models, c.modality) : NULL;
     e->report.n++;
     while (next < c.n && status == MSA_OK)
         status = run_group(e, &c, &next, to, &why);
@@ -168,29 +169,18 @@ static msa_status run(evaluation *e, const srv_places *places, msa_error *err)
     return e->worst ? srv_worst_write(e->worst, e->a->overlays, err) : MSA_OK;
 }
 
-static msa_status load_model(msa_model **out, const srv_eval_arguments *a, msa_error *err)
-{
-    char path[PATH_MAX];
-    msa_error why = MSA_ERROR_INIT;
-    if (a->baseline_name) return MSA_OK;
-    MSA_TRY(srv_model_path(a->model, path, sizeof path, err));
-    const msa_status status =
-        a->adapter ? msa_model_load_adapted(out, path, a->adapter, &why) : msa_model_load(out, path, &why);
-    if (status == MSA_OK) return MSA_OK;
-    if (a->adapter) return msa_fail(err, status, "adapter %.80s: %.130s", a->adapter, why.what);
-    return msa_fail(err, status, "model %.80s: %.130s", path, why.what);
-}
-
 static msa_status evaluate(evaluation *e, msa_error *err)
 {
-    MSA_AUTO(msa_model) model = NULL;
+    MSA_AUTO(srv_models) models = NULL;
     MSA_AUTO(srv_worst) worst = NULL;
     __attribute__((cleanup(srv_places_clear))) srv_places places = {0};
-    MSA_TRY(load_model(&model, e->a, err));
+    if (!e->a->baseline_name)
+        MSA_TRY(srv_models_load(&models, e->a->model, e->a->adapter, srv_rules_built_in, srv_n_rules_built_in,
+                                err));
     MSA_TRY(dicom_init(err));
     MSA_TRY(srv_places_find(&places, e->a->data, err));
     if (e->a->overlays) MSA_TRY(srv_worst_new(&worst, err));
-    e->model = e->report.model = model;
+    e->models = e->report.models = models;
     e->worst = worst;
     return run(e, &places, err);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "engine/evaluation.h"
+#include "server/segment/models.h"
 #include "server/tool/cases.h"
 
 /* Smaller labels are listed but not averaged: a voxel at their border decides too much. */
@@ -46,6 +47,7 @@ typedef struct srv_means {
 
 typedef struct srv_case_result {
     char name[SRV_CASE_NAME];
+    const msa_model *model; /* NULL for a baseline */
     srv_label_result *labels;
     size_t n;
     srv_means mean; /* of the labels of at least SRV_EVAL_VOXELS_MIN voxels */
@@ -53,7 +55,7 @@ typedef struct srv_case_result {
 
 typedef struct srv_eval_report {
     const srv_eval_arguments *arguments;
-    const msa_model *model; /* NULL for a baseline */
+    const srv_models *models; /* NULL for a baseline */
     srv_case_result *cases;
     size_t n;
     srv_means mean; /* every case counts the same */

@@ -91,15 +91,29 @@ static void print_case(const srv_case_result *c, FILE *to)
     (void)fputc('\n', to);
 }
 
+/* Those that were asked, each once. */
+static void print_models(const srv_eval_report *r, FILE *to)
+{
+    const char *before = "model";
+    for (size_t i = 0; i < r->n; i++) {
+        bool again = false;
+        for (size_t k = 0; k < i; k++)
+            again = again || r->cases[k].model == r->cases[i].model;
+        if (again) continue;
+        const msa_config *config = msa_model_config(r->cases[i].model);
+        (void)fprintf(to, "%s %s %s%s", before, config->name, config->version,
+                      config->untrained ? " (untrained: the masks mean nothing)" : "");
+        before = " and";
+    }
+}
+
 void srv_eval_print(const srv_eval_report *r, FILE *to)
 {
     char text[48];
     for (size_t i = 0; i < r->n; i++)
         print_case(&r->cases[i], to);
-    if (r->model) {
-        const msa_config *config = msa_model_config(r->model);
-        (void)fprintf(to, "model %s %s%s", config->name, config->version,
-                      config->untrained ? " (untrained: the masks mean nothing)" : "");
+    if (r->models) {
+        print_models(r, to);
         if (r->arguments->adapter) (void)fprintf(to, " with adapter %s", r->arguments->adapter);
     } else {
         (void)fprintf(to, "baseline %s", r->arguments->baseline_name);
@@ -137,6 +151,18 @@ static json_t *means_json(const char *name, const srv_means *m)
                      number(m->hd95_mm));
 }
 
+/* Drops `one` when it cannot. */
+static bool tell_model(json_t *one, const msa_model *model)
+{
+    if (!one || !model) return one != NULL;
+    json_t *told = json_pack("{s:s, s:s, s:s}", "model", msa_model_config(model)->name, "model_version",
+                             msa_model_config(model)->version, "model_sha256", msa_model_hash(model));
+    const bool done = told && json_object_update(one, told) == 0;
+    json_decref(told);
+    if (!done) json_decref(one);
+    return done;
+}
+
 static bool add_cases(json_t *root, const srv_eval_report *r)
 {
     json_t *cases = json_array();
@@ -144,6 +170,7 @@ static bool add_cases(json_t *root, const srv_eval_report *r)
     for (size_t i = 0; i < r->n; i++) {
         json_t *labels = json_array();
         json_t *one = means_json(r->cases[i].name, &r->cases[i].mean);
+        if (!tell_model(one, r->cases[i].model)) one = NULL; /* which no array takes */
         if (json_array_append_new(cases, one) != 0) {
             json_decref(labels);
             return false;
@@ -158,13 +185,15 @@ static bool add_cases(json_t *root, const srv_eval_report *r)
 static bool add_method(json_t *root, const srv_eval_report *r)
 {
     const srv_eval_arguments *a = r->arguments;
-    const msa_config *config = r->model ? msa_model_config(r->model) : NULL;
+    /* for any modality: with an adapter for all of them, that is in it */
+    const msa_model *model = r->models ? srv_models_for(r->models, "") : NULL;
+    const msa_config *config = model ? msa_model_config(model) : NULL;
     json_t *method =
         json_pack("{s:s*, s:s*, s:s*, s:s*, s:s*, s:s, s:b, s:I, s:i}", "model", config ? config->name : NULL,
                   "model_version", config ? config->version : NULL, "model_sha256",
-                  r->model ? msa_model_hash(r->model) : NULL, "adapter", a->adapter, "baseline",
-                  a->baseline_name, "prompt", a->prompt_name, "whole_boxes", a->whole, "seed",
-                  (json_int_t)a->seed, "averaged_from_voxels", SRV_EVAL_VOXELS_MIN);
+                  model ? msa_model_hash(model) : NULL, "adapter", a->adapter, "baseline", a->baseline_name,
+                  "prompt", a->prompt_name, "whole_boxes", a->whole, "seed", (json_int_t)a->seed,
+                  "averaged_from_voxels", SRV_EVAL_VOXELS_MIN);
     const bool done = method && json_object_update(root, method) == 0;
     json_decref(method);
     return done;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/segment/models.h"
 #include "server/segment/segment.h"
 #include "server/tool/arguments.h"
 #include "server/tool/input_key.h"
@@ -125,24 +126,21 @@ static void print_outcome(const srv_segment_outcome *o, const msa_model *model, 
     printf("PREVIEW %s/preview.png\n", out_dir);
 }
 
-static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outcome, msa_model **model,
-                      msa_error *err)
+static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outcome, srv_models **models,
+                      const msa_model **model, msa_error *err)
 {
     MSA_AUTO(dicom_series) series = NULL;
     __attribute__((cleanup(prompt_list_clear))) prompt_list prompts = {0};
-    char model_path[PATH_MAX];
     char out_dir[PATH_MAX];
     char key[MSA_SHA256_HEX];
     srv_progress progress;
-    msa_error why = MSA_ERROR_INIT;
     MSA_TRY(check_folder(a->series_dir, err));
-    MSA_TRY(srv_model_path(a->model, model_path, sizeof model_path, err));
-    if (msa_model_load(model, model_path, &why) != MSA_OK)
-        return msa_fail(err, why.status, "model %.80s: %.130s", model_path, why.what);
+    MSA_TRY(srv_models_load(models, a->model, a->adapter, srv_rules_built_in, srv_n_rules_built_in, err));
     MSA_TRY(dicom_init(err));
     MSA_TRY(read_prompts(a, &prompts, err));
     MSA_TRY(dicom_series_load_dir(&series, a->series_dir, NULL, err));
     MSA_TRY(check_boxes(a, dicom_series_info(series), err));
+    *model = srv_models_for(*models, dicom_series_info(series)->modality);
     MSA_TRY(make_folder(a->out_dir, out_dir, err));
     MSA_TRY(srv_input_key(a, out_dir, msa_model_hash(*model), key, err));
     remove_old_results(out_dir);
@@ -170,7 +168,8 @@ static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outco
 int srv_tool_segment(int argc, char **argv)
 {
     __attribute__((cleanup(srv_segment_arguments_clear))) srv_segment_arguments a = {0};
-    MSA_AUTO(msa_model) model = NULL;
+    MSA_AUTO(srv_models) models = NULL;
+    const msa_model *model = NULL;
     MSA_AUTO_FREE srv_segment_outcome *outcome = calloc(1, sizeof *outcome);
     msa_error err = MSA_ERROR_INIT;
     const int code = srv_segment_arguments_read(&a, argc, argv);
@@ -181,7 +180,7 @@ int srv_tool_segment(int argc, char **argv)
         return srv_tool_fail(&err);
     }
     srv_running_begin(a.threads);
-    if (run(&a, outcome, &model, &err) != MSA_OK) return srv_tool_fail(&err);
+    if (run(&a, outcome, &models, &model, &err) != MSA_OK) return srv_tool_fail(&err);
     print_outcome(outcome, model, a.out_dir);
     if (outcome->n_files > 0) return SRV_EXIT_OK;
     (void)fprintf(stderr, "msa: the model found nothing in the prompts, so there is no SEG\n");

@@ -149,14 +149,15 @@ static msa_status start(world *w, const char *dir, msa_error *err)
     MSA_TRY(seed_all(store, w->blobs, err));
     MSA_TRY(srv_store_commit(store, err));
     MSA_TRY(srv_store_thread_start(&w->store, w->loop, store, err));
+    static const srv_model_info models[] = {
+        {.name = "tiny+ct", .version = "1", .hash = "cd34", .modality = "CT", .untrained = true},
+        {.name = "tiny", .version = "1", .hash = "ab12", .modality = "*", .untrained = true}};
     const srv_http_env env = {.loop = w->loop,
                               .config = &w->config,
                               .store = w->store,
                               .blobs = w->blobs,
-                              .model_name = "tiny",
-                              .model_version = "1",
-                              .model_hash = "ab12",
-                              .model_untrained = true,
+                              .models = models,
+                              .n_models = 2,
                               .live = live,
                               .prompts_changed = prompts_changed,
                               .ctx = w,

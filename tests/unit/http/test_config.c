@@ -120,6 +120,19 @@ static void bad_files(void **state)
         {"destinations:\n  - {name: a, ae_title: A, host: h, port: 1}\n  - {name: a, ae_title: A, host: h, "
          "port: 1}\n",
          " line 3: destinations: the name a is there twice"},
+        {"rules: CT\n", " line 1: rules is a list of maps, not a single value"},
+        {"rules:\n  - CT\n", " line 2: rules: each entry is a map of modality and adapter"},
+        {"rules:\n  - {modality: CT}\n", " line 2: rules: this entry has no adapter"},
+        {"rules:\n  - {modality: CT, adapter: a, model: b}\n",
+         " line 2: a rule has no model; it has modality and adapter"},
+        {"rules:\n  - {modality: ct, adapter: a}\n",
+         "rules.modality: ct is not a modality as DICOM writes it"},
+        {"rules:\n  - {modality: \"\", adapter: a}\n", "rules.modality: is empty"},
+        {"rules:\n  - {modality: CT, adapter: }\n", "has no value; write \"\" for an empty text"},
+        {"rules:\n  - {modality: CT, adapter: a}\n  - {modality: CT, adapter: b}\n",
+         " line 3: rules: the modality CT is there twice"},
+        {"rules: []\nrules: []\n", " line 2: rules is there twice"},
+        {"rule: []\n", " line 1: there is no section rule; did you mean rules?"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
@@ -147,6 +160,12 @@ static void limits_of_the_file(void **state)
         (void)snprintf(many + n, sizeof many - n, "  - {name: n%d, ae_title: A, host: h, port: 1}\n", i);
     }
     refused(many, strlen(many), "more than 16 destinations");
+    (void)snprintf(many, sizeof many, "rules:\n");
+    for (int i = 0; i <= SRV_RULES_MAX; i++) {
+        const size_t n = strlen(many);
+        (void)snprintf(many + n, sizeof many - n, "  - {modality: M%d, adapter: a}\n", i);
+    }
+    refused(many, strlen(many), "more than 16 rules");
     assert_int_equal(srv_config_load(&config, "/nonexistent/msad.yaml", &err), MSA_E_NOT_FOUND);
     assert_non_null(strstr(err.what, "/nonexistent/msad.yaml"));
     msa_error folder = MSA_ERROR_INIT;
@@ -204,6 +223,10 @@ static void reference_file(void **state)
     assert_int_equal(loaded.dicom_port, 11112);
     assert_int_equal(loaded.http_port, 8090);
     assert_string_equal(loaded.http_bind, "127.0.0.1");
+    assert_int_equal(loaded.n_rules, 2);
+    assert_string_equal(loaded.rules[0].modality, "CT");
+    assert_string_equal(loaded.rules[0].adapter, "default-ct");
+    assert_string_equal(loaded.rules[1].modality, "MR");
     free(file);
     free(text);
 }
@@ -221,6 +244,7 @@ static void round_trip(void **state)
         "result: {series_description: 'null'}\n"
         "log: {level: debug}\n"
         "completeness:\n"
+        "rules:\n- {modality: 'PT', adapter: ''}\n- {adapter: /a/b \"c\".safetensors, modality: '*'}\n"
         "destinations:\n"
         "- {name: one, ae_title: 'X Y', host: '2001:db8::1', port: 104}\n"
         "- name: two\n  port: 65535\n  host: pacs.example\n  ae_title: TWO\n";
@@ -230,6 +254,10 @@ static void round_trip(void **state)
     if (srv_config_load(&config, path, &err) != MSA_OK) fail_msg("%s", err.what);
     assert_string_equal(config.storage_path, "/var/lib/\xc3\xa4 \"q\" # c: d");
     assert_string_equal(config.model_path, "~");
+    assert_int_equal(config.n_rules, 2);
+    assert_string_equal(config.rules[0].modality, "PT");
+    assert_string_equal(config.rules[0].adapter, "");
+    assert_string_equal(config.rules[1].adapter, "/a/b \"c\".safetensors");
     assert_int_equal(config.n_destinations, 2);
     assert_string_equal(config.destinations[0].calling_ae, "A B: #1");
     assert_int_equal(config.destinations[1].port, 65535);
@@ -263,6 +291,7 @@ static void environment(void **state)
     assert_int_equal(setenv("MSAD_DICOM_PORT", "2104", 1), 0);
     assert_int_equal(setenv("MSAD_DICOM_ACCEPT_ANY_CALLED_AE", "true", 1), 0);
     assert_int_equal(setenv("MSAD_MODEL_PATH", "/m.safetensors", 1), 0);
+    assert_int_equal(setenv("MSAD_RULES", "MR=/m.safetensors, *=", 1), 0);
     assert_int_equal(setenv("MSAD_DESTINATIONS", "pacs=MY PACS@pacs.example:104, six=S@[::1]:11113", 1), 0);
     if (srv_config_load(&config, path, &err) != MSA_OK) fail_msg("%s", err.what);
     assert_int_equal(config.dicom_port, 2104);
@@ -275,6 +304,11 @@ static void environment(void **state)
     assert_int_equal(config.destinations[0].port, 104);
     assert_string_equal(config.destinations[1].host, "::1");
     assert_int_equal(config.destinations[1].port, 11113);
+    assert_int_equal(config.n_rules, 2); /* in place of the built-in ones */
+    assert_string_equal(config.rules[0].modality, "MR");
+    assert_string_equal(config.rules[0].adapter, "/m.safetensors");
+    assert_string_equal(config.rules[1].modality, "*");
+    assert_string_equal(config.rules[1].adapter, "");
 
     static const struct {
         const char *name, *value, *sentence;
@@ -288,6 +322,9 @@ static void environment(void **state)
         {"MSAD_DESTINATIONS", "pacs=A@h:x", "port: x is not a whole number"},
         {"MSAD_DESTINATIONS", "pacs=@h:1", "ae_title: is empty"},
         {"MSAD_DESTINATIONS", "a=A@h:1,a=B@h:2", "the name a is there twice"},
+        {"MSAD_RULES", "CT", "MSAD_RULES: CT is not of the form MODALITY=ADAPTER"},
+        {"MSAD_RULES", "ct=a", "modality: ct is not a modality"},
+        {"MSAD_RULES", "CT=a,CT=b", "the modality CT is there twice"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const char *was = getenv(bad[i].name);
@@ -307,6 +344,7 @@ static void environment(void **state)
     (void)unsetenv("MSAD_DICOM_PORT");
     (void)unsetenv("MSAD_DICOM_ACCEPT_ANY_CALLED_AE");
     (void)unsetenv("MSAD_MODEL_PATH");
+    (void)unsetenv("MSAD_RULES");
     (void)unsetenv("MSAD_DESTINATIONS");
 }
 

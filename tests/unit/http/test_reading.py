@@ -191,7 +191,9 @@ class Reading(Base):
         self.assertIn('shorter than rows', rejected[0]['reason'])
         self.refused('GET', '/v1/instances?state=received', 400, 'rejected')
         self.assertEqual(self.get('/v1/destinations', 'DestinationList'), {'destinations': []})
-        self.assertEqual(self.get('/v1/models', 'ModelList')['models'][0]['untrained'], True)
+        models = self.get('/v1/models', 'ModelList')['models']
+        self.assertEqual([(m['name'], m['modality'], m['untrained']) for m in models],
+                         [('tiny+ct', 'CT', True), ('tiny', '*', True)])
 
     def test_no_patient_attribute(self):
         for path in ('/v1/jobs', '/v1/series', '/v1/annotations', '/v1/associations', '/v1/instances'):

@@ -59,7 +59,8 @@ static void queue_job(srv_store *s, int n)
 static void jobs(srv_store *s, int n)
 {
     msa_error err = MSA_ERROR_INIT;
-    const srv_job_policy policy = {.settings = "bench", .model_hash = "00", .max_attempts = 3};
+    const srv_model_info any = {.hash = "00", .modality = "*"};
+    const srv_job_policy policy = {.settings = "bench", .models = &any, .n_models = 1, .max_attempts = 3};
     const char *to[] = {"PACS"};
     int32_t queued = 0;
     int64_t due = 0;

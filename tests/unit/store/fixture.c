@@ -5,15 +5,16 @@
 #include <string.h>
 #include <unistd.h>
 
+static const srv_model_info models[] = {
+    {.name = "small+mr", .version = "1+1", .hash = "0123", .modality = "MR"},
+    {.name = "small", .version = "1", .hash = "abcd", .modality = "*", .untrained = true}};
 const srv_job_policy fx_policy = {.settle_ms = 2000,
                                   .quiet_ms = 30000,
                                   .prompt_settle_ms = 1000,
                                   .max_attempts = 3,
                                   .settings = "test 1",
-                                  .model_name = "small",
-                                  .model_version = "1",
-                                  .model_hash = "abcd",
-                                  .untrained = true};
+                                  .models = models,
+                                  .n_models = 2};
 
 int fixture_setup(void **state)
 {

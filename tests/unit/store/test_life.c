@@ -31,6 +31,34 @@ static void images_then_annotation(void **state)
     assert_true(job.untrained);
 }
 
+/* The first model that is for the series' modality: in the job's row and in its key. */
+static void the_modality_chooses_the_model(void **state)
+{
+    srv_store *s = ((fixture *)*state)->store;
+    static const char *const modality[] = {"CT", "MR"};
+    for (int k = 0; k < 2; k++) {
+        char series[16], image[24], name[24];
+        (void)snprintf(series, sizeof series, "1.5.%d", k);
+        (void)snprintf(image, sizeof image, "%s.1", series);
+        (void)snprintf(name, sizeof name, "1.7.%d", k);
+        const int64_t id = fx_put(s, image, image, 0, 1000, NULL);
+        const dicom_prompt box = fx_box(image, "liver");
+        dicom_header header = fx_header(series, image, 0);
+        (void)snprintf(header.modality, sizeof header.modality, "%s", modality[k]);
+        assert_ok(srv_store_instance_index(s, id, &header, NULL, 0, 1000, &err));
+        (void)fx_annotation(s, name, "sr", &box, 1, 1000);
+    }
+    assert_int_equal(fx_tick(s, 60000), 2);
+    const srv_job ct = fx_newest(s, "1.5.0"), mr = fx_newest(s, "1.5.1");
+    assert_string_equal(ct.model_name, "small");
+    assert_string_equal(ct.model_hash, "abcd");
+    assert_true(ct.untrained);
+    assert_string_equal(mr.model_name, "small+mr");
+    assert_string_equal(mr.model_version, "1+1");
+    assert_string_equal(mr.model_hash, "0123");
+    assert_false(mr.untrained);
+}
+
 static void waiting_count(void *ctx, const srv_prompt *p)
 {
     ++*(int *)ctx;
@@ -352,7 +380,9 @@ static void everything_that_matters_changes_the_key(void **state)
     key_with(box, "other bytes", &fx_policy, other);
     assert_string_not_equal(plain, other);
     srv_job_policy policy = fx_policy;
-    policy.model_hash = "ef01";
+    const srv_model_info retrained = {.name = "small", .version = "1", .hash = "ef01", .modality = "*"};
+    policy.models = &retrained;
+    policy.n_models = 1;
     key_with(box, "bytes", &policy, other);
     assert_string_not_equal(plain, other);
     policy = fx_policy;
@@ -460,6 +490,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         CASE(images_then_annotation),
+        CASE(the_modality_chooses_the_model),
         CASE(annotation_then_images),
         CASE(only_part_of_the_images_came_before_the_annotation),
         CASE(rest_prompts_before_and_after),
