@@ -175,13 +175,11 @@ static msa_status find_more(const msa_synth *s, uint64_t salt, const uint8_t *la
     for (int32_t draw = 0, vain = 0; p->n_targets < p->targets_max && vain < 3; draw++) {
         uint8_t *mask = plane_of(p, p->n_targets, middle);
         msa_synth_target t;
-        MSA_TRY(msa_synth_pick(s, salt + 2 + (uint64_t)draw, shown, image, size, least, &t, err));
+        MSA_TRY(synth_pick_mask(s, salt + 2 + (uint64_t)draw, shown, image, size, least, &t, mask, err));
         if (t.id == 0) return MSA_OK; /* nothing else fits */
         vain++;
         if (fills(&t, p)) continue;
-        if (msa_synth_mask(s, &t, shown, size, t.x, t.y, mask) < 0)
-            return msa_fail(err, MSA_E_NOMEM, "out of memory for a synthetic target");
-        bool fresh = synth_visible(mask, image, size);
+        bool fresh = true; /* and it is seen, or it would not have been picked */
         for (int32_t k = 0; fresh && k < p->n_targets; k++)
             fresh = !alike(plane_of(p, k, middle), mask, n);
         if (!fresh) continue;

@@ -37,13 +37,27 @@ static int32_t sector(double x, double y)
     return (x < 0 ? 1 : 0) + (y < 0 ? 2 : 0) + (fabs(x) < fabs(y) ? 4 : 0);
 }
 
+/* Where a row's pixels of the mask lie: from .. to - 1; none: empty. */
+typedef struct span {
+    int32_t from, to;
+} span;
+
+static span span_of(const uint8_t *row, int32_t size)
+{
+    const uint8_t *first = memchr(row, 1, (size_t)size);
+    if (!first) return (span){0, 0};
+    const uint8_t *last = memrchr(row, 1, (size_t)size);
+    return (span){(int32_t)(first - row), (int32_t)(last - row) + 1};
+}
+
 /* Border pairs by sector: a border is seen where the averages of its two sides differ. */
 static void measure_border(const uint8_t *mask, const float *image, int32_t size, double cx, double cy,
                            measure *m)
 {
-    double in[SECTORS] = {0}, out[SECTORS] = {0}, n[SECTORS] = {0};
-    for (int32_t y = 1; y + 1 < size; y++)
-        for (int32_t x = 1; x + 1 < size; x++) {
+    double inside[SECTORS] = {0}, out[SECTORS] = {0}, n[SECTORS] = {0};
+    for (int32_t y = 1; y + 1 < size; y++) {
+        const span in = span_of(mask + (size_t)y * (size_t)size, size);
+        for (int32_t x = in.from > 1 ? in.from : 1; x < in.to && x + 1 < size; x++) {
             const int32_t i = y * size + x;
             const int32_t near[4] = {i - 1, i + 1, i - size, i + size};
             if (!mask[i]) continue;
@@ -55,13 +69,14 @@ static void measure_border(const uint8_t *mask, const float *image, int32_t size
                     const bool has_far = far >= 0 && far < size * size && !mask[far];
                     const bool has_deep = deep >= 0 && deep < size * size && mask[deep];
                     out[k] += (double)image[has_far ? far : near[j]];
-                    in[k] += (double)image[has_deep ? deep : i];
+                    inside[k] += (double)image[has_deep ? deep : i];
                     n[k]++;
                 }
         }
+    }
     for (int k = 0; k < SECTORS; k++) {
         if (n[k] <= 0) continue;
-        const double contrast = fabs(in[k] - out[k]) / n[k];
+        const double contrast = fabs(inside[k] - out[k]) / n[k];
         m->sectors++;
         m->contrast += contrast;
         m->seen += contrast > 0.014 && contrast > 0.25 * m->noise;
@@ -73,8 +88,9 @@ static void measure_mask(const uint8_t *mask, const float *image, int32_t size, 
 {
     double sx = 0, sy = 0, sum = 0, square = 0;
     *m = (measure){0};
-    for (int32_t y = 0; y < size; y++)
-        for (int32_t x = 0; x < size; x++) {
+    for (int32_t y = 0; y < size; y++) {
+        const span in = span_of(mask + (size_t)y * (size_t)size, size);
+        for (int32_t x = in.from; x < in.to; x++) {
             const int32_t i = y * size + x;
             if (!mask[i]) continue;
             m->area++;
@@ -86,6 +102,7 @@ static void measure_mask(const uint8_t *mask, const float *image, int32_t size, 
             sum += (double)image[i];
             square += (double)image[i] * (double)image[i];
         }
+    }
     if (!image || m->area == 0) return;
     m->noise = sqrt(fmax(square / m->area - sum / m->area * sum / m->area, 0));
     measure_border(mask, image, size, sx / m->area, sy / m->area, m);
@@ -178,18 +195,20 @@ static void describe(const uint8_t *mask, int32_t size, uint64_t which, msa_synt
     int32_t skip = (int32_t)(which % (uint64_t)out->area);
     out->x0 = out->y0 = size;
     out->x1 = out->y1 = 0;
-    for (int32_t y = 0; y < size; y++)
-        for (int32_t x = 0; x < size; x++) {
+    for (int32_t y = 0; y < size; y++) {
+        const span in = span_of(mask + (size_t)y * (size_t)size, size);
+        if (in.from == in.to) continue;
+        if (in.from < out->x0) out->x0 = in.from;
+        if (in.to > out->x1) out->x1 = in.to;
+        if (y < out->y0) out->y0 = y;
+        out->y1 = y + 1;
+        for (int32_t x = in.from; x < in.to && skip >= 0; x++) {
             if (!mask[y * size + x]) continue;
-            if (x < out->x0) out->x0 = x;
-            if (y < out->y0) out->y0 = y;
-            if (x >= out->x1) out->x1 = x + 1;
-            if (y >= out->y1) out->y1 = y + 1;
-            if (skip-- == 0) {
-                out->x = x;
-                out->y = y;
-            }
+            if (skip-- > 0) continue;
+            out->x = x;
+            out->y = y;
         }
+    }
 }
 
 /* One draw among the ids by weight; total is their sum. */
@@ -206,8 +225,9 @@ static uint8_t draw(const double weight[256], double total, float unit)
     return (uint8_t)last;
 }
 
-msa_status msa_synth_pick(const msa_synth *s, uint64_t salt, const uint8_t *labels, const float *image,
-                          int32_t size, int32_t min_area, msa_synth_target *out, msa_error *err)
+msa_status synth_pick_mask(const msa_synth *s, uint64_t salt, const uint8_t *labels, const float *image,
+                           int32_t size, int32_t min_area, msa_synth_target *out, uint8_t *chosen,
+                           msa_error *err)
 {
     const size_t n = (size_t)size * (size_t)size;
     MSA_AUTO_FREE uint8_t *mask = malloc(n);
@@ -237,7 +257,14 @@ msa_status msa_synth_pick(const msa_synth *s, uint64_t salt, const uint8_t *labe
         if (worth < 0.1) continue;
         describe(mask, size, where, &t);
         *out = t;
+        if (chosen) memcpy(chosen, mask, n);
         if (msa_rng_unit(&r) < (float)(worth / 2)) break;
     }
     return MSA_OK;
+}
+
+msa_status msa_synth_pick(const msa_synth *s, uint64_t salt, const uint8_t *labels, const float *image,
+                          int32_t size, int32_t min_area, msa_synth_target *out, msa_error *err)
+{
+    return synth_pick_mask(s, salt, labels, image, size, min_area, out, NULL, err);
 }

@@ -165,6 +165,10 @@ void synth_scan_apply(const msa_synth *s, const synth_canvas *c, int32_t plane, 
                       float *scratch);
 /* Positions, textures and all shapes of one plane. */
 void synth_paint(const msa_synth *s, synth_canvas *c);
+/* msa_synth_pick(), with the pixels: mask (size, size), untouched when nothing fits; NULL: not wanted. */
+msa_status synth_pick_mask(const msa_synth *s, uint64_t salt, const uint8_t *labels, const float *image,
+                           int32_t size, int32_t min_area, msa_synth_target *out, uint8_t *mask,
+                           msa_error *err);
 /* Whether anything tells the mask (size, size) from what is around it. */
 bool synth_visible(const uint8_t *mask, const float *image, int32_t size);
 
