@@ -51,7 +51,7 @@ typedef struct training {
     msa_training *run;
     srv_curve *curve;
     int64_t began_ms, shown_ms, first_step;
-    bool terminal;
+    bool terminal, line_stands; /* on the terminal, without its end */
 } training;
 
 static void training_clear(training *t)
@@ -193,6 +193,7 @@ static void show(training *t, const msa_train_report *report)
                   t->terminal ? "\r" : "", done, t->recipe.steps, run->loss, run->dice_last, run->dice_first,
                   report->lr, rate, eta / 3600, eta / 60 % 60, eta % 60, t->terminal ? "\033[K" : "\n");
     (void)fflush(stderr);
+    t->line_stands = t->terminal;
 }
 
 /* ---- validation ---- */
@@ -210,13 +211,15 @@ static msa_status validate(training *t, srv_curve_row *row, msa_error *err)
     return srv_sheet_write(sheet, path, row->step + 1, found.dice_first, err);
 }
 
-static msa_status keep_best(const training *t, const srv_curve_row *row, msa_error *err)
+static msa_status keep_best(training *t, const srv_curve_row *row, msa_error *err)
 {
     char path[SRV_RECIPE_PATH + 40];
     const srv_curve_best *b = srv_curve_best_of(t->curve);
     const bool best = b->step == row->step;
-    (void)fprintf(stderr, "%svalidation after step %" PRId64 ": loss %.4f  Dice %.3f",
-                  t->terminal ? "\r\033[K" : "", row->step + 1, row->validation_loss, row->validation_dice);
+    if (t->line_stands) (void)fputs("\r\033[K", stderr);
+    t->line_stands = false;
+    (void)fprintf(stderr, "validation after step %" PRId64 ": loss %.4f  Dice %.3f", row->step + 1,
+                  row->validation_loss, row->validation_dice);
     if (best)
         (void)fputs(", the best so far\n", stderr);
     else
@@ -281,7 +284,7 @@ static msa_status train(training *t, msa_error *err)
     t->began_ms = now_ms();
     while (msa_training_steps(t->run) < r->steps && !out_of_patience(t) && stop_wanted == 0)
         MSA_TRY(go_on(t, err));
-    if (t->terminal) (void)fputs("\n", stderr);
+    if (t->line_stands) (void)fputs("\n", stderr);
     MSA_TRY(save(t, err));
     if (out_of_patience(t))
         (void)fprintf(stderr, "stops after step %" PRId64 ": %" PRId32 " validations without a better Dice\n",

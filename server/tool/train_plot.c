@@ -134,10 +134,10 @@ static axis axis_over(double lo, double hi, int most)
     return (axis){floor(lo / mark) * mark, ceil(hi / mark) * mark, mark};
 }
 
-/* Of the means and validations; the first hundredth is steep, and would press all the rest flat. */
+/* Of the means and validations; the first twentieth is steep, and would press all the rest flat. */
 static axis value_axis(const history *h, int k)
 {
-    const double from = (double)h->points[h->n - 1].step / 100;
+    const double from = (double)h->points[h->n - 1].step / 20;
     double lo = HUGE_VAL;
     double hi = -HUGE_VAL;
     for (size_t i = 0; i < h->n; i++) {
@@ -146,6 +146,7 @@ static axis value_axis(const history *h, int k)
         hi = fmax(hi, (double)h->points[i].line[k].mean);
     }
     for (size_t i = 0; i < h->n_validations; i++) {
+        if ((double)h->validations[i].step < from) continue;
         lo = fmin(lo, h->validations[i].value[k]);
         hi = fmax(hi, h->validations[i].value[k]);
     }
@@ -226,7 +227,9 @@ static void draw_dust(const panel *p)
         const point *at = &p->h->points[i];
         const double value = (double)at->line[p->k].one;
         if (value < p->values.lo || value > p->values.hi) continue;
-        srv_canvas_blend(p->c, (int32_t)x_of(p, (double)at->step), (int32_t)y_of(p, value), dust, 0.75F);
+        const double x = x_of(p, (double)at->step);
+        const double y = y_of(p, value);
+        srv_canvas_line(p->c, x, y, x, y, p->h->n < 2000 ? 2 : 0.5, dust);
     }
 }
 

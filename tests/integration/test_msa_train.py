@@ -6,37 +6,10 @@ import subprocess
 import time
 
 import harness
-
-MODEL = """
-model: {name: test, version: "1", image_size: 64, patch: 8, dim: 32, depth: 2, heads: 2, mlp_dim: 64, window: 4,
-        global_blocks: [1], prompt_dim: 32, decoder_depth: 1, decoder_heads: 2, decoder_mlp_dim: 32,
-        iou_hidden: 16, mask_tokens: 4, adapters: false, adapter_act: gelu, adapter_mlp_scale: 0.5,
-        decoder_wiring: sam, pad_order: pad_then_norm, mask_select: sam, input_norm: sam,
-        geometry: longest_side}
-"""
+import training
 
 
-class MsaTrain(harness.Case):
-    def recipe(self, name, text):
-        path = self.path(name + '.yaml')
-        with open(path, 'w', encoding='utf-8') as file:
-            file.write(text)
-        return path
-
-    def base_recipe(self, out, steps=8, more=''):
-        return self.recipe(out, 'out: %s\ntrain: all\nsteps: %d\nbatch: 2\nlr: 1e-3\nema: 0.9\nseed: 3\n'
-                           'checkpoint_every: 3\n%s%s' % (self.path(out), steps, MODEL, more))
-
-    def msa(self, *arguments, wanted=0):
-        return harness.run_tool([os.path.join(harness.BUILD, 'msa'), *arguments], wanted, cwd=self.folder)
-
-    def content(self, *parts):
-        with open(self.path(*parts), 'rb') as file:
-            return file.read()
-
-    def curve(self, out):
-        return self.content(out, 'curve.csv').decode().splitlines()
-
+class MsaTrain(training.Training):
     def test_train_inspect_adapt(self):
         self.msa('train', self.base_recipe('base'))
         rows = self.curve('base')
@@ -70,17 +43,7 @@ class MsaTrain(harness.Case):
         self.msa('train', self.base_recipe('whole', 60))
         killed = self.base_recipe('killed', 60)
         for _ in range(3):
-            process = subprocess.Popen([os.path.join(harness.BUILD, 'msa'), 'train', killed],
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            checkpoint = self.path('killed', 'checkpoint.safetensors')
-            before = os.stat(checkpoint).st_mtime_ns if os.path.exists(checkpoint) else 0
-            deadline = time.monotonic() + 60
-            while process.poll() is None and time.monotonic() < deadline:
-                if os.path.exists(checkpoint) and os.stat(checkpoint).st_mtime_ns != before:
-                    break
-                time.sleep(0.001)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            self.kill_after_checkpoint(killed, 'killed')
         said = self.msa('train', killed)
         self.assertIn('goes on from step', said.stdout)
         self.assertEqual(self.content('whole', 'model.safetensors'), self.content('killed', 'model.safetensors'))
@@ -88,7 +51,7 @@ class MsaTrain(harness.Case):
 
     def test_interrupted(self):
         recipe = self.base_recipe('stop', 100000)
-        process = subprocess.Popen([os.path.join(harness.BUILD, 'msa'), 'train', recipe],
+        process = subprocess.Popen([training.MSA, 'train', recipe],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         while not os.path.exists(self.path('stop', 'checkpoint.safetensors')):
             self.assertIsNone(process.poll())
@@ -108,7 +71,7 @@ class MsaTrain(harness.Case):
                            ('out: x\nspeed: 5\n', 'line 2: there is no key speed'),
                            ('out: x\nsteps: 5\nsteps: 6\n', 'line 3: this key is given twice'),
                            ('out: x\ntrain: all\n', 'either base or model'),
-                           ('out: x\ntrain: adapters\n' + MODEL, 'a new model has to train all'),
+                           ('out: x\ntrain: adapters\n' + training.MODEL, 'a new model has to train all'),
                            ('out: x\nbase: y\ndata: {synthetic: 0}\n', 'nothing to learn from'),
                            ('out: [\n', 'not YAML'), ('', 'is empty')):
             self.assertIn(said, self.msa('train', self.recipe('bad', text), wanted=65).stdout)

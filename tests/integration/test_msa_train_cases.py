@@ -7,7 +7,7 @@ import pydicom
 
 import harness
 from test_msa_eval import WRITE_SEG, blocks, write_nifti
-from test_msa_train import MODEL
+from training import MODEL
 
 
 class MsaTrainCases(harness.Case):
