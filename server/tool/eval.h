@@ -12,8 +12,6 @@
 /* Smaller labels are listed but not averaged: a voxel at their border decides too much. */
 #define SRV_EVAL_VOXELS_MIN 300
 
-#define SRV_EVAL_NAME SRV_CASE_NAME
-
 /* ---- arguments ---- */
 
 typedef struct srv_eval_arguments {

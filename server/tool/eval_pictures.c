@@ -14,7 +14,7 @@ static const srv_rgb background = {18, 20, 24};
 static const srv_rgb bright_text = {235, 238, 242};
 
 typedef struct shot {
-    char place[SRV_EVAL_NAME], label[DICOM_LABEL_MAX];
+    char place[SRV_CASE_NAME], label[DICOM_LABEL_MAX];
     msa_eval_score score;
     int32_t slice, rows, cols;
     double spacing_mm[2];
