@@ -15,8 +15,10 @@ MSA_NODISCARD msa_status msa_predictor_new(msa_predictor **out, const msa_model 
 void msa_predictor_free(msa_predictor *p);
 MSA_DEFINE_AUTO(msa_predictor, msa_predictor_free);
 
+/* Floats of one embedding: (P, g, g), and behind it what a model with config.detail adds, (4g, 4g, P / 8). */
+size_t msa_embedding_floats(const msa_config *c);
 /**
- * Image encoder. image (3, S, S) network input, already normalised; embedding (P, g, g) out, caller's memory.
+ * Image encoder. image (3, S, S) network input, already normalised; embedding out, caller's memory.
  * Errors: MSA_E_INTERNAL when a value is not finite (the sentence names the block).
  */
 MSA_NODISCARD msa_status msa_predictor_encode(msa_predictor *p, const float *image, float *embedding,
@@ -30,9 +32,9 @@ MSA_NODISCARD msa_status msa_predictor_new_stack(msa_predictor **out, const msa_
                                                  msa_error *err);
 /**
  * n neighbouring slices of one volume, in their order, n up to what there is room for: images (n, 3, S, S),
- * embeddings (n, P, g, g). With a depth branch (msa_config.depth_grouping) every slice sees the others, so
- * results depend on which slices come together; msa_predictor_encode() is then a stack of one. Without, this
- * is msa_predictor_encode() n times. Each embedding is decoded as any other.
+ * embeddings n of them, one behind the other. With a depth branch (msa_config.depth_grouping) every slice
+ * sees the others, so results depend on which slices come together; msa_predictor_encode() is then a stack of
+ * one. Without, this is msa_predictor_encode() n times. Each embedding is decoded as any other.
  */
 MSA_NODISCARD msa_status msa_predictor_encode_stack(msa_predictor *p, int32_t n, const float *images,
                                                     float *embeddings, msa_error *err);
@@ -48,7 +50,7 @@ typedef struct msa_prompt_set {
 
 /**
  * Prompt encoder and mask decoder for one prompt row.
- * embedding (P, g, g); logits (mask_tokens, 4g, 4g) out; iou (mask_tokens) out: predicted IoU.
+ * embedding as above; logits (mask_tokens, 4g, 4g) out; iou (mask_tokens) out: predicted IoU.
  * Errors: MSA_E_INVALID (non-finite coordinates), MSA_E_INTERNAL (non-finite result).
  */
 MSA_NODISCARD msa_status msa_predictor_decode(msa_predictor *p, const float *embedding,

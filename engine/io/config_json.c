@@ -76,6 +76,8 @@ static const field fields[] = {
     {"geometry", FIELD_ENUM, AT(geometry), 0, 0, geometry_names, false},
     {"crop_margin", FIELD_FLOAT, AT(crop_margin), 0, 0, NULL, true},
     {"box_as_mask", FIELD_BOOL, AT(box_as_mask), 0, 0, NULL, true},
+    {"box_in_image", FIELD_BOOL, AT(box_in_image), 0, 0, NULL, true},
+    {"detail", FIELD_SIZE, AT(detail), 0, 256, NULL, true},
     {"point_order_yx", FIELD_BOOL, AT(point_order_yx), 0, 0, NULL, true},
     {"untrained", FIELD_BOOL, AT(untrained), 0, 0, NULL, true},
 };
@@ -201,6 +203,8 @@ msa_status msa_config_check(const msa_config *c, msa_error *err)
         return misfit(err, "depth_grouping needs adapters");
     if (c->lora_rank > 0 && !(fabsf(c->lora_alpha) > 0.0f && fabsf(c->lora_alpha) <= 1e4f))
         return misfit(err, "lora_alpha is zero or not in -10000..10000");
+    if (c->detail > 0 && c->patch % 4 != 0)
+        return misfit(err, "detail needs a patch that is a multiple of 4");
     if (!(c->crop_margin >= 0.0f && c->crop_margin <= 10.0f))
         return misfit(err, "crop_margin is not in 0..10");
     return MSA_OK;
@@ -259,6 +263,8 @@ static json_t *print_field(const field *f, const msa_config *c)
  * readers, which refuse unknown keys, take it. */
 static bool left_out(const field *f, const msa_config *c)
 {
+    if (f->offset == AT(box_in_image)) return !c->box_in_image;
+    if (f->offset == AT(detail)) return c->detail == 0;
     if (f->offset == AT(crop_margin)) return c->crop_margin == 0.0f;
     if (f->offset == AT(box_as_mask)) return !c->box_as_mask;
     if (strncmp(f->key, "depth_", 6) == 0) return c->depth_grouping == MSA_DEPTH_NONE;

@@ -4,6 +4,7 @@
 #include "engine/nn/attention.h"
 #include "engine/nn/conv.h"
 #include "engine/nn/depth_attention.h"
+#include "engine/predictor.h"
 
 #define CHUNK_ROWS 1024
 
@@ -85,6 +86,7 @@ void msa_encoder_work_layout(msa_encoder_work *k, msa_arena *arena, const msa_co
     k->attention =
         msa_arena_floats(arena, (size_t)workers * max_size(msa_window_attention_scratch(&global, d),
                                                            msa_window_attention_scratch(&k->windows, d)));
+    msa_detail_layout(&k->detail, arena, c, grid_h, grid_w, false);
     if (k->row_of != NULL) map_rows(k, tokens);
 }
 
@@ -139,11 +141,17 @@ static msa_status check_block(const msa_config *c, int32_t i, int64_t n, const f
 }
 
 static msa_status finish(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
-                         msa_encoder_work *k, float *embedding, const msa_tap *tap, msa_error *err)
+                         msa_encoder_work *k, const float *image, float *embedding, const msa_tap *tap,
+                         msa_error *err)
 {
+    const int64_t n = (int64_t)t->h * t->w * c->prompt_dim;
     neck(c, w, t, k, embedding, tap);
-    if (msa_all_finite((int64_t)t->h * t->w * c->prompt_dim, embedding)) return MSA_OK;
-    return msa_fail(err, MSA_E_INTERNAL, "image encoder: the neck yields a non-finite value");
+    if (!msa_all_finite(n, embedding))
+        return msa_fail(err, MSA_E_INTERNAL, "image encoder: the neck yields a non-finite value");
+    if (c->detail == 0) return MSA_OK;
+    msa_detail_forward(c, &w->detail, t->h, t->w, image, &k->detail, embedding + n);
+    if (msa_all_finite(2 * n, embedding + n)) return MSA_OK;
+    return msa_fail(err, MSA_E_INTERNAL, "image encoder: the detail yields a non-finite value");
 }
 
 msa_status msa_image_encode(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
@@ -157,7 +165,7 @@ msa_status msa_image_encode(const msa_config *c, const msa_encoder_weights *w, c
         msa_block_forward(c, w, t, k, i, tap);
         MSA_TRY(check_block(c, i, (int64_t)t->h * t->w, k->x, err));
     }
-    return finish(c, w, t, k, embedding, tap, err);
+    return finish(c, w, t, k, image, embedding, tap, err);
 }
 
 msa_status msa_stack_encode(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
@@ -165,13 +173,13 @@ msa_status msa_stack_encode(const msa_config *c, const msa_encoder_weights *w, c
                             const msa_tap *tap, msa_error *err)
 {
     const int64_t tokens = (int64_t)t->h * t->w, pixels = 3 * tokens * c->patch * c->patch;
+    const int64_t floats = (int64_t)msa_embedding_floats(c);
     if (n < 1 || n > k->slices)
         return msa_fail(err, MSA_E_INVALID, "a stack of %d slices; there is room for 1 to %d", n, k->slices);
     msa_encoder_work slice = *k;
     if (c->depth_grouping == MSA_DEPTH_NONE) {
         for (int32_t s = 0; s < n; s++)
-            MSA_TRY(msa_image_encode(c, w, t, k, images + s * pixels, embeddings + s * tokens * c->prompt_dim,
-                                     tap, err));
+            MSA_TRY(msa_image_encode(c, w, t, k, images + s * pixels, embeddings + s * floats, tap, err));
         return MSA_OK;
     }
     for (int32_t s = 0; s < n; s++) {
@@ -184,7 +192,7 @@ msa_status msa_stack_encode(const msa_config *c, const msa_encoder_weights *w, c
     }
     for (int32_t s = 0; s < n; s++) {
         slice.x = k->stack_x + s * tokens * c->dim;
-        MSA_TRY(finish(c, w, t, &slice, embeddings + s * tokens * c->prompt_dim, tap, err));
+        MSA_TRY(finish(c, w, t, &slice, images + s * pixels, embeddings + s * floats, tap, err));
     }
     return MSA_OK;
 }

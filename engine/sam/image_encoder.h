@@ -5,6 +5,7 @@
 #include "engine/base/arena.h"
 #include "engine/nn/depth_groups.h"
 #include "engine/nn/window.h"
+#include "engine/sam/detail.h"
 #include "engine/sam/tables.h"
 #include "engine/sam/tap.h"
 #include "engine/sam/weights.h"
@@ -15,6 +16,7 @@
  * of the work at image 256, since all padding tokens of a block are the same vector.
  */
 typedef struct msa_encoder_work {
+    msa_detail_work detail;
     int64_t rows;    /* token rows, padding included */
     int32_t workers; /* the attention's scratch is for that many */
     bool full;

@@ -66,7 +66,7 @@ static void mlp3(const msa_mlp3_weights *m, const float *x, float *hidden, float
 
 /* Keys to (4h, 4w, P / 8), channels-last: logits are then one product with the hypernetworks' rows. */
 static void upscale(const msa_config *c, const msa_decoder_weights *w, int32_t h, int32_t wt,
-                    msa_decoder_work *k)
+                    const float *detail, msa_decoder_work *k)
 {
     const int32_t P = c->prompt_dim;
     const int64_t n = k->pixels;
@@ -74,6 +74,7 @@ static void upscale(const msa_config *c, const msa_decoder_weights *w, int32_t h
     msa_norm_forward(&w->up_norm, MSA_EPS_ENCODER, 4 * n, k->up1, k->up1);
     msa_gelu(4 * n * (P / 4), k->up1, k->up1);
     msa_conv_transpose2x2(k->up1, 2 * h, 2 * wt, P / 4, w->up2_weight, w->up2_bias, P / 8, k->up_raw, k->up2);
+    if (c->detail > 0) msa_add(16 * n * (P / 8), k->up2, detail, k->up2);
     msa_gelu(16 * n * (P / 8), k->up2, k->up2);
 }
 
@@ -100,7 +101,7 @@ msa_status msa_mask_decode(const msa_config *c, const msa_decoder_weights *w, in
     MSA_TAP(tap, k->keys, n, P, "src");
     if (!msa_all_finite(T * P, k->queries) || !msa_all_finite(n * P, k->keys))
         return msa_fail(err, MSA_E_INTERNAL, "mask decoder: the transformer yields a non-finite value");
-    upscale(c, w, grid_h, grid_w, k);
+    upscale(c, w, grid_h, grid_w, embedding + n * P, k);
     MSA_TAP(tap, k->up2, 16 * n, P / 8, "upscaled");
     for (int32_t m = 0; m < c->mask_tokens; m++)
         mlp3(&w->hyper[m], k->queries + (1 + m) * P, k->hidden, k->hyper + m * (P / 8));

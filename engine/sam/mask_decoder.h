@@ -35,8 +35,8 @@ void msa_two_way_forward(const msa_config *c, const msa_decoder_weights *w, cons
                          int64_t n_tokens, msa_decoder_work *k, const msa_tap *tap);
 
 /**
- * One prompt row. embedding (P, h, w); dense_pe and dense (h * w, P), channels-last; sparse (n_sparse, P).
- * logits (mask_tokens, 4h, 4w) and iou (mask_tokens) out.
+ * One prompt row. embedding (P, h, w), and behind it the detail of a model that has some; dense_pe and dense
+ * (h * w, P), channels-last; sparse (n_sparse, P). logits (mask_tokens, 4h, 4w) and iou (mask_tokens) out.
  * Errors: MSA_E_INTERNAL, naming the part that yields a non-finite value. Memory: none.
  */
 MSA_NODISCARD msa_status msa_mask_decode(const msa_config *c, const msa_decoder_weights *w, int32_t grid_h,

@@ -263,6 +263,11 @@ static void encoder(walk *w, msa_encoder_weights *e, bool depth_adapters)
     norm(w, "1", P, &e->neck_norm1);
     kernel(w, "2.weight", P, P, 3, &e->neck3x3);
     norm(w, "3", P, &e->neck_norm2);
+    if (c->detail == 0) return;
+    enter(w, "image_encoder.detail.");
+    layer(w, "stem", NULL, c->detail, 3 * (c->patch / 4) * (c->patch / 4), c->patch / 4, &e->detail.stem);
+    dense(w, "mix", c->detail, 9 * c->detail, &e->detail.mix);
+    dense(w, "last", P / 8, 9 * c->detail, &e->detail.last);
 }
 
 static void prompt(walk *w, msa_prompt_weights *p)

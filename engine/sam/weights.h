@@ -30,6 +30,11 @@ typedef struct msa_block_weights {
     msa_block_factors factors;
 } msa_block_weights;
 
+/* engine/sam/detail.h. Kernels of 3 x 3 as (N, 9 C), in (row, column, channel) order. */
+typedef struct msa_detail_weights {
+    msa_linear stem, mix, last;
+} msa_detail_weights;
+
 typedef struct msa_encoder_weights {
     msa_linear patch; /* (C, 3 * patch * patch) */
     const float *pos_embed;
@@ -38,6 +43,7 @@ typedef struct msa_encoder_weights {
     msa_linear neck1;
     const float *neck3x3; /* (P, P, 3, 3) */
     msa_norm neck_norm1, neck_norm2;
+    msa_detail_weights detail;
 } msa_encoder_weights;
 
 typedef struct msa_prompt_weights {

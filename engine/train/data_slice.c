@@ -191,11 +191,14 @@ static msa_region target_box(const slice *s)
     return b;
 }
 
+#define USUAL_CHANCE 0.7F
+
 /* One axis of the crop: `side` pixels that hold from..to with some shift, inside 0..n where they can be. */
-static void place_axis(int32_t from, int32_t to, float side, int32_t n, msa_rng *r, int32_t *a, int32_t *b)
+static void place_axis(int32_t from, int32_t to, float side, float shift, int32_t n, msa_rng *r, int32_t *a,
+                       int32_t *b)
 {
     const float spare = side - (float)(to - from);
-    float start = (float)(from + to) / 2 - side / 2 + 0.5F * spare * msa_rng_range(r, -0.35F, 0.35F);
+    float start = (float)(from + to) / 2 - side / 2 + 0.5F * spare * msa_rng_range(r, -shift, shift);
     if (start + side > (float)n) start = (float)n - side;
     if (start < 0) start = 0;
     const float end = fminf(start + side, (float)n);
@@ -204,19 +207,21 @@ static void place_axis(int32_t from, int32_t to, float side, int32_t n, msa_rng 
 }
 
 /* As many millimetres wide as high, around the target; or all of the slice. As engine/volume/crop.c has it at
- * inference, but for the margin and the shift. */
+ * inference, mostly; the margin and the shift vary, sometimes much. */
 static msa_region choose_region(const slice *s, const msa_volumes_options *o, msa_rng *r)
 {
     const msa_plane_shape *p = &s->shape;
     const msa_region box = target_box(s), all = {0, 0, p->cols, p->rows};
-    const float margin = msa_rng_log(r, o->margin_min, o->margin_max);
+    const bool usual = msa_rng_chance(r, USUAL_CHANCE);
+    const float margin = usual ? msa_rng_log(r, 0.25F, 0.36F) : msa_rng_log(r, o->margin_min, o->margin_max);
+    const float shift = usual ? 0.06F : 0.35F;
     const float w = (float)(box.x1 - box.x0) * p->col_mm, h = (float)(box.y1 - box.y0) * p->row_mm;
     const float side = fmaxf(fmaxf(w, h) * (1 + 2 * margin), MSA_CROP_PIXELS * fmaxf(p->row_mm, p->col_mm));
     const float longer = fmaxf((float)p->cols * p->col_mm, (float)p->rows * p->row_mm);
     msa_region region;
     if (!msa_rng_chance(r, o->crop_chance) || side >= MSA_CROP_WHOLE * longer) return all;
-    place_axis(box.x0, box.x1, side / p->col_mm, p->cols, r, &region.x0, &region.x1);
-    place_axis(box.y0, box.y1, side / p->row_mm, p->rows, r, &region.y0, &region.y1);
+    place_axis(box.x0, box.x1, side / p->col_mm, shift, p->cols, r, &region.x0, &region.x1);
+    place_axis(box.y0, box.y1, side / p->row_mm, shift, p->rows, r, &region.y0, &region.y1);
     return region;
 }
 

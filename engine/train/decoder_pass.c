@@ -90,7 +90,8 @@ msa_status msa_decoder_pass_forward(msa_decoder_pass *p, const float *embedding,
     const msa_two_way_kept *end = &p->two_way.layers[c->decoder_depth];
     if (!msa_all_finite(T * P, end->queries2) || !msa_all_finite(n * P, end->keys))
         return msa_fail(err, MSA_E_INTERNAL, "mask decoder: the transformer yields a non-finite value");
-    msa_heads_pass_forward(&p->heads, end->queries2, end->keys, logits, iou);
+    msa_heads_pass_forward(&p->heads, end->queries2, end->keys, c->detail > 0 ? embedding + n * P : NULL,
+                           logits, iou);
     if (!msa_all_finite(c->mask_tokens * 16 * n, logits))
         return msa_fail(err, MSA_E_INTERNAL, "mask decoder: the up-scaling yields a non-finite value");
     if (!msa_all_finite(c->mask_tokens, iou))
@@ -123,7 +124,9 @@ void msa_decoder_pass_backward(msa_decoder_pass *p, const float *dlogits, const 
     const bool want_keys = dembedding != NULL || msa_prompt_pass_wants_dense(&p->prompt);
     /* The prompt's own tokens end in the transformer. */
     memset(p->dqueries + heads * P, 0, (size_t)(p->prompt.n_sparse * P) * sizeof *p->dqueries);
-    msa_heads_pass_backward(&p->heads, end->queries2, end->keys, dlogits, diou, p->dqueries, p->dkeys);
+    float *ddetail = c->detail > 0 && dembedding != NULL ? dembedding + n * P : NULL;
+    msa_heads_pass_backward(&p->heads, end->queries2, end->keys, dlogits, diou, p->dqueries, p->dkeys,
+                            ddetail);
     msa_two_way_pass_backward(&p->two_way, p->dqueries, p->dkeys, want_keys, want_tokens ? p->dtokens : NULL);
     if (want_tokens) scatter_tokens(p);
     msa_prompt_pass_backward(&p->prompt, p->dtokens + heads * P, p->dkeys);

@@ -31,7 +31,7 @@ void msa_encoder_neck_forward(msa_encoder_pass *p, float *embedding)
     msa_linear_forward(&conv, T, p->wide, 9 * P, p->neck2, P, MSA_EPILOGUE_NONE);
     msa_norm_forward(&w->neck_norm2, MSA_EPS_ENCODER, T, p->neck2, p->a);
     for (int64_t s = 0, n = T / p->slices; s < p->slices; s++)
-        msa_transpose(p->a + s * n * P, n, P, embedding + s * n * P);
+        msa_transpose(p->a + s * n * P, n, P, embedding + s * (int64_t)msa_embedding_floats(c));
 }
 
 /* dy (T, P) is the gradient of the 3 x 3 convolution's result; dx that of its input. */
@@ -59,7 +59,7 @@ void msa_encoder_neck_backward(msa_encoder_pass *p, const float *dembedding)
     const msa_encoder_weights *w = &q->weights.encoder;
     const int64_t T = p->tokens, P = c->prompt_dim;
     for (int64_t s = 0, n = T / p->slices; s < p->slices; s++)
-        msa_transpose(dembedding + s * n * P, P, n, p->a + s * n * P);
+        msa_transpose(dembedding + s * (int64_t)msa_embedding_floats(c), P, n, p->a + s * n * P);
     msa_norm_backward(&w->neck_norm2, MSA_EPS_ENCODER, T, p->neck2, p->a, p->a, false,
                       msa_grad(q, w->neck_norm2.weight), msa_grad(q, w->neck_norm2.bias), p->stats);
     conv_backward(p, p->a, p->b);

@@ -46,6 +46,7 @@ static void find_trained(msa_encoder_pass *p)
     p->stem_trains = linear_trains(q, &w->patch) || msa_grad(q, w->pos_embed) != NULL;
     p->neck_trains = linear_trains(q, &w->neck1) || msa_grad(q, w->neck3x3) != NULL ||
                      norm_trains(q, &w->neck_norm1) || norm_trains(q, &w->neck_norm2);
+    p->detail_trains = q->config.detail > 0 && linear_trains(q, &w->detail.stem);
     p->first = q->config.depth;
     for (int32_t i = q->config.depth - 1; i >= 0; i--) {
         const msa_block_weights *b = &w->blocks[i];
@@ -251,6 +252,8 @@ static void layout(msa_encoder_pass *p)
     for (int i = 0; i < 2 && branch; i++)
         scratch = max_size(scratch, depth_floats(p, &p->depth[i].groups));
     p->attention = msa_arena_floats(a, scratch);
+    for (int32_t s = 0; s < p->slices; s++)
+        msa_detail_layout(&p->detail[s], a, c, p->grid, p->grid, true);
 }
 
 msa_status msa_encoder_pass_new(msa_encoder_pass **out, msa_params *params, bool recompute, msa_error *err)
@@ -273,6 +276,8 @@ msa_status msa_encoder_pass_new_stack(msa_encoder_pass **out, msa_params *params
     p->slices = slices;
     p->tokens = (int64_t)slices * p->grid * p->grid;
     p->fresh = -1;
+    p->detail = calloc((size_t)slices, sizeof *p->detail);
+    if (p->detail == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for a training pass");
     find_trained(p);
     layout(p);
     MSA_TRY(msa_arena_commit(&p->arena, err));
@@ -285,6 +290,7 @@ void msa_encoder_pass_free(msa_encoder_pass *p)
 {
     if (p == NULL) return;
     msa_arena_release(&p->arena);
+    free(p->detail);
     free(p);
 }
 
@@ -347,7 +353,8 @@ msa_status msa_encoder_pass_forward(msa_encoder_pass *p, const float *image, flo
     }
     p->fresh = c->depth - 1;
     msa_encoder_neck_forward(p, embedding);
-    if (!msa_all_finite(p->tokens * c->prompt_dim, embedding))
+    msa_encoder_detail_forward(p, image, embedding);
+    if (!msa_all_finite(p->slices * (int64_t)msa_embedding_floats(c), embedding))
         return msa_fail(err, MSA_E_INTERNAL, "image encoder: the neck yields a non-finite value");
     return MSA_OK;
 }
@@ -355,6 +362,7 @@ msa_status msa_encoder_pass_forward(msa_encoder_pass *p, const float *image, flo
 void msa_encoder_pass_backward(msa_encoder_pass *p, const float *dembedding)
 {
     const msa_config *c = &p->params->config;
+    msa_encoder_detail_backward(p, dembedding);
     if (!p->neck_trains && p->first == c->depth && !p->stem_trains) return;
     msa_encoder_neck_backward(p, dembedding);
     for (int32_t i = c->depth - 1; i >= p->first; i--) {

@@ -5,6 +5,7 @@
 #include "engine/base/arena.h"
 #include "engine/nn/depth_groups.h"
 #include "engine/nn/window.h"
+#include "engine/sam/detail.h"
 #include "engine/train/passes.h"
 
 /**
@@ -49,7 +50,7 @@ struct msa_encoder_pass {
     int64_t tokens;   /* of all slices */
     int32_t first;    /* lowest block with something that trains; depth: none */
     bool stem_trains; /* patch embedding or positions */
-    bool neck_trains;
+    bool neck_trains, detail_trains;
     int32_t fresh; /* recompute: the block whose values are in the shared block_keep; -1: none */
     msa_arena arena;
 
@@ -63,14 +64,15 @@ struct msa_encoder_pass {
     float *neck3x3, *dneck3x3;    /* (P, 9 P) */
 
     /* Scratch of both directions. */
-    float *dx;           /* (T, C) gradient that travels down */
-    float *a, *b;        /* (R, max(C, P)) */
-    float *dqkv;         /* (R, 3 C) */
-    float *dqkv_depth;   /* the same, of the depth branch */
-    float *dz;           /* (R, rank) of low-rank updates */
-    float *wide, *wide2; /* (T, the widest row) */
-    float *stats;        /* (2 T) */
-    float *drel;         /* both gradients of the largest resized tables */
+    float *dx;               /* (T, C) gradient that travels down */
+    float *a, *b;            /* (R, max(C, P)) */
+    float *dqkv;             /* (R, 3 C) */
+    float *dqkv_depth;       /* the same, of the depth branch */
+    float *dz;               /* (R, rank) of low-rank updates */
+    float *wide, *wide2;     /* (T, the widest row) */
+    float *stats;            /* (2 T) */
+    msa_detail_work *detail; /* (slices) */
+    float *drel;             /* both gradients of the largest resized tables */
     float *attention;
 };
 
@@ -84,5 +86,9 @@ void msa_encoder_depth_backward(msa_encoder_pass *p, int32_t i, bool attention);
 /* engine/train/encoder_neck_pass.c: p->dx is written, when a block or the stem wants it. */
 void msa_encoder_neck_forward(msa_encoder_pass *p, float *embedding);
 void msa_encoder_neck_backward(msa_encoder_pass *p, const float *dembedding);
+
+/* engine/train/encoder_detail_pass.c: what lies behind each slice's embedding, and its gradient. */
+void msa_encoder_detail_forward(msa_encoder_pass *p, const float *images, float *embedding);
+void msa_encoder_detail_backward(msa_encoder_pass *p, const float *dembedding);
 
 #endif

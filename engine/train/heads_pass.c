@@ -2,6 +2,7 @@
 
 #include "engine/base/pool.h"
 #include "engine/kern/gemm.h"
+#include "engine/kern/vec.h"
 #include "engine/nn/conv.h"
 #include "engine/train/decoder_parts.h"
 
@@ -48,8 +49,8 @@ static void mlp3_forward(const msa_mlp3_weights *m, const float *x, float *h1, f
     msa_linear_forward(&m->layer[2], 1, h2, m->layer[2].K, y, m->layer[2].N, MSA_EPILOGUE_NONE);
 }
 
-void msa_heads_pass_forward(msa_heads_pass *p, const float *queries, const float *keys, float *logits,
-                            float *iou)
+void msa_heads_pass_forward(msa_heads_pass *p, const float *queries, const float *keys, const float *detail,
+                            float *logits, float *iou)
 {
     const msa_decoder_weights *w = p->w;
     const int32_t P = p->c->prompt_dim, M = p->c->mask_tokens;
@@ -59,6 +60,7 @@ void msa_heads_pass_forward(msa_heads_pass *p, const float *queries, const float
     msa_epilogue_forward(MSA_EPILOGUE_GELU, 4 * n * (P / 4), p->up1_norm, p->up1);
     msa_conv_transpose2x2(p->up1, 2 * p->h, 2 * p->wt, P / 4, w->up2_weight, w->up2_bias, P / 8, p->scratch,
                           p->up2_sum);
+    if (detail != NULL) msa_add(16 * n * (P / 8), p->up2_sum, detail, p->up2_sum);
     msa_epilogue_forward(MSA_EPILOGUE_GELU, 16 * n * (P / 8), p->up2_sum, p->up2);
     for (int32_t m = 0; m < M; m++)
         mlp3_forward(&w->hyper[m], queries + (1 + m) * P, p->hyper1 + m * P, p->hyper2 + m * P,
@@ -105,13 +107,14 @@ static void logits_item(void *ctx, int32_t item, int32_t worker)
 }
 
 /* From p->dup2, the gradient of up2, to that of the keys. */
-static void upscale_backward(msa_heads_pass *p, const float *keys, float *dkeys)
+static void upscale_backward(msa_heads_pass *p, const float *keys, float *dkeys, float *ddetail)
 {
     const msa_params *q = p->params;
     const msa_decoder_weights *w = p->w;
     const int32_t P = p->c->prompt_dim;
     const int64_t n = pixels(p);
     msa_epilogue_backward(MSA_EPILOGUE_GELU, 16 * n * (P / 8), p->up2_sum, p->dup2, p->dup2);
+    if (ddetail != NULL) msa_add(16 * n * (P / 8), ddetail, p->dup2, ddetail);
     msa_conv_transpose2x2_backward(p->up1, 2 * p->h, 2 * p->wt, P / 4, w->up2_weight, P / 8, p->dup2,
                                    p->scratch, p->dup1, msa_grad(q, w->up2_weight), msa_grad(q, w->up2_bias));
     msa_epilogue_backward(MSA_EPILOGUE_GELU, 4 * n * (P / 4), p->up1_norm, p->dup1, p->dup1);
@@ -122,7 +125,7 @@ static void upscale_backward(msa_heads_pass *p, const float *keys, float *dkeys)
 }
 
 void msa_heads_pass_backward(msa_heads_pass *p, const float *queries, const float *keys, const float *dlogits,
-                             const float *diou, float *dqueries, float *dkeys)
+                             const float *diou, float *dqueries, float *dkeys, float *ddetail)
 {
     const int32_t P = p->c->prompt_dim, M = p->c->mask_tokens;
     const int64_t n = 16 * pixels(p);
@@ -136,5 +139,5 @@ void msa_heads_pass_backward(msa_heads_pass *p, const float *queries, const floa
         mlp3_backward(p, &p->w->iou, queries, p->iou1, p->iou2, diou, dqueries);
     else
         memset(dqueries, 0, (size_t)P * sizeof *dqueries);
-    upscale_backward(p, keys, dkeys);
+    upscale_backward(p, keys, dkeys, ddetail);
 }

@@ -63,6 +63,12 @@ static bool is_factor(const char *name)
     return strstr(name, ".lora_") != NULL;
 }
 
+/* What a base need not have to go on from it. */
+static bool may_be_new(const char *name)
+{
+    return is_adapter(name) || is_factor(name) || begins(name, "image_encoder.detail.");
+}
+
 /* The Fourier matrix is a constant of the model; depth adapters without a depth branch are carried along. */
 static bool trains(msa_train_set set, const msa_config *c, const char *name)
 {
@@ -110,7 +116,7 @@ static msa_status append(void *ctx, const msa_weight_spec *spec, msa_error *err)
     const float *source = twin(l, spec);
     *spec->to = NULL;
     if (source == NULL && spec->optional) return MSA_OK;
-    if (source == NULL && l->from != NULL && !is_adapter(spec->name) && !is_factor(spec->name))
+    if (source == NULL && l->from != NULL && !may_be_new(spec->name))
         return msa_fail(err, MSA_E_INVALID, "parameter %.120s has no value to begin with", spec->name);
     MSA_TRY(list_grow(l, err));
     msa_param *q = &l->p->list[l->p->n_list++];
@@ -150,7 +156,8 @@ static double start_scale(const msa_param *q)
 {
     static const char *const tokens[] = {"point_embeddings", "not_a_point", "no_mask", "iou_token",
                                          "mask_tokens.weight"};
-    if (strstr(q->name, "D_fc2") != NULL || ends(q->name, ".lora_B")) return 0; /* adds nothing yet */
+    if (strstr(q->name, "D_fc2") != NULL || ends(q->name, ".lora_B") || ends(q->name, "detail.last.weight"))
+        return 0; /* adds nothing yet */
     if (strstr(q->name, "gaussian_matrix") != NULL) return 1;
     if (ends(q->name, "pos_embed")) return 0.02;
     if (strstr(q->name, "rel_pos") != NULL || ends(q->name, ".bias")) return 0;

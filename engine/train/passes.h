@@ -52,6 +52,7 @@ MSA_DEFINE_AUTO(msa_decoder_pass, msa_decoder_pass_free);
 MSA_NODISCARD msa_status msa_decoder_pass_forward(msa_decoder_pass *p, const float *embedding,
                                                   const msa_prompt_set *prompt, float *logits, float *iou,
                                                   msa_error *err);
+/* Embeddings and their gradients are as msa_embedding_floats() says: with the detail, where there is some. */
 /* dlogits (mask_tokens, 4g, 4g); diou (mask_tokens) or NULL; dembedding (P, g, g) is added to (NULL: not
  * wanted). */
 void msa_decoder_pass_backward(msa_decoder_pass *p, const float *dlogits, const float *diou,

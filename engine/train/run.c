@@ -139,6 +139,13 @@ static msa_status open_params(msa_training *t, const msa_training_options *o, ms
     MSA_TRY(msa_model_load(&t->base, o->base, err));
     c = *msa_model_config(t->base);
     if (adapters) c.adapters = true;
+    if (o->detail > 0 || o->box_in_image) {
+        if (o->set != MSA_TRAIN_ALL)
+            return msa_fail(err, MSA_E_INVALID, "a base gets more inputs only when all of it trains");
+        if (o->detail > 0) c.detail = o->detail;
+        c.box_in_image = c.box_in_image || o->box_in_image;
+        MSA_TRY(msa_config_check(&c, err));
+    }
     if (o->image_size > 0) {
         if (o->set != MSA_TRAIN_ALL)
             return msa_fail(err, MSA_E_INVALID, "an adapter keeps the image size of its base");

@@ -98,12 +98,16 @@ static msa_synth_view around_target(const msa_synth_view *v, const msa_synth_tar
     const float w = (float)(t->x1 - t->x0) * scale * v->half_x,
                 h = (float)(t->y1 - t->y0) * scale * v->half_y;
     const float side = fmaxf(w, h);
-    const float half = fmaxf(side * (0.5F + msa_rng_log(r, 0.12F, 1.2F)), 0.05F);
+    /* Mostly as inference crops, else any other way: whole slices, several objects. */
+    const bool usual = msa_rng_chance(r, 0.7F);
+    const float margin = usual ? msa_rng_log(r, 0.25F, 0.36F) : msa_rng_log(r, 0.12F, 1.2F);
+    const float shift = usual ? 0.06F : 0.35F;
+    const float half = fmaxf(side * (0.5F + margin), 0.05F);
     const float spare_x = half - w / 2, spare_y = half - h / 2;
     const float a =
-        ((float)(t->x0 + t->x1) / (float)size - 1) * v->half_x + msa_rng_range(r, -0.35F, 0.35F) * spare_x;
+        ((float)(t->x0 + t->x1) / (float)size - 1) * v->half_x + msa_rng_range(r, -shift, shift) * spare_x;
     const float b =
-        ((float)(t->y0 + t->y1) / (float)size - 1) * v->half_y + msa_rng_range(r, -0.35F, 0.35F) * spare_y;
+        ((float)(t->y0 + t->y1) / (float)size - 1) * v->half_y + msa_rng_range(r, -shift, shift) * spare_y;
     for (int i = 0; i < 3; i++)
         out.origin[i] += a * v->right[i] + b * v->down[i];
     out.half_x = out.half_y = half;

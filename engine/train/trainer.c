@@ -7,6 +7,7 @@
 #include "engine/base/pool.h"
 #include "engine/kern/vec.h"
 #include "engine/nn/interp.h"
+#include "engine/sam/prompt_encoder.h"
 #include "engine/volume/metrics.h"
 #include "engine/volume/select.h"
 
@@ -29,7 +30,7 @@ typedef struct lane {
     msa_arena arena;
     msa_encoder_pass *encoder;
     msa_decoder_pass *decoder;
-    float *embedding, *dembedding; /* (P, g, g) */
+    float *embedding, *dembedding; /* msa_embedding_floats() */
     float *logits, *dlogits;       /* (mask_tokens, 4g, 4g) */
     float *feedback;               /* (4g, 4g) logits of the round before */
     float *pred, *dpred;           /* (S, S) */
@@ -82,8 +83,8 @@ static void lane_layout(lane *w)
 {
     const msa_config *c = &w->params.config;
     const size_t S = (size_t)c->image_size, g = S / (size_t)c->patch, side = 4 * g;
-    w->embedding = msa_arena_floats(&w->arena, g * g * (size_t)c->prompt_dim);
-    w->dembedding = msa_arena_floats(&w->arena, g * g * (size_t)c->prompt_dim);
+    w->embedding = msa_arena_floats(&w->arena, msa_embedding_floats(c));
+    w->dembedding = msa_arena_floats(&w->arena, msa_embedding_floats(c));
     w->logits = msa_arena_floats(&w->arena, (size_t)c->mask_tokens * side * side);
     w->dlogits = msa_arena_floats(&w->arena, (size_t)c->mask_tokens * side * side);
     w->feedback = msa_arena_floats(&w->arena, side * side);
@@ -319,46 +320,62 @@ static void take_target(lane *w, const uint8_t *mask)
         w->target[i] = mask[i] != 0 ? 1.0f : 0.0f;
 }
 
-/* All rounds of prompts for the target in w->mask; its part of the picture's result is added. */
-static msa_status learn_target(lane *w, msa_random *r, const int32_t covered[2], double scale, double share,
-                               picture_result *result, msa_error *err)
+static int32_t draw_rounds(const lane *w, msa_random *r)
 {
     const msa_trainer_options *o = w->options;
-    const int64_t n = (int64_t)w->params.config.image_size * w->params.config.image_size;
     const bool more = o->rounds_max > 1 && msa_random_unit(r) < o->more_chance;
-    const int32_t rounds = more ? 2 + (int32_t)msa_random_below(r, o->rounds_max - 1) : 1;
+    return more ? 2 + (int32_t)msa_random_below(r, o->rounds_max - 1) : 1;
+}
+
+/* All rounds of prompts for the target in w->mask, from the first one on; its part of the picture's result is
+ * added.
+ */
+static msa_status learn_target(lane *w, msa_random *r, prompts *p, int32_t rounds, double scale, double share,
+                               picture_result *result, msa_error *err)
+{
+    const int64_t n = (int64_t)w->params.config.image_size * w->params.config.image_size;
     /* Of three rounds or more, the last and one other bring no click: the model learns to refine alone. */
     const int32_t quiet = rounds > 2 ? 1 + (int32_t)msa_random_below(r, rounds - 2) : 0;
-    prompts p = {0};
-    first_prompt(w, r, covered, &p);
     for (int32_t i = 0; i < rounds; i++) {
         double loss = 0;
         int32_t answer = 0;
-        MSA_TRY(learn_round(w, &p, scale / rounds, &loss, &answer, err));
+        MSA_TRY(learn_round(w, p, scale / rounds, &loss, &answer, err));
         const double dice = msa_metric_dice(w->found, w->mask, n);
         result->loss += share * loss / rounds;
         if (i == 0) result->dice_first += share * dice;
         if (i + 1 == rounds) result->dice_last += share * dice;
-        if (i + 1 < rounds) next_prompt(w, r, rounds > 2 && (i + 1 == quiet || i + 2 == rounds), answer, &p);
+        if (i + 1 < rounds) next_prompt(w, r, rounds > 2 && (i + 1 == quiet || i + 2 == rounds), answer, p);
     }
     return MSA_OK;
 }
 
 /* ---- one picture ---- */
 
+/* A model that has the box in its picture sees another picture for every target. */
+static msa_status encode(lane *w, const msa_train_picture *picture, const prompts *p, msa_error *err)
+{
+    msa_prompt_into_image(&w->params.config, p->has_box ? p->box : NULL, picture->image);
+    MSA_TRY(msa_encoder_pass_forward(w->encoder, picture->image, w->embedding, err));
+    memset(w->dembedding, 0, msa_embedding_floats(&w->params.config) * sizeof *w->dembedding);
+    return MSA_OK;
+}
+
 static msa_status learn_picture(lane *w, msa_random *r, const msa_train_picture *picture, double scale,
                                 picture_result *result, msa_error *err)
 {
     const msa_config *c = &w->params.config;
-    const int64_t n = (int64_t)c->image_size * c->image_size, g = c->image_size / c->patch;
+    const int64_t n = (int64_t)c->image_size * c->image_size;
     const double share = 1.0 / picture->n_targets;
-    MSA_TRY(msa_encoder_pass_forward(w->encoder, picture->image, w->embedding, err));
-    memset(w->dembedding, 0, (size_t)(g * g * c->prompt_dim) * sizeof *w->dembedding);
     for (int32_t k = 0; k < picture->n_targets; k++) {
+        prompts p = {0};
         take_target(w, picture->targets + k * n);
-        MSA_TRY(learn_target(w, r, picture->covered, scale * share, share, result, err));
+        const int32_t rounds = draw_rounds(w, r);
+        first_prompt(w, r, picture->covered, &p);
+        if (k == 0 || c->box_in_image) MSA_TRY(encode(w, picture, &p, err));
+        MSA_TRY(learn_target(w, r, &p, rounds, scale * share, share, result, err));
+        if (k + 1 == picture->n_targets || c->box_in_image)
+            msa_encoder_pass_backward(w->encoder, w->dembedding);
     }
-    msa_encoder_pass_backward(w->encoder, w->dembedding);
     return MSA_OK;
 }
 
@@ -462,10 +479,10 @@ msa_status msa_trainer_answer(msa_trainer *t, const msa_train_picture *picture, 
     const int32_t S = c->image_size;
     const int64_t n = (int64_t)S * S;
     prompts p = {0};
-    if (k == 0) MSA_TRY(msa_encoder_pass_forward(w->encoder, picture->image, w->embedding, err));
     take_target(w, picture->targets + k * n);
     if (!msa_mask_box(w->mask, S, S, &out->box)) return msa_fail(err, MSA_E_INVALID, "a target is empty");
     set_box(&p, out->box);
+    if (k == 0 || c->box_in_image) MSA_TRY(encode(w, picture, &p, err));
     const msa_prompt_set set = {.box = p.box};
     MSA_TRY(msa_decoder_pass_forward(w->decoder, w->embedding, &set, w->logits, w->iou, err));
     const int32_t token = msa_select_mask(c, 0, true, w->iou);

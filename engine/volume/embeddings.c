@@ -3,12 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/sam/prompt_encoder.h"
 #include "engine/volume/prepare.h"
 
 /* What one embedding shows. A slot is made once and then used again and again. */
 typedef struct slot {
     int32_t slice; /* -1: of nothing, the last encoding failed */
     msa_transform view;
+    float box[4]; /* all zero: none, or the model does not look at it */
     bool crop;
     uint64_t used;
     float *embedding;
@@ -39,8 +41,7 @@ msa_status msa_embeddings_new(msa_embeddings **out, const msa_model *model, cons
     e->window = *window;
     e->predictor = predictor;
     const size_t size = (size_t)e->config->image_size;
-    const size_t grid = size / (size_t)e->config->patch;
-    e->floats = (size_t)e->config->prompt_dim * grid * grid;
+    e->floats = msa_embedding_floats(e->config);
     e->most = max_bytes / (e->floats * sizeof(float));
     if (e->most < 1) e->most = 1;
     e->image = calloc(3 * size * size, sizeof *e->image);
@@ -59,11 +60,13 @@ void msa_embeddings_free(msa_embeddings *e)
     free(e);
 }
 
-static slot *find(msa_embeddings *e, int32_t slice, const msa_transform *view)
+static slot *find(msa_embeddings *e, int32_t slice, const msa_transform *view, const float box[4])
 {
     for (size_t i = 0; i < e->n; i++) {
         slot *it = &e->slots[i];
-        if (it->slice == slice && memcmp(&it->view, view, sizeof *view) == 0) return it;
+        if (it->slice == slice && memcmp(&it->view, view, sizeof *view) == 0 &&
+            memcmp(it->box, box, sizeof it->box) == 0)
+            return it;
     }
     return NULL;
 }
@@ -99,30 +102,34 @@ static slot *make_room(msa_embeddings *e, bool crop)
 }
 
 static msa_status encode(msa_embeddings *e, slot *it, int32_t slice, const msa_transform *view,
-                         msa_error *err)
+                         const float *box, msa_error *err)
 {
     const size_t pixels = (size_t)e->volume->H * (size_t)e->volume->W;
     it->slice = -1; /* until the encoding is good */
     MSA_TRY(msa_prepare_slice(view, &e->window, e->config->input_norm,
                               e->volume->voxels + (size_t)slice * pixels, e->volume->W, e->image, err));
+    msa_prompt_into_image(e->config, box, e->image);
     MSA_TRY(msa_predictor_encode(e->predictor, e->image, it->embedding, err));
     it->slice = slice;
     it->view = *view;
     return MSA_OK;
 }
 
-msa_status msa_embeddings_get(msa_embeddings *e, int32_t slice, const msa_transform *view,
+msa_status msa_embeddings_get(msa_embeddings *e, int32_t slice, const msa_transform *view, const float *box,
                               const float **embedding, msa_error *err)
 {
+    float key[4] = {0};
     const bool crop = view->rows != e->volume->H || view->cols != e->volume->W;
-    slot *it = find(e, slice, view);
+    if (box && e->config->box_in_image) memcpy(key, box, sizeof key);
+    slot *it = find(e, slice, view, key);
     if (!it) {
         it = make_room(e, crop);
         if (!it) return msa_fail(err, MSA_E_NOMEM, "out of memory for the image embeddings");
         e->crops -= it->crop;
         e->crops += crop;
         it->crop = crop;
-        MSA_TRY(encode(e, it, slice, view, err));
+        MSA_TRY(encode(e, it, slice, view, box, err));
+        memcpy(it->box, key, sizeof key);
     }
     it->used = ++e->clock;
     *embedding = it->embedding;

@@ -24,10 +24,11 @@ void msa_embeddings_free(msa_embeddings *e);
 MSA_DEFINE_AUTO(msa_embeddings, msa_embeddings_free);
 
 /**
- * (P, g, g) of what `view` shows of a slice, valid until the next call. The one used longest ago makes room.
+ * The embedding of what `view` shows of a slice, valid until the next call; box (4), in the network's input,
+ * or NULL: for a model that has it in its picture (config.box_in_image). The one used longest ago makes room.
  * Errors: as msa_predictor_encode(); MSA_E_INVALID (a voxel that is not finite), MSA_E_NOMEM.
  */
 MSA_NODISCARD msa_status msa_embeddings_get(msa_embeddings *e, int32_t slice, const msa_transform *view,
-                                            const float **embedding, msa_error *err);
+                                            const float *box, const float **embedding, msa_error *err);
 
 #endif

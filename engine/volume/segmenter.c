@@ -201,7 +201,7 @@ static msa_status answer(job *j, question *q, msa_mask_stats *stats, float *iou,
     msa_prompt_set set;
     look(j, q);
     question_prompt(j, q, box, &set);
-    MSA_TRY(msa_embeddings_get(j->embeddings, q->slice, &q->view, &embedding, err));
+    MSA_TRY(msa_embeddings_get(j->embeddings, q->slice, &q->view, set.box, &embedding, err));
     MSA_TRY(msa_predictor_decode(j->predictor, embedding, &set, j->logits, j->iou, err));
     const int32_t token = msa_select_mask(c, set.n_points, q->box != NULL, j->iou);
     *iou = j->iou[token];

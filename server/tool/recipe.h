@@ -17,16 +17,16 @@ typedef struct srv_recipe {
     char base[SRV_RECIPE_PATH], out[SRV_RECIPE_PATH];
     char *config; /* of a new model, as JSON: base is "" */
     char name[SRV_RECIPE_PATH], version[SRV_RECIPE_PATH];
-    int32_t image_size;
-    bool half;
+    int32_t image_size, detail;
+    bool half, box_in_image;
     int32_t set; /* msa_train_set */
     int32_t adapter_width, lora_rank;
     double lora_alpha;
     int64_t steps;
     msa_trainer_options trainer;
-    double synthetic, volumes; /* weights of the sources of pictures */
-    srv_texts cases, hold_out; /* folders with labelled volumes; names of labels never used */
-    int32_t cases_at_once;     /* in memory; 0: all */
+    double synthetic, volumes;  /* weights of the sources of pictures */
+    srv_texts cases, hold_out;  /* folders with labelled volumes; names of labels never used */
+    int32_t cases_at_once;      /* in memory; 0: all */
     double validation_fraction; /* of the patients; 0: none */
     uint64_t validation_seed;
     srv_texts validation_cases; /* names, instead of a fraction */

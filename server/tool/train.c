@@ -106,6 +106,8 @@ static msa_status open_run(training *t, msa_error *err)
                                     .name = r->name,
                                     .version = r->version,
                                     .image_size = r->image_size,
+                                    .detail = r->detail,
+                                    .box_in_image = r->box_in_image,
                                     .half = r->half,
                                     .set = (msa_train_set)r->set,
                                     .adapter_width = r->adapter_width,

@@ -41,7 +41,7 @@ static bool encoded(msa_embeddings *e, int32_t slice, const msa_transform *view)
 {
     const int32_t before = fake_log.encoded;
     const float *got = NULL;
-    assert_int_equal(msa_embeddings_get(e, slice, view, &got, NULL), MSA_OK);
+    assert_int_equal(msa_embeddings_get(e, slice, view, NULL, &got, NULL), MSA_OK);
     assert_non_null(got);
     return fake_log.encoded > before;
 }
@@ -75,7 +75,7 @@ static void a_part_shows_what_lies_there(void **state)
     MSA_AUTO(msa_embeddings) e = embeddings(2);
     assert_int_equal(left.x0, 5);
     assert_int_equal(left.y0, 5);
-    assert_int_equal(msa_embeddings_get(e, 2, &left, &got, NULL), MSA_OK);
+    assert_int_equal(msa_embeddings_get(e, 2, &left, NULL, &got, NULL), MSA_OK);
     const float first = voxels[2 * H * W + 5 * W + 5];
     assert_near((double)got[0] * 250, (double)first, 1);
 }
