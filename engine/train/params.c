@@ -151,34 +151,68 @@ static bool ends(const char *name, const char *with)
     return n >= k && strcmp(name + n - k, with) == 0;
 }
 
+/* Sines and cosines of the place, from two tokens long to four grids: places can be told apart from the first
+ * step on (as arXiv:2111.06377 does with other wave lengths). q (1, h, w, C): of each quarter of the channels
+ * one. */
+static void start_positions(const msa_param *q, float *value)
+{
+    const double amplitude = 0.5, turn = 6.283185307179586;
+    const int64_t h = q->shape[1], w = q->shape[2], C = q->shape[3], n = C / 4;
+    const double longest = 2.0 * (double)(h > w ? h : w);
+    for (int64_t i = 0; i < h * w * C; i++) {
+        const int64_t c = i % C, k = n > 0 ? c % n : 0, part = n > 0 ? c / n : 4;
+        const double at = (double)(part < 2 ? i / C % w : i / C / w);
+        const double length = 2.0 * pow(longest, n > 1 ? (double)k / (double)(n - 1) : 0.0);
+        const double angle = turn * (at + 0.5) / length;
+        value[i] = part > 3 ? 0.0f : (float)(amplitude * (part % 2 == 0 ? sin(angle) : cos(angle)));
+    }
+}
+
+/* What is added to a stream begins small: else patches drown the positions, the first blocks what later ones
+ * add, and the tokens, which are few and alike, what is different in the image. */
+static double start_part(const msa_params *p, const char *name)
+{
+    const bool last = ends(name, "proj.weight") || ends(name, "mlp.lin2.weight");
+    if (strstr(name, "patch_embed") != NULL) return 0.25;
+    if (begins(name, "image_encoder.blocks.") && last) return 1 / sqrt(2.0 * (double)p->config.depth);
+    if (begins(name, "mask_decoder.transformer.") &&
+        (ends(name, "out_proj.weight") || ends(name, "mlp.lin2.weight")))
+        return 0.3;
+    return 1;
+}
+
 /* How far values spread around zero; 0: all zero. */
-static double start_scale(const msa_param *q)
+static double start_scale(const msa_params *p, const msa_param *q)
 {
     static const char *const tokens[] = {"point_embeddings", "not_a_point", "no_mask", "iou_token",
                                          "mask_tokens.weight"};
     if (strstr(q->name, "D_fc2") != NULL || ends(q->name, ".lora_B") || ends(q->name, "detail.last.weight"))
         return 0; /* adds nothing yet */
     if (strstr(q->name, "gaussian_matrix") != NULL) return 1;
-    if (ends(q->name, "pos_embed")) return 0.02;
     if (strstr(q->name, "rel_pos") != NULL || ends(q->name, ".bias")) return 0;
     for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++)
         if (strstr(q->name, tokens[i]) != NULL) return 0.5;
     /* Transposed convolutions keep their inputs on the first axis, all others on the second. */
     const bool transposed = begins(q->name, "mask_decoder.output_upscaling");
     const int64_t fan_in = transposed ? q->shape[0] : q->numel / q->shape[0];
-    return 1 / sqrt((double)fan_in);
+    const double part = start_part(p, q->name);
+    return part / sqrt((double)fan_in);
 }
 
 static void start_values(const msa_params *p, const msa_param *q, uint64_t seed)
 {
     float *value = p->values + q->offset;
     const bool norm_weight = q->rank == 1 && ends(q->name, ".weight");
-    const double scale = start_scale(q);
+    const double scale = start_scale(p, q);
     uint64_t key = 0;
     uint8_t digest[MSA_SHA256_SIZE];
     msa_sha256_bytes(q->name, strlen(q->name), digest, NULL);
     memcpy(&key, digest, sizeof key);
     msa_random r = msa_random_at(seed, PURPOSE_START, key, 0);
+    if (ends(q->name, "pos_embed")) {
+        start_positions(q, value);
+        return;
+    }
     for (int64_t i = 0; i < q->numel; i++)
         value[i] = norm_weight ? 1.0f : scale == 0 ? 0.0f : (float)(scale * msa_random_normal(&r));
 }
