@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "engine/kern/cpu.h"
 
 /* Exported by OpenBLAS when it is built for many CPUs (DYNAMIC_ARCH), as distributions do; absent otherwise.
  */
@@ -15,14 +16,10 @@ extern void gotoblas_dynamic_quit(void) __attribute__((weak));
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-#if defined(__x86_64__)
 static const char *best_core(void)
 {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        return "SkylakeX";
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? "Haswell" : NULL;
+    static const char *const cores[MSA_CPU_LEVELS] = {NULL, "Haswell", "SkylakeX"};
+    return cores[msa_cpu_detected()];
 }
 
 static void choose_kernels(void)
@@ -42,15 +39,13 @@ static void choose_kernels(void)
         return;
     }
 }
-#else
-static void choose_kernels(void) {}
-#endif
 
 static void start(void)
 {
     choose_kernels();
     openblas_set_num_threads(1);
-    msa_log(MSA_LOG_DEBUG, "engine", "blas=%s", openblas_get_corename());
+    msa_log(MSA_LOG_DEBUG, "engine", "blas=%s kernels=%s", openblas_get_corename(),
+            msa_cpu_level_name(msa_cpu_allowed()));
 }
 
 void msa_blas_start(void)

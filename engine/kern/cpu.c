@@ -21,11 +21,19 @@ msa_cpu_level msa_cpu_detected(void)
 }
 #endif
 
+const char *msa_cpu_level_name(msa_cpu_level level)
+{
+    static const char *const names[MSA_CPU_LEVELS] = {"scalar", "avx2", "avx512"};
+    return names[level];
+}
+
 msa_cpu_level msa_cpu_level_named(const char *name)
 {
     if (name == NULL) return MSA_CPU_AVX512;
-    if (strcmp(name, "scalar") == 0 || strcmp(name, "0") == 0) return MSA_CPU_SCALAR;
-    return strcmp(name, "avx2") == 0 ? MSA_CPU_AVX2 : MSA_CPU_AVX512;
+    if (strcmp(name, "0") == 0) return MSA_CPU_SCALAR;
+    for (int i = 0; i < MSA_CPU_LEVELS; i++)
+        if (strcmp(name, msa_cpu_level_name((msa_cpu_level)i)) == 0) return (msa_cpu_level)i;
+    return MSA_CPU_AVX512;
 }
 
 msa_cpu_level msa_cpu_allowed(void)

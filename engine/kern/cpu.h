@@ -7,10 +7,10 @@ typedef enum msa_cpu_level { MSA_CPU_SCALAR, MSA_CPU_AVX2, MSA_CPU_AVX512, MSA_C
 
 /* The highest that this CPU and operating system run: AVX2 with FMA; AVX-512 with F, BW, DQ and VL. */
 msa_cpu_level msa_cpu_detected(void);
-/**
- * The level by its name: scalar (or 0), avx2, avx512; anything else (NULL, a typing error) allows every
- * level, since a word not understood must not make a server ten times slower.
- */
+/* scalar, avx2, avx512 */
+const char *msa_cpu_level_name(msa_cpu_level level);
+/* The level of a name, 0 being scalar as well; anything else (NULL, a typing error) allows every level, since
+ * a word not understood must not make a server ten times slower. */
 msa_cpu_level msa_cpu_level_named(const char *name);
 /* The lower of the two, the name taken from the environment variable MSA_CPU_MASK. */
 msa_cpu_level msa_cpu_allowed(void);
