@@ -18,7 +18,7 @@
 /* Cases whose held-out labels are marked as they are opened. */
 typedef struct held {
     msa_case_set set;
-    const msa_training *run;
+    msa_training *run;
 } held;
 
 struct msa_training {
@@ -27,6 +27,7 @@ struct msa_training {
     msa_trainer *trainer;
     msa_source *source;
     char **hold_out; /* (n_hold_out) names of labels */
+    bool *held_out;  /* which of them a case has */
     int32_t n_hold_out;
     held learned, validated;
     msa_source *unseen; /* until validation is asked for, which takes it */
@@ -49,6 +50,7 @@ void msa_training_free(msa_training *t)
     for (int32_t k = 0; k < t->n_hold_out; k++)
         free(t->hold_out[k]);
     free(t->hold_out);
+    free(t->held_out);
     msa_validation_free(t->validation);
     msa_sample_free(t->sample);
     msa_trainer_free(t->trainer);
@@ -62,6 +64,8 @@ void msa_training_free(msa_training *t)
 static msa_status copy_names(msa_training *t, const msa_training_options *o, msa_error *err)
 {
     t->hold_out = calloc((size_t)o->n_hold_out + 1, sizeof *t->hold_out);
+    t->held_out = calloc((size_t)o->n_hold_out + 1, sizeof *t->held_out);
+    if (t->held_out == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for names of labels");
     for (; t->hold_out != NULL && t->n_hold_out < o->n_hold_out; t->n_hold_out++) {
         t->hold_out[t->n_hold_out] = strdup(o->hold_out[t->n_hold_out]);
         if (t->hold_out[t->n_hold_out] == NULL) break;
@@ -75,7 +79,19 @@ static msa_status open_case(void *ctx, int32_t number, msa_case **out, msa_error
     const held *h = ctx;
     MSA_TRY(h->set.open(h->set.ctx, number, out, err));
     for (int32_t k = 0; k < h->run->n_hold_out; k++)
-        (void)msa_case_hold_out(*out, h->run->hold_out[k]);
+        if (msa_case_hold_out(*out, h->run->hold_out[k])) h->run->held_out[k] = true;
+    return MSA_OK;
+}
+
+/* A name that is misspelt would let a label in that nobody wants learned. Cases that were not opened yet may
+ * have it. */
+static msa_status check_names(const msa_training *t, const msa_training_options *o, msa_error *err)
+{
+    if (o->cases_at_once > 0 || !(o->volumes > 0) || o->cases.n == 0) return MSA_OK;
+    for (int32_t k = 0; k < t->n_hold_out; k++)
+        if (!t->held_out[k])
+            return msa_fail(err, MSA_E_INVALID, "a label is to be held out that no case has: %.100s",
+                            t->hold_out[k]);
     return MSA_OK;
 }
 
@@ -173,6 +189,7 @@ msa_status msa_training_open(msa_training **out, const msa_training_options *o, 
     MSA_TRY(copy_names(t, o, err));
     MSA_TRY(open_source(t, o, err));
     MSA_TRY(open_validation(t, o, err));
+    MSA_TRY(check_names(t, o, err));
     MSA_TRY(msa_sample_new(&t->sample, 1, t->params->config.image_size, t->trainer->options.targets, err));
     *out = MSA_STEAL(t);
     return MSA_OK;

@@ -110,6 +110,11 @@ class MsaTrainCases(harness.Case):
         self.msa('train', self.recipe('one', 2, '{fraction: 0.3}'))
         self.assertEqual([case['name'] for case in self.split('one')['cases']], ['data/organ_%d' % k for k in range(3)])
         self.assertEqual([case['side'] for case in self.split('one')['cases']].count('validation'), 1)
+        self.msa('train', self.recipe('held', 2, '{}', more=', hold_out: [kidneys]'))
+        said = self.msa('train', self.recipe('misspelt', 2, '{}', more=', hold_out: [kidney]'), wanted=65)
+        self.assertIn('to be held out that no case has: kidney', said)
+        said = self.msa('train', self.recipe('nothing', 2, '{}', more=', hold_out: [kidneys, liver]'), wanted=65)
+        self.assertIn('no label of the cases can be a target', said)
         os.makedirs(self.path('none'))
         self.assertIn('there is no case', self.msa('train', self.recipe('none', 2, '{}', 'none'), wanted=66))
 
