@@ -74,8 +74,8 @@ typedef struct msa_config {
     float crop_margin;
     bool box_as_mask; /* a box without a mask prompt is also given as one: filled; engine/sam/prompt_encoder.h
                        */
-    bool box_in_image; /* the third channel of the network's input is the box, filled: 1 inside, -1 outside, 0
-                        * without a box. The encoder then runs once for a box, not once for a picture */
+    bool box_in_image; /* the network sees the box in its picture, engine/sam/prompt_picture.h; the encoder
+                        * then runs once for a box, not once for a picture */
     int32_t detail;    /* > 0: the up-scaling of masks also sees the picture itself, through so many channels;
                         * engine/sam/detail.h */
     bool point_order_yx; /* clicks are (row, column): upstream eras A to C */

@@ -6,6 +6,7 @@
 #include "engine/kern/vec.h"
 #include "engine/nn/conv.h"
 #include "engine/sam/position_code.h"
+#include "engine/sam/prompt_picture.h"
 
 #define BOX_LOGIT 4.0f /* inside a box that is given as a mask; outside minus that */
 
@@ -68,43 +69,12 @@ static void encode_mask(const msa_prompt_weights *w, int32_t h, int32_t wt, cons
     msa_linear_forward(&w->conv3, n, quarter, w->conv3.K, dense, w->conv3.N, MSA_EPILOGUE_NONE);
 }
 
-/* Part of the interval first .. first + 1 that lies in low .. high. */
-static float covered(float first, float low, float high)
-{
-    const float from = fmaxf(first, low), to = fminf(first + 1.0f, high);
-    return to > from ? to - from : 0.0f;
-}
-
-/* value inside the box, -value outside, between them on its border. `scale`: pixels of `to` (h, w) per unit
- * of the box. */
-static void draw_box(const float box[4], float scale, int32_t h, int32_t w, float value, float *to)
-{
-    const float x0 = (box[0] + 0.5f) * scale,
-                y0 = (box[1] + 0.5f) * scale; /* half a pixel from the centres */
-    const float x1 = (box[2] + 0.5f) * scale, y1 = (box[3] + 0.5f) * scale;
-    for (int32_t y = 0; y < h; y++) {
-        const float row = covered((float)y, y0, y1);
-        for (int32_t x = 0; x < w; x++)
-            to[(int64_t)y * w + x] = value * (2.0f * row * covered((float)x, x0, x1) - 1.0f);
-    }
-}
-
 const float *msa_prompt_mask(const msa_config *c, int32_t h, int32_t w_tokens, const msa_prompt_set *prompt,
                              float *room)
 {
     if (prompt->mask != NULL || prompt->box == NULL || !c->box_as_mask) return prompt->mask;
-    draw_box(prompt->box, 4.0f / (float)c->patch, 4 * h, 4 * w_tokens, BOX_LOGIT, room);
+    msa_draw_box(prompt->box, 4.0f / (float)c->patch, 4 * h, 4 * w_tokens, BOX_LOGIT, room);
     return room;
-}
-
-void msa_prompt_into_image(const msa_config *c, const float *box, float *image)
-{
-    const int64_t S = c->image_size;
-    if (!c->box_in_image) return;
-    if (box != NULL)
-        draw_box(box, 1.0f, c->image_size, c->image_size, 1.0f, image + 2 * S * S);
-    else
-        memset(image + 2 * S * S, 0, (size_t)(S * S) * sizeof *image);
 }
 
 msa_status msa_prompt_tokens(const msa_config *c, const msa_prompt_weights *w, int32_t h, int32_t w_tokens,

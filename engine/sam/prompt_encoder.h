@@ -32,9 +32,4 @@ MSA_NODISCARD msa_status msa_prompt_tokens(const msa_config *c, const msa_prompt
  */
 const float *msa_prompt_mask(const msa_config *c, int32_t h, int32_t w_tokens, const msa_prompt_set *prompt,
                              float *room);
-/**
- * Where the profile says box_in_image: writes the third channel of the network's input, image (3, S, S), by
- * how much of a pixel the box covers; box NULL: there is none. Does nothing for other models.
- */
-void msa_prompt_into_image(const msa_config *c, const float *box, float *image);
 #endif

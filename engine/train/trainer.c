@@ -7,7 +7,7 @@
 #include "engine/base/pool.h"
 #include "engine/kern/vec.h"
 #include "engine/nn/interp.h"
-#include "engine/sam/prompt_encoder.h"
+#include "engine/sam/prompt_picture.h"
 #include "engine/volume/metrics.h"
 #include "engine/volume/select.h"
 
@@ -354,7 +354,8 @@ static msa_status learn_target(lane *w, msa_random *r, prompts *p, int32_t round
 /* A model that has the box in its picture sees another picture for every target. */
 static msa_status encode(lane *w, const msa_train_picture *picture, const prompts *p, msa_error *err)
 {
-    msa_prompt_into_image(&w->params.config, p->has_box ? p->box : NULL, picture->image);
+    msa_prompt_into_image(&w->params.config, p->has_box ? p->box : NULL, picture->covered[0],
+                          picture->covered[1], picture->image);
     MSA_TRY(msa_encoder_pass_forward(w->encoder, picture->image, w->embedding, err));
     memset(w->dembedding, 0, msa_embedding_floats(&w->params.config) * sizeof *w->dembedding);
     return MSA_OK;

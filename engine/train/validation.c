@@ -82,6 +82,8 @@ static msa_status run(msa_validation *v, msa_trainer *t, msa_train_report *repor
         MSA_TRY(msa_sample_input(v->sample, 0, t->params->config.input_norm, v->picture.image, err));
         v->picture.targets = v->sample->targets;
         v->picture.n_targets = v->sample->n_targets;
+        v->picture.covered[0] = v->sample->rows;
+        v->picture.covered[1] = v->sample->cols;
         MSA_TRY(look(v, t, report, view, ctx, err));
         n += v->sample->n_targets;
     }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/sam/prompt_encoder.h"
+#include "engine/sam/prompt_picture.h"
 #include "engine/volume/prepare.h"
 
 /* What one embedding shows. A slot is made once and then used again and again. */
@@ -108,7 +108,7 @@ static msa_status encode(msa_embeddings *e, slot *it, int32_t slice, const msa_t
     it->slice = -1; /* until the encoding is good */
     MSA_TRY(msa_prepare_slice(view, &e->window, e->config->input_norm,
                               e->volume->voxels + (size_t)slice * pixels, e->volume->W, e->image, err));
-    msa_prompt_into_image(e->config, box, e->image);
+    msa_prompt_into_image(e->config, box, view->in_rows, view->in_cols, e->image);
     MSA_TRY(msa_predictor_encode(e->predictor, e->image, it->embedding, err));
     it->slice = slice;
     it->view = *view;
