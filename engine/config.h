@@ -76,8 +76,8 @@ typedef struct msa_config {
                        */
     bool box_in_image; /* the network sees the box in its picture, engine/sam/prompt_picture.h; the encoder
                         * then runs once for a box, not once for a picture */
-    int32_t detail;    /* > 0: the up-scaling of masks also sees the picture itself, through so many channels;
-                        * engine/sam/detail.h */
+    int32_t detail;    /* > 0: a pyramid of convolutions, this wide at its finest, beside the tokens, for them
+                        * and for the up-scaling of masks; engine/sam/detail.h */
     bool point_order_yx; /* clicks are (row, column): upstream eras A to C */
     bool untrained;      /* card says so; results carry it */
     char name[64];       /* "msad-untrained-tiny" */

@@ -1,77 +1,157 @@
 #include "engine/sam/detail.h"
 
+#include <string.h>
+
+#include "engine/kern/vec.h"
 #include "engine/nn/conv.h"
 #include "engine/predictor.h"
 
 #define CHUNK_ROWS 1024
 
+size_t msa_detail_level1(const msa_config *c, int64_t tokens)
+{
+    return 16 * (size_t)tokens * (size_t)(c->prompt_dim / 8);
+}
+
+size_t msa_detail_floats(const msa_config *c, int64_t tokens)
+{
+    if (c->detail == 0) return 0;
+    return msa_detail_level1(c, tokens) + 4 * (size_t)tokens * (size_t)(c->prompt_dim / 4);
+}
+
 size_t msa_embedding_floats(const msa_config *c)
 {
-    const size_t g = (size_t)(c->image_size / c->patch), n = g * g, P = (size_t)c->prompt_dim;
-    return n * P + (c->detail > 0 ? 16 * n * (P / 8) : 0);
+    const int64_t g = c->image_size / c->patch;
+    return (size_t)(g * g * c->prompt_dim) + msa_detail_floats(c, g * g);
+}
+
+/* ---- sizes ---- */
+
+typedef struct level_size {
+    int32_t H, W, C;
+    int64_t N; /* pixels */
+    size_t K;  /* what enter looks at */
+} level_size;
+
+static level_size size_of(const msa_config *c, int32_t h, int32_t w, int l)
+{
+    const int32_t s = c->patch / 4, C = c->detail << l;
+    const int32_t H = 4 * h >> l, W = 4 * w >> l;
+    return (level_size){
+        .H = H, .W = W, .C = C, .N = (int64_t)H * W, .K = l == 0 ? 3 * (size_t)s * (size_t)s : 2 * (size_t)C};
 }
 
 void msa_detail_layout(msa_detail_work *k, msa_arena *arena, const msa_config *c, int32_t h, int32_t w,
                        bool backward)
 {
-    const size_t N = 16 * (size_t)h * (size_t)w, F = (size_t)c->detail, s = (size_t)(c->patch / 4);
+    size_t rows = 0;
     if (c->detail == 0) return;
-    k->chunk = backward || N < CHUNK_ROWS ? (int64_t)N : CHUNK_ROWS;
-    k->patches = msa_arena_floats(arena, N * 3 * s * s);
-    k->sum1 = msa_arena_floats(arena, N * F);
-    k->seen1 = msa_arena_floats(arena, N * F);
-    k->sum2 = msa_arena_floats(arena, N * F);
-    k->seen2 = msa_arena_floats(arena, N * F);
-    k->rows = msa_arena_floats(arena, (size_t)k->chunk * 9 * F);
-    if (!backward) return;
-    k->d1 = msa_arena_floats(arena, N * F);
-    k->d2 = msa_arena_floats(arena, N * F);
+    const level_size widest = size_of(c, h, w, 0);
+    k->chunk = backward || widest.N < CHUNK_ROWS ? widest.N : CHUNK_ROWS;
+    for (int l = 0; l < MSA_DETAIL_LEVELS; l++) {
+        const level_size z = size_of(c, h, w, l);
+        const size_t n = (size_t)z.N * (size_t)z.C, at_once = (size_t)(z.N < k->chunk ? z.N : k->chunk);
+        msa_detail_level_work *v = &k->level[l];
+        v->spread = msa_arena_floats(arena, (size_t)z.N * z.K);
+        v->sum_enter = msa_arena_floats(arena, n);
+        v->seen_enter = msa_arena_floats(arena, n);
+        v->sum_mix = msa_arena_floats(arena, n);
+        v->seen_mix = msa_arena_floats(arena, n);
+        if (at_once * 9 * (size_t)z.C > rows) rows = at_once * 9 * (size_t)z.C;
+        if (!backward) continue;
+        v->d_enter = msa_arena_floats(arena, n);
+        v->d_mix = msa_arena_floats(arena, n);
+    }
+    k->rows = msa_arena_floats(arena, rows);
 }
 
-/* 3 x 3 with padding: x (H, W, F) to y (H, W, l->N). */
-static void conv(const msa_linear *l, int32_t H, int32_t W, int32_t F, const float *x, msa_detail_work *k,
-                 float *y)
+/* ---- forward ---- */
+
+/* Neighbours of 2 x 2: x (H, W, C) to (H / 2 * W / 2, 4 C), in (row, column, channel) order. */
+static void gather(const float *x, const level_size *from, float *out)
 {
-    const int64_t N = (int64_t)H * W;
-    for (int64_t r = 0; r < N; r += k->chunk) {
-        const int64_t n = N - r < k->chunk ? N - r : k->chunk;
-        msa_conv3x3_rows(x, H, W, F, r, n, k->rows);
+    const int32_t W = from->W / 2;
+    const size_t pair = 2 * (size_t)from->C;
+    for (int32_t y = 0; y < from->H; y++)
+        for (int32_t i = 0; i < W; i++)
+            memcpy(out + (((size_t)(y / 2) * (size_t)W + (size_t)i) * 2 + (size_t)(y % 2)) * pair,
+                   x + ((size_t)y * (size_t)W + (size_t)i) * pair, pair * sizeof *out);
+}
+
+/* The other way; added. */
+static void scatter_add(const float *rows, const level_size *to, float *x)
+{
+    const int32_t W = to->W / 2;
+    const size_t pair = 2 * (size_t)to->C;
+    for (int32_t y = 0; y < to->H; y++)
+        for (int32_t i = 0; i < W; i++) {
+            float *at = x + ((size_t)y * (size_t)W + (size_t)i) * pair;
+            msa_add((int64_t)pair, at,
+                    rows + (((size_t)(y / 2) * (size_t)W + (size_t)i) * 2 + (size_t)(y % 2)) * pair, at);
+        }
+}
+
+/* 3 x 3 with padding: x (H, W, C) to y (N, l->N). */
+static void conv(const msa_linear *l, const level_size *z, const float *x, msa_detail_work *k, float *y)
+{
+    for (int64_t r = 0; r < z->N; r += k->chunk) {
+        const int64_t n = z->N - r < k->chunk ? z->N - r : k->chunk;
+        msa_conv3x3_rows(x, z->H, z->W, z->C, r, n, k->rows);
         msa_linear_forward(l, n, k->rows, l->K, y + r * l->N, l->N, MSA_EPILOGUE_NONE);
     }
 }
 
 void msa_detail_forward(const msa_config *c, const msa_detail_weights *d, int32_t h, int32_t w,
-                        const float *image, msa_detail_work *k, float *out)
+                        const float *image, msa_detail_work *k, float *behind, float *tokens)
 {
-    const int32_t H = 4 * h, W = 4 * w, F = c->detail;
-    const int64_t N = (int64_t)H * W;
-    msa_patch_rows(image, 3, h * c->patch, w * c->patch, c->patch / 4, 0, N, k->patches);
-    msa_linear_forward(&d->stem, N, k->patches, d->stem.K, k->sum1, F, MSA_EPILOGUE_NONE);
-    msa_epilogue_forward(MSA_EPILOGUE_GELU, N * F, k->sum1, k->seen1);
-    conv(&d->mix, H, W, F, k->seen1, k, k->sum2);
-    msa_epilogue_forward(MSA_EPILOGUE_GELU, N * F, k->sum2, k->seen2);
-    conv(&d->last, H, W, F, k->seen2, k, out);
+    float *out[MSA_DETAIL_LEVELS] = {behind, behind + msa_detail_level1(c, (int64_t)h * w), tokens};
+    for (int l = 0; l < MSA_DETAIL_LEVELS; l++) {
+        const level_size z = size_of(c, h, w, l);
+        const msa_detail_level_weights *v = &d->level[l];
+        const msa_detail_level_work *f = &k->level[l];
+        if (l == 0) {
+            msa_patch_rows(image, 3, h * c->patch, w * c->patch, c->patch / 4, 0, z.N, f->spread);
+        } else {
+            const level_size before = size_of(c, h, w, l - 1);
+            gather(k->level[l - 1].seen_mix, &before, f->spread);
+        }
+        msa_linear_forward(&v->enter, z.N, f->spread, v->enter.K, f->sum_enter, z.C, MSA_EPILOGUE_NONE);
+        msa_epilogue_forward(MSA_EPILOGUE_GELU, z.N * z.C, f->sum_enter, f->seen_enter);
+        conv(&v->mix, &z, f->seen_enter, k, f->sum_mix);
+        msa_epilogue_forward(MSA_EPILOGUE_GELU, z.N * z.C, f->sum_mix, f->seen_mix);
+        conv(&v->leave, &z, f->seen_mix, k, out[l]);
+    }
 }
 
-/* x (H, W, F) is what conv() saw; dy (H, W, l->N); dx (H, W, F) is written. */
-static void conv_backward(const msa_linear *l, int32_t H, int32_t W, int32_t F, const float *x,
-                          const float *dy, msa_detail_work *k, float *dweight, float *dbias, float *dx)
+/* ---- backward ---- */
+
+/* x (H, W, C) is what conv() saw; dy (N, l->N); the gradient of x is written, or added to it. */
+static void conv_backward(const msa_linear *l, const level_size *z, const float *x, const float *dy,
+                          msa_detail_work *k, const msa_detail_layer_grads *g, float *dx)
 {
-    const int64_t N = (int64_t)H * W;
-    msa_conv3x3_rows(x, H, W, F, 0, N, k->rows);
-    msa_linear_backward_params(l, N, k->rows, l->K, dy, l->N, dweight, dbias);
-    msa_linear_backward_input(l, N, dy, l->N, k->rows, l->K, false);
-    msa_conv3x3_rows_backward(k->rows, H, W, F, dx);
+    msa_conv3x3_rows(x, z->H, z->W, z->C, 0, z->N, k->rows);
+    msa_linear_backward_params(l, z->N, k->rows, l->K, dy, l->N, g->weight, g->bias);
+    msa_linear_backward_input(l, z->N, dy, l->N, k->rows, l->K, false);
+    msa_conv3x3_rows_backward(k->rows, z->H, z->W, z->C, dx);
 }
 
 void msa_detail_backward(const msa_config *c, const msa_detail_weights *d, int32_t h, int32_t w,
-                         const float *dout, msa_detail_work *k, const msa_detail_grads *g)
+                         const float *dbehind, const float *dtokens, msa_detail_work *k,
+                         const msa_detail_grads *g)
 {
-    const int32_t H = 4 * h, W = 4 * w, F = c->detail;
-    const int64_t N = (int64_t)H * W;
-    conv_backward(&d->last, H, W, F, k->seen2, dout, k, g->last_weight, g->last_bias, k->d2);
-    msa_epilogue_backward(MSA_EPILOGUE_GELU, N * F, k->sum2, k->d2, k->d2);
-    conv_backward(&d->mix, H, W, F, k->seen1, k->d2, k, g->mix_weight, g->mix_bias, k->d1);
-    msa_epilogue_backward(MSA_EPILOGUE_GELU, N * F, k->sum1, k->d1, k->d1);
-    msa_linear_backward_params(&d->stem, N, k->patches, d->stem.K, k->d1, F, g->stem_weight, g->stem_bias);
+    const float *dout[MSA_DETAIL_LEVELS] = {dbehind, dbehind + msa_detail_level1(c, (int64_t)h * w), dtokens};
+    for (int l = MSA_DETAIL_LEVELS - 1; l >= 0; l--) {
+        const level_size z = size_of(c, h, w, l);
+        const msa_detail_level_weights *v = &d->level[l];
+        const msa_detail_level_work *f = &k->level[l];
+        conv_backward(&v->leave, &z, f->seen_mix, dout[l], k, &g->level[l].leave, f->d_mix);
+        if (l + 1 < MSA_DETAIL_LEVELS) scatter_add(k->level[l + 1].spread, &z, f->d_mix);
+        msa_epilogue_backward(MSA_EPILOGUE_GELU, z.N * z.C, f->sum_mix, f->d_mix, f->d_mix);
+        conv_backward(&v->mix, &z, f->seen_enter, f->d_mix, k, &g->level[l].mix, f->d_enter);
+        msa_epilogue_backward(MSA_EPILOGUE_GELU, z.N * z.C, f->sum_enter, f->d_enter, f->d_enter);
+        msa_linear_backward_params(&v->enter, z.N, f->spread, v->enter.K, f->d_enter, z.C,
+                                   g->level[l].enter.weight, g->level[l].enter.bias);
+        if (l > 0) /* what enter looked at makes room for its gradient */
+            msa_linear_backward_input(&v->enter, z.N, f->d_enter, z.C, f->spread, v->enter.K, false);
+    }
 }

@@ -123,7 +123,8 @@ static void neck(const msa_config *c, const msa_encoder_weights *w, const msa_ta
 }
 
 static msa_status embed(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
-                        msa_encoder_work *k, const float *image, const msa_tap *tap, msa_error *err)
+                        msa_encoder_work *k, const float *image, float *embedding, const msa_tap *tap,
+                        msa_error *err)
 {
     const int64_t tokens = (int64_t)t->h * t->w;
     if (!msa_all_finite(3 * tokens * c->patch * c->patch, image))
@@ -131,7 +132,12 @@ static msa_status embed(const msa_config *c, const msa_encoder_weights *w, const
     embed_patches(c, w, t, k, image);
     MSA_TAP(tap, k->x, tokens, c->dim, "patch_embed");
     msa_add(tokens * c->dim, k->x, t->pos_embed, k->x);
-    return MSA_OK;
+    if (c->detail == 0) return MSA_OK;
+    float *behind = embedding + tokens * c->prompt_dim;
+    msa_detail_forward(c, &w->detail, t->h, t->w, image, &k->detail, behind, k->a);
+    msa_add(tokens * c->dim, k->x, k->a, k->x);
+    if (msa_all_finite((int64_t)msa_detail_floats(c, tokens), behind)) return MSA_OK;
+    return msa_fail(err, MSA_E_INTERNAL, "image encoder: the detail yields a non-finite value");
 }
 
 static msa_status check_block(const msa_config *c, int32_t i, int64_t n, const float *x, msa_error *err)
@@ -141,17 +147,12 @@ static msa_status check_block(const msa_config *c, int32_t i, int64_t n, const f
 }
 
 static msa_status finish(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
-                         msa_encoder_work *k, const float *image, float *embedding, const msa_tap *tap,
-                         msa_error *err)
+                         msa_encoder_work *k, float *embedding, const msa_tap *tap, msa_error *err)
 {
     const int64_t n = (int64_t)t->h * t->w * c->prompt_dim;
     neck(c, w, t, k, embedding, tap);
-    if (!msa_all_finite(n, embedding))
-        return msa_fail(err, MSA_E_INTERNAL, "image encoder: the neck yields a non-finite value");
-    if (c->detail == 0) return MSA_OK;
-    msa_detail_forward(c, &w->detail, t->h, t->w, image, &k->detail, embedding + n);
-    if (msa_all_finite(2 * n, embedding + n)) return MSA_OK;
-    return msa_fail(err, MSA_E_INTERNAL, "image encoder: the detail yields a non-finite value");
+    if (msa_all_finite(n, embedding)) return MSA_OK;
+    return msa_fail(err, MSA_E_INTERNAL, "image encoder: the neck yields a non-finite value");
 }
 
 msa_status msa_image_encode(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
@@ -160,12 +161,12 @@ msa_status msa_image_encode(const msa_config *c, const msa_encoder_weights *w, c
 {
     if (c->depth_grouping != MSA_DEPTH_NONE)
         return msa_stack_encode(c, w, t, k, 1, image, embedding, tap, err);
-    MSA_TRY(embed(c, w, t, k, image, tap, err));
+    MSA_TRY(embed(c, w, t, k, image, embedding, tap, err));
     for (int32_t i = 0; i < c->depth; i++) {
         msa_block_forward(c, w, t, k, i, tap);
         MSA_TRY(check_block(c, i, (int64_t)t->h * t->w, k->x, err));
     }
-    return finish(c, w, t, k, image, embedding, tap, err);
+    return finish(c, w, t, k, embedding, tap, err);
 }
 
 msa_status msa_stack_encode(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
@@ -184,7 +185,7 @@ msa_status msa_stack_encode(const msa_config *c, const msa_encoder_weights *w, c
     }
     for (int32_t s = 0; s < n; s++) {
         slice.x = k->stack_x + s * tokens * c->dim;
-        MSA_TRY(embed(c, w, t, &slice, images + s * pixels, tap, err));
+        MSA_TRY(embed(c, w, t, &slice, images + s * pixels, embeddings + s * floats, tap, err));
     }
     for (int32_t i = 0; i < c->depth; i++) {
         msa_block_stack_forward(c, w, t, k, i, n, tap);
@@ -192,7 +193,7 @@ msa_status msa_stack_encode(const msa_config *c, const msa_encoder_weights *w, c
     }
     for (int32_t s = 0; s < n; s++) {
         slice.x = k->stack_x + s * tokens * c->dim;
-        MSA_TRY(finish(c, w, t, &slice, images + s * pixels, embeddings + s * floats, tap, err));
+        MSA_TRY(finish(c, w, t, &slice, embeddings + s * floats, tap, err));
     }
     return MSA_OK;
 }

@@ -6,6 +6,7 @@
 #include "engine/kern/vec.h"
 #include "engine/nn/attention.h"
 #include "engine/nn/conv.h"
+#include "engine/sam/detail.h"
 #include "engine/sam/prompt_encoder.h"
 
 static size_t max_size(size_t a, size_t b)
@@ -71,6 +72,7 @@ static void upscale(const msa_config *c, const msa_decoder_weights *w, int32_t h
     const int32_t P = c->prompt_dim;
     const int64_t n = k->pixels;
     msa_conv_transpose2x2(k->keys, h, wt, P, w->up1_weight, w->up1_bias, P / 4, k->up_raw, k->up1);
+    if (c->detail > 0) msa_add(4 * n * (P / 4), k->up1, detail + msa_detail_level1(c, n), k->up1);
     msa_norm_forward(&w->up_norm, MSA_EPS_ENCODER, 4 * n, k->up1, k->up1);
     msa_gelu(4 * n * (P / 4), k->up1, k->up1);
     msa_conv_transpose2x2(k->up1, 2 * h, 2 * wt, P / 4, w->up2_weight, w->up2_bias, P / 8, k->up_raw, k->up2);

@@ -243,6 +243,23 @@ static void block(walk *w, int32_t i, msa_block_weights *b, bool depth_adapters)
     if (branch || depth_adapters) adapter(w, "Depth_Adapter", c->dim, &b->depth, !branch);
 }
 
+static void detail(walk *w, msa_detail_weights *d)
+{
+    const int32_t P = w->c->prompt_dim, F = w->c->detail, side = w->c->patch / 4;
+    const int32_t out[MSA_DETAIL_LEVELS] = {P / 8, P / 4, w->c->dim};
+    for (int32_t l = 0; l < MSA_DETAIL_LEVELS; l++) {
+        msa_detail_level_weights *v = &d->level[l];
+        const int32_t C = F << l;
+        enter(w, "image_encoder.detail.%d.", l);
+        if (l == 0)
+            layer(w, "enter", NULL, C, 3 * side * side, side, &v->enter);
+        else
+            dense(w, "enter", C, 2 * C, &v->enter);
+        dense(w, "mix", C, 9 * C, &v->mix);
+        dense(w, "leave", out[l], 9 * C, &v->leave);
+    }
+}
+
 static void encoder(walk *w, msa_encoder_weights *e, bool depth_adapters)
 {
     const msa_config *c = w->c;
@@ -263,11 +280,7 @@ static void encoder(walk *w, msa_encoder_weights *e, bool depth_adapters)
     norm(w, "1", P, &e->neck_norm1);
     kernel(w, "2.weight", P, P, 3, &e->neck3x3);
     norm(w, "3", P, &e->neck_norm2);
-    if (c->detail == 0) return;
-    enter(w, "image_encoder.detail.");
-    layer(w, "stem", NULL, c->detail, 3 * (c->patch / 4) * (c->patch / 4), c->patch / 4, &e->detail.stem);
-    dense(w, "mix", c->detail, 9 * c->detail, &e->detail.mix);
-    dense(w, "last", P / 8, 9 * c->detail, &e->detail.last);
+    if (c->detail > 0) detail(w, &e->detail);
 }
 
 static void prompt(walk *w, msa_prompt_weights *p)

@@ -31,8 +31,14 @@ typedef struct msa_block_weights {
 } msa_block_weights;
 
 /* engine/sam/detail.h. Kernels of 3 x 3 as (N, 9 C), in (row, column, channel) order. */
+enum { MSA_DETAIL_LEVELS = 3 };
+
+typedef struct msa_detail_level_weights {
+    msa_linear enter, mix, leave;
+} msa_detail_level_weights;
+
 typedef struct msa_detail_weights {
-    msa_linear stem, mix, last;
+    msa_detail_level_weights level[MSA_DETAIL_LEVELS];
 } msa_detail_weights;
 
 typedef struct msa_encoder_weights {

@@ -110,7 +110,7 @@ typedef struct msa_heads_pass {
 
 void msa_heads_pass_layout(msa_heads_pass *p, msa_arena *arena, const msa_params *params, int32_t grid_h,
                            int32_t grid_w);
-/* queries (1 + mask_tokens, P), keys (n, P), detail (16 n, P / 8) or NULL; logits (mask_tokens, 16n), iou
+/* queries (1 + mask_tokens, P), keys (n, P), detail as msa_detail_floats() says, or NULL; logits (mask_tokens, 16n), iou
  * (mask_tokens) out. */
 void msa_heads_pass_forward(msa_heads_pass *p, const float *queries, const float *keys, const float *detail,
                             float *logits, float *iou);

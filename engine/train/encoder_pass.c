@@ -46,7 +46,7 @@ static void find_trained(msa_encoder_pass *p)
     p->stem_trains = linear_trains(q, &w->patch) || msa_grad(q, w->pos_embed) != NULL;
     p->neck_trains = linear_trains(q, &w->neck1) || msa_grad(q, w->neck3x3) != NULL ||
                      norm_trains(q, &w->neck_norm1) || norm_trains(q, &w->neck_norm2);
-    p->detail_trains = q->config.detail > 0 && linear_trains(q, &w->detail.stem);
+    p->detail_trains = q->config.detail > 0 && linear_trains(q, &w->detail.level[0].enter);
     p->first = q->config.depth;
     for (int32_t i = q->config.depth - 1; i >= 0; i--) {
         const msa_block_weights *b = &w->blocks[i];
@@ -62,7 +62,7 @@ static void find_trained(msa_encoder_pass *p)
                          lora_trains(q, b, MSA_LORA_LIN1);
         if (s->attention_trains || s->space_trains || s->depth_trains || s->rest_trains) p->first = i;
     }
-    if (p->stem_trains) p->first = 0;
+    if (p->stem_trains || p->detail_trains) p->first = 0;
 }
 
 /* ---- memory ---- */
@@ -346,6 +346,7 @@ msa_status msa_encoder_pass_forward(msa_encoder_pass *p, const float *image, flo
     if (!msa_all_finite(p->slices * 3 * side * side, image))
         return msa_fail(err, MSA_E_INTERNAL, "image encoder: the input image holds a non-finite value");
     stem_forward(p, image);
+    msa_encoder_detail_forward(p, image, embedding);
     for (int32_t i = 0; i < c->depth; i++) {
         msa_encoder_block_forward(p, i);
         if (!msa_all_finite(p->tokens * c->dim, p->x[i + 1]))
@@ -353,7 +354,6 @@ msa_status msa_encoder_pass_forward(msa_encoder_pass *p, const float *image, flo
     }
     p->fresh = c->depth - 1;
     msa_encoder_neck_forward(p, embedding);
-    msa_encoder_detail_forward(p, image, embedding);
     if (!msa_all_finite(p->slices * (int64_t)msa_embedding_floats(c), embedding))
         return msa_fail(err, MSA_E_INTERNAL, "image encoder: the neck yields a non-finite value");
     return MSA_OK;
@@ -362,13 +362,13 @@ msa_status msa_encoder_pass_forward(msa_encoder_pass *p, const float *image, flo
 void msa_encoder_pass_backward(msa_encoder_pass *p, const float *dembedding)
 {
     const msa_config *c = &p->params->config;
-    msa_encoder_detail_backward(p, dembedding);
-    if (!p->neck_trains && p->first == c->depth && !p->stem_trains) return;
+    if (!p->neck_trains && p->first == c->depth) return;
     msa_encoder_neck_backward(p, dembedding);
     for (int32_t i = c->depth - 1; i >= p->first; i--) {
         if (p->recompute && i != p->fresh) msa_encoder_block_forward(p, i);
         p->fresh = i;
         msa_encoder_block_backward(p, i);
     }
+    if (p->detail_trains) msa_encoder_detail_backward(p, dembedding);
     if (p->stem_trains) stem_backward(p);
 }

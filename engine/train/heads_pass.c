@@ -4,6 +4,7 @@
 #include "engine/kern/gemm.h"
 #include "engine/kern/vec.h"
 #include "engine/nn/conv.h"
+#include "engine/sam/detail.h"
 #include "engine/train/decoder_parts.h"
 
 #define PIXELS_PER_ITEM 4096
@@ -56,6 +57,7 @@ void msa_heads_pass_forward(msa_heads_pass *p, const float *queries, const float
     const int32_t P = p->c->prompt_dim, M = p->c->mask_tokens;
     const int64_t n = pixels(p);
     msa_conv_transpose2x2(keys, p->h, p->wt, P, w->up1_weight, w->up1_bias, P / 4, p->scratch, p->up1_sum);
+    if (detail != NULL) msa_add(4 * n * (P / 4), p->up1_sum, detail + msa_detail_level1(p->c, n), p->up1_sum);
     msa_norm_forward(&w->up_norm, MSA_EPS_ENCODER, 4 * n, p->up1_sum, p->up1_norm);
     msa_epilogue_forward(MSA_EPILOGUE_GELU, 4 * n * (P / 4), p->up1_norm, p->up1);
     msa_conv_transpose2x2(p->up1, 2 * p->h, 2 * p->wt, P / 4, w->up2_weight, w->up2_bias, P / 8, p->scratch,
@@ -120,6 +122,10 @@ static void upscale_backward(msa_heads_pass *p, const float *keys, float *dkeys,
     msa_epilogue_backward(MSA_EPILOGUE_GELU, 4 * n * (P / 4), p->up1_norm, p->dup1, p->dup1);
     msa_norm_backward(&w->up_norm, MSA_EPS_ENCODER, 4 * n, p->up1_sum, p->dup1, p->dup1, false,
                       msa_grad(q, w->up_norm.weight), msa_grad(q, w->up_norm.bias), p->norm);
+    if (ddetail != NULL) {
+        float *level1 = ddetail + msa_detail_level1(p->c, n);
+        msa_add(4 * n * (P / 4), level1, p->dup1, level1);
+    }
     msa_conv_transpose2x2_backward(keys, p->h, p->wt, P, w->up1_weight, P / 4, p->dup1, p->scratch, dkeys,
                                    msa_grad(q, w->up1_weight), msa_grad(q, w->up1_bias));
 }

@@ -174,6 +174,7 @@ static double start_part(const msa_params *p, const char *name)
 {
     const bool last = ends(name, "proj.weight") || ends(name, "mlp.lin2.weight");
     if (strstr(name, "patch_embed") != NULL) return 0.25;
+    if (begins(name, "image_encoder.detail.")) return 1.5; /* a GELU takes as much, and there is no norm */
     if (begins(name, "image_encoder.blocks.") && last) return 1 / sqrt(2.0 * (double)p->config.depth);
     if (begins(name, "mask_decoder.transformer.") &&
         (ends(name, "out_proj.weight") || ends(name, "mlp.lin2.weight")))
@@ -186,7 +187,7 @@ static double start_scale(const msa_params *p, const msa_param *q)
 {
     static const char *const tokens[] = {"point_embeddings", "not_a_point", "no_mask", "iou_token",
                                          "mask_tokens.weight"};
-    if (strstr(q->name, "D_fc2") != NULL || ends(q->name, ".lora_B") || ends(q->name, "detail.last.weight"))
+    if (strstr(q->name, "D_fc2") != NULL || ends(q->name, ".lora_B") || (begins(q->name, "image_encoder.detail.") && ends(q->name, "leave.weight")))
         return 0; /* adds nothing yet */
     if (strstr(q->name, "gaussian_matrix") != NULL) return 1;
     if (strstr(q->name, "rel_pos") != NULL || ends(q->name, ".bias")) return 0;

@@ -99,7 +99,7 @@ static msa_synth_view around_target(const msa_synth_view *v, const msa_synth_tar
                 h = (float)(t->y1 - t->y0) * scale * v->half_y;
     const float side = fmaxf(w, h);
     /* Mostly as inference crops, else any other way: whole slices, several objects. */
-    const bool usual = msa_rng_chance(r, 0.7F);
+    const bool usual = msa_rng_chance(r, 0.85F);
     const float margin = usual ? msa_rng_log(r, 0.25F, 0.36F) : msa_rng_log(r, 0.12F, 1.2F);
     const float shift = usual ? 0.06F : 0.35F;
     const float half = fmaxf(side * (0.5F + margin), 0.05F);
@@ -118,7 +118,7 @@ static msa_synth_view around_target(const msa_synth_view *v, const msa_synth_tar
 static void cut_off(int32_t size, msa_rng *r, int32_t *rows, int32_t *cols)
 {
     *rows = *cols = size;
-    if (!msa_rng_chance(r, 0.35F)) return;
+    if (!msa_rng_chance(r, 0.12F)) return;
     int32_t *side = msa_rng_chance(r, 0.5F) ? rows : cols;
     *side = (int32_t)((float)size * msa_rng_range(r, 0.55F, 1));
 }
@@ -222,7 +222,7 @@ static msa_status make_sample(msa_synth *s, uint64_t salt, uint8_t *labels, msa_
     msa_synth_view view = s->overview;
     msa_synth_target t = {0};
     p->n_targets = 0;
-    if (msa_rng_chance(&r, 0.85F)) { /* found on a quick view, then looked at closely */
+    if (msa_rng_chance(&r, 0.95F)) { /* found on a quick view, then looked at closely */
         MSA_AUTO_FREE uint8_t *small = malloc((size_t)PREVIEW * PREVIEW);
         if (!small) return msa_fail(err, MSA_E_NOMEM, "out of memory for a synthetic picture");
         MSA_TRY(msa_synth_render(s, &view, 1, PREVIEW, NULL, small, err));
@@ -234,7 +234,7 @@ static msa_status make_sample(msa_synth *s, uint64_t salt, uint8_t *labels, msa_
     for (int32_t d = 0; d < p->depth; d++)
         blank(p->image + (size_t)d * n, labels + (size_t)d * n, p->size, p->rows, p->cols);
     /* where only one fits: now and then not what the view is about, but something else in it */
-    const bool beside = p->targets_max == 1 && msa_rng_chance(&r, 0.2F);
+    const bool beside = p->targets_max == 1 && msa_rng_chance(&r, 0.05F);
     MSA_TRY(find_first(s, salt, labels, min_area, &t, beside, p, err));
     return p->n_targets > 0 ? find_more(s, salt, labels, min_area, p, err) : MSA_OK;
 }

@@ -79,7 +79,7 @@ static void measure_border(const uint8_t *mask, const float *image, int32_t size
         const double contrast = fabs(inside[k] - out[k]) / n[k];
         m->sectors++;
         m->contrast += contrast;
-        m->seen += contrast > 0.014 && contrast > 0.25 * m->noise;
+        m->seen += contrast > 0.03 && contrast > 0.5 * m->noise;
     }
     if (m->sectors > 0) m->contrast /= m->sectors;
 }
@@ -173,9 +173,9 @@ static double weight_of(const measure *m, int32_t size, bool has_image)
     const double part = (double)m->area / ((double)size * size);
     const double thin = (double)m->edge * m->edge / (16.0 * m->area); /* 1 for a square */
     double w = part < 0.003 ? 0.7 : part < 0.03 ? 1.2 : part < 0.15 ? 1 : 0.5;
-    if (thin > 3) w *= 1.4;
+    if (thin > 6) w *= 0.5;
     if (has_image && m->sectors > 0) {
-        if (m->seen * 5 < m->sectors * 2)
+        if (m->seen * 5 < m->sectors * 3)
             w *= 0.05; /* there is next to nothing to be seen */
         else if (m->contrast < 0.1)
             w *= 1.3;
@@ -243,8 +243,8 @@ msa_status synth_pick_mask(const msa_synth *s, uint64_t salt, const uint8_t *lab
             total += weight[k] = area[k] < (int32_t)n / 300 ? 1.2 : area[k] < (int32_t)n / 8 ? 1 : 0.5;
     for (int attempt = 0; attempt < 12 && total > 0; attempt++) {
         msa_synth_target t = {.id = draw(weight, total, msa_rng_unit(&r))};
-        t.filled = msa_rng_chance(&r, 0.72F);
-        t.piece = msa_rng_chance(&r, 0.35F);
+        t.filled = msa_rng_chance(&r, 0.92F);
+        t.piece = msa_rng_chance(&r, 0.5F);
         t.x = msa_rng_below(&r, size);
         t.y = msa_rng_below(&r, size);
         const uint64_t where = msa_rng_u64(&r);

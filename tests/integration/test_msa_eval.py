@@ -299,7 +299,7 @@ class MsaEval(harness.Case):
                 (65, 'case bad', (*fill, '--data', bad)),
                 (65, 'two NIfTI images', (*fill, '--data', two)),
                 (66, 'cannot write', (*fill, '--data', data, '--json', os.path.join(empty, 'x', 'y.json'))),
-                (66, 'cannot make', (*fill, '--data', data, '--overlays', os.path.join(empty, 'x', 'y')))):
+                (66, 'cannot make', (*fill, '--data', data, '--overlays', os.path.join(data, 'labels.json', 'x')))):
             said = self.eval(*arguments, wanted=code).stdout
             self.assertIn(mention, said, arguments)
         self.assertIn('middle-box', self.eval('--help').stdout)

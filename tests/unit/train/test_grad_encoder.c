@@ -13,7 +13,7 @@
 
 #define STACK     5
 #define IMAGE     (STACK * 3 * 64 * 64)
-#define EMBEDDING (STACK * 3 * 32 * 8 * 8) /* a third of it without detail */
+#define EMBEDDING (STACK * 4 * 32 * 8 * 8) /* a quarter of it without detail */
 
 static float image[IMAGE],
     weight_of[EMBEDDING]; /* loss = weight_of . embedding, so its gradient is weight_of */
