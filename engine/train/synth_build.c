@@ -296,6 +296,19 @@ static void outside(builder *b)
     p->texture = 0;
 }
 
+/* Fat and air lie between what people mark; the other plans have targets of any material. */
+static void hide_fillers(builder *b)
+{
+    bool known[256] = {false};
+    if (!msa_rng_chance(&b->r, 0.9F)) return;
+    for (int32_t i = 0; i < b->s->n_shapes; i++) {
+        const synth_shape *p = &b->s->shapes[i];
+        if (known[p->id]) continue;
+        known[p->id] = true; /* what an object is at large, its first shape says */
+        if (p->material == MAT_FAT || p->material == MAT_AIR) b->s->hidden[p->id] = true;
+    }
+}
+
 void synth_build(msa_synth *s)
 {
     builder b = {s, msa_rng_key(s->seed, s->index, 1)};
@@ -325,5 +338,6 @@ void synth_build(msa_synth *s)
         s->plan = "patches";
         build_patches(&b);
     }
+    if (which < 0.75F) hide_fillers(&b);
     orient(&b);
 }

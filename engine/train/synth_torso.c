@@ -10,13 +10,14 @@ typedef struct trunk {
 
 enum { SLOT_BODY, SLOT_MUSCLE, SLOT_CAVITY, SLOT_ORGAN, SLOT_BONE };
 
-static void build_wall(builder *b, trunk *t)
+static void build_wall(builder *b, trunk *t, bool chest)
 {
     msa_rng *r = &b->r;
     t->width = msa_rng_range(r, 0.8F, 1);
     t->depth = t->width * msa_rng_range(r, 0.55F, 0.85F);
     t->fat = msa_rng_log(r, 0.015F, 0.16F);
-    t->wall = msa_rng_range(r, 0.03F, 0.1F);
+    const bool thick = !chest && msa_rng_chance(r, 0.45F); /* as around the hips */
+    t->wall = thick ? msa_rng_range(r, 0.12F, 0.32F) : msa_rng_range(r, 0.03F, 0.1F);
     t->body = build_id(b, 0);
     synth_shape *skin = build_solid(b, MAT_FAT, t->body, vec(0, 0, 0), vec(t->width, t->depth, 6), 0.04F);
     skin->power = msa_rng_chance(&b->r, 0.5F) ? 4 : 2;
@@ -30,8 +31,9 @@ static void build_wall(builder *b, trunk *t)
     if (msa_rng_chance(r, 0.3F)) build_strands(b, skin, MAT_MUSCLE);
     synth_shape *muscle = build_inner(b, skin, MAT_MUSCLE, build_id(b, t->body), t->fat);
     muscle->save = SLOT_MUSCLE;
-    if (msa_rng_chance(r, 0.35F)) { /* its layers and groups, with fat between */
+    if (msa_rng_chance(r, thick ? 0.85F : 0.35F)) { /* its layers and groups, with fat between */
         muscle->value = synth_law_value(&b->s->law, MAT_FAT, r);
+        b->s->hidden[muscle->id] = true;
         build_parts(b, MAT_MUSCLE, muscle->id, SLOT_MUSCLE, vec(0, 0, 0), vec(t->width, t->depth, 1),
                     msa_rng_int(r, 8, 24), msa_rng_range(r, 0.008F, 0.03F));
     } else if (msa_rng_chance(r, 0.4F)) {
@@ -40,6 +42,7 @@ static void build_wall(builder *b, trunk *t)
     synth_shape *cavity = build_inner(b, skin, msa_rng_chance(r, 0.7F) ? MAT_FAT : MAT_ORGAN,
                                       build_id(b, t->body), t->fat + t->wall);
     cavity->save = SLOT_CAVITY;
+    b->s->hidden[cavity->id] = true;
     if (msa_rng_chance(r, 0.6F)) build_strands(b, cavity, MAT_BLOOD);
     t->spine_y = t->depth - t->fat - t->wall - msa_rng_range(r, 0.1F, 0.2F);
 }
@@ -405,7 +408,7 @@ void build_torso(builder *b, bool chest)
 {
     trunk t = {0};
     msa_rng *r = &b->r;
-    build_wall(b, &t);
+    build_wall(b, &t, chest);
     if (msa_rng_chance(r, 0.15F)) build_arms(b, &t);
     build_back(b, &t);
     if (chest) {
@@ -418,7 +421,7 @@ void build_torso(builder *b, bool chest)
     build_vessels(b, &t);
     build_spine(b, &t);
     if (chest || msa_rng_chance(r, 0.65F)) build_ribs(b, &t);
-    if (msa_rng_chance(r, chest ? 0.25F : 0.3F)) build_plates(b, t.body); /* shoulder blades, hips */
+    if (msa_rng_chance(r, chest ? 0.25F : 0.55F)) build_plates(b, t.body); /* shoulder blades, hips */
     if (msa_rng_chance(r, 0.3F))
         build_lesions(b, t.body, SLOT_BODY, vec(0, 0, 0), vec(t.width, t.depth, 1), msa_rng_int(r, 1, 4));
 }
