@@ -15,7 +15,8 @@ MSA_NODISCARD msa_status msa_predictor_new(msa_predictor **out, const msa_model 
 void msa_predictor_free(msa_predictor *p);
 MSA_DEFINE_AUTO(msa_predictor, msa_predictor_free);
 
-/* Floats of one embedding: (P, g, g), and behind it what a model with config.detail adds, (4g, 4g, P / 8) and (2g, 2g, P / 4). */
+/* Floats of one embedding: (P, g, g), and behind it what a model with config.detail adds, (4g, 4g, P / 8) and
+ * (2g, 2g, P / 4). */
 size_t msa_embedding_floats(const msa_config *c);
 /**
  * Image encoder. image (3, S, S) network input, already normalised; embedding out, caller's memory.

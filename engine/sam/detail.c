@@ -41,28 +41,57 @@ static level_size size_of(const msa_config *c, int32_t h, int32_t w, int l)
         .H = H, .W = W, .C = C, .N = (int64_t)H * W, .K = l == 0 ? 3 * (size_t)s * (size_t)s : 2 * (size_t)C};
 }
 
+static void keep_all(msa_detail_level_work *v, msa_arena *arena, const level_size *z)
+{
+    const size_t n = (size_t)z->N * (size_t)z->C;
+    v->spread = msa_arena_floats(arena, (size_t)z->N * z->K);
+    v->sum_enter = msa_arena_floats(arena, n);
+    v->seen_enter = msa_arena_floats(arena, n);
+    v->sum_mix = msa_arena_floats(arena, n);
+    v->seen_mix = msa_arena_floats(arena, n);
+    v->d_enter = msa_arena_floats(arena, n);
+    v->d_mix = msa_arena_floats(arena, n);
+}
+
+/* Without backward a GELU's result takes the place of its sum, and only what the next level looks at outlives
+ * its own: `spread` and `entered` are the same memory for every level. */
+static void keep_little(msa_detail_level_work *v, msa_arena *arena, const level_size *z, float *spread,
+                        float *entered)
+{
+    v->spread = spread;
+    v->sum_enter = v->seen_enter = entered;
+    v->sum_mix = v->seen_mix = msa_arena_floats(arena, (size_t)z->N * (size_t)z->C);
+}
+
+static size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 void msa_detail_layout(msa_detail_work *k, msa_arena *arena, const msa_config *c, int32_t h, int32_t w,
                        bool backward)
 {
-    size_t rows = 0;
+    size_t rows = 0, spread = 0, entered = 0;
     if (c->detail == 0) return;
-    const level_size widest = size_of(c, h, w, 0);
-    k->chunk = backward || widest.N < CHUNK_ROWS ? widest.N : CHUNK_ROWS;
+    const level_size finest = size_of(c, h, w, 0);
+    k->chunk = backward || finest.N < CHUNK_ROWS ? finest.N : CHUNK_ROWS;
     for (int l = 0; l < MSA_DETAIL_LEVELS; l++) {
         const level_size z = size_of(c, h, w, l);
-        const size_t n = (size_t)z.N * (size_t)z.C, at_once = (size_t)(z.N < k->chunk ? z.N : k->chunk);
-        msa_detail_level_work *v = &k->level[l];
-        v->spread = msa_arena_floats(arena, (size_t)z.N * z.K);
-        v->sum_enter = msa_arena_floats(arena, n);
-        v->seen_enter = msa_arena_floats(arena, n);
-        v->sum_mix = msa_arena_floats(arena, n);
-        v->seen_mix = msa_arena_floats(arena, n);
-        if (at_once * 9 * (size_t)z.C > rows) rows = at_once * 9 * (size_t)z.C;
-        if (!backward) continue;
-        v->d_enter = msa_arena_floats(arena, n);
-        v->d_mix = msa_arena_floats(arena, n);
+        const size_t at_once = (size_t)(z.N < k->chunk ? z.N : k->chunk);
+        rows = max_size(rows, at_once * 9 * (size_t)z.C);
+        spread = max_size(spread, (size_t)z.N * z.K);
+        entered = max_size(entered, (size_t)z.N * (size_t)z.C);
     }
     k->rows = msa_arena_floats(arena, rows);
+    float *shared_spread = backward ? NULL : msa_arena_floats(arena, spread);
+    float *shared_entered = backward ? NULL : msa_arena_floats(arena, entered);
+    for (int l = 0; l < MSA_DETAIL_LEVELS; l++) {
+        const level_size z = size_of(c, h, w, l);
+        if (backward)
+            keep_all(&k->level[l], arena, &z);
+        else
+            keep_little(&k->level[l], arena, &z, shared_spread, shared_entered);
+    }
 }
 
 /* ---- forward ---- */

@@ -15,7 +15,8 @@
 #include "engine/base/arena.h"
 #include "engine/sam/weights.h"
 
-/* For a grid of h x w tokens, level l has N = (4h >> l) (4w >> l) pixels and C = F 2^l channels. */
+/* For a grid of h x w tokens, level l has N = (4h >> l) (4w >> l) pixels and C = F 2^l channels. Without
+ * backward seen_* lies where sum_* was, and all levels share spread and what is behind enter. */
 typedef struct msa_detail_level_work {
     float *spread;                /* (N, K of enter) what enter looks at */
     float *sum_enter, *sum_mix;   /* (N, C) before the GELUs */
@@ -25,7 +26,7 @@ typedef struct msa_detail_level_work {
 
 typedef struct msa_detail_work {
     msa_detail_level_work level[MSA_DETAIL_LEVELS];
-    float *rows; /* (chunk, 9 C) of the level that needs most; all N for backward */
+    float *rows; /* (chunk, 9 C) of the level that needs most; for backward a chunk is all N */
     int64_t chunk;
 } msa_detail_work;
 
@@ -37,7 +38,8 @@ size_t msa_detail_level1(const msa_config *c, int64_t tokens);
 /* To be run twice, as engine/base/arena.h says. Nothing is laid out for a model without. */
 void msa_detail_layout(msa_detail_work *k, msa_arena *arena, const msa_config *c, int32_t h, int32_t w,
                        bool backward);
-/* image (3, h * patch, w * patch); behind: msa_detail_floats(); tokens (h w, dim). */
+/* image (3, h * patch, w * patch); behind: msa_detail_floats(); tokens (h w, dim) is written, not added to.
+ */
 void msa_detail_forward(const msa_config *c, const msa_detail_weights *d, int32_t h, int32_t w,
                         const float *image, msa_detail_work *k, float *behind, float *tokens);
 
@@ -52,7 +54,8 @@ typedef struct msa_detail_grads {
     } level[MSA_DETAIL_LEVELS];
 } msa_detail_grads;
 
-/* dbehind and dtokens as in forward, of the same picture. */
+/* dbehind and dtokens as behind and tokens in forward, which came before with the same k, laid out for
+ * backward; once for each forward, since spread is used up. Gradients are added to *g (NULL: frozen). */
 void msa_detail_backward(const msa_config *c, const msa_detail_weights *d, int32_t h, int32_t w,
                          const float *dbehind, const float *dtokens, msa_detail_work *k,
                          const msa_detail_grads *g);

@@ -136,7 +136,9 @@ static msa_status embed(const msa_config *c, const msa_encoder_weights *w, const
     float *behind = embedding + tokens * c->prompt_dim;
     msa_detail_forward(c, &w->detail, t->h, t->w, image, &k->detail, behind, k->a);
     msa_add(tokens * c->dim, k->x, k->a, k->x);
-    if (msa_all_finite((int64_t)msa_detail_floats(c, tokens), behind)) return MSA_OK;
+    if (msa_all_finite((int64_t)msa_detail_floats(c, tokens), behind) &&
+        msa_all_finite(tokens * c->dim, k->a))
+        return MSA_OK;
     return msa_fail(err, MSA_E_INTERNAL, "image encoder: the detail yields a non-finite value");
 }
 

@@ -41,7 +41,8 @@ void msa_encoder_work_layout(msa_encoder_work *k, msa_arena *arena, const msa_co
                              int32_t grid_h, int32_t grid_w, bool full, int32_t workers);
 
 /**
- * image (3, h * patch, w * patch), h and w the grid of `t`; embedding (P, h, w) out.
+ * image (3, h * patch, w * patch), h and w the grid of `t`; embedding (P, h, w) out, and behind it
+ * msa_detail_floats() of a model with detail.
  * Errors: MSA_E_INTERNAL, with the name of the first block that yields a non-finite value. Memory: none.
  */
 MSA_NODISCARD msa_status msa_image_encode(const msa_config *c, const msa_encoder_weights *w,
@@ -49,9 +50,9 @@ MSA_NODISCARD msa_status msa_image_encode(const msa_config *c, const msa_encoder
                                           float *embedding, const msa_tap *tap, msa_error *err);
 
 /**
- * n slices of a volume, in order, 1 .. k->slices; images (n, 3, h * patch, w * patch), embeddings (n, P, h,
- * w). Without a depth branch the slices have nothing to do with each other. msa_image_encode() is a stack of
- * one.
+ * n slices of a volume, in order, 1 .. k->slices; images (n, 3, h * patch, w * patch), n embeddings, each as
+ * above, one behind the other. Without a depth branch the slices have nothing to do with each other.
+ * msa_image_encode() is a stack of one.
  */
 MSA_NODISCARD msa_status msa_stack_encode(const msa_config *c, const msa_encoder_weights *w,
                                           const msa_tables *t, msa_encoder_work *k, int32_t n,
