@@ -110,8 +110,8 @@ typedef struct msa_heads_pass {
 
 void msa_heads_pass_layout(msa_heads_pass *p, msa_arena *arena, const msa_params *params, int32_t grid_h,
                            int32_t grid_w);
-/* queries (1 + mask_tokens, P), keys (n, P), detail as msa_detail_floats() says, or NULL; logits (mask_tokens, 16n), iou
- * (mask_tokens) out. */
+/* queries (1 + mask_tokens, P), keys (n, P), detail as msa_detail_floats() says, or NULL; logits
+ * (mask_tokens, 16n), iou (mask_tokens) out. */
 void msa_heads_pass_forward(msa_heads_pass *p, const float *queries, const float *keys, const float *detail,
                             float *logits, float *iou);
 /* dqueries (1 + mask_tokens, P) and dkeys (n, P) are written, ddetail is added to (NULL: not wanted). diou

@@ -212,7 +212,8 @@ void msa_encoder_block_backward(msa_encoder_pass *p, int32_t i)
     const msa_config *c = &p->params->config;
     const msa_block_weights *w = weights_of(p, i);
     const block_state *b = &p->blocks[i];
-    const bool below = i > p->first || p->stem_trains, attention = below || b->attention_trains;
+    const bool below = i > p->first || p->stem_trains || p->detail_trains;
+    const bool attention = below || b->attention_trains;
     const float *dy = p->dx;
     mlp_backward(p, i);
     if (!attention && !b->space_trains && !b->depth_trains) return;

@@ -39,6 +39,15 @@ static bool lora_trains(const msa_params *q, const msa_block_weights *b, msa_lor
     return msa_grad(q, msa_block_lora(&q->config, b, place).a) != NULL;
 }
 
+static bool detail_trains(const msa_params *q, const msa_detail_weights *d)
+{
+    for (int l = 0; l < MSA_DETAIL_LEVELS; l++)
+        if (linear_trains(q, &d->level[l].enter) || linear_trains(q, &d->level[l].mix) ||
+            linear_trains(q, &d->level[l].leave))
+            return true;
+    return false;
+}
+
 static void find_trained(msa_encoder_pass *p)
 {
     const msa_params *q = p->params;
@@ -46,7 +55,7 @@ static void find_trained(msa_encoder_pass *p)
     p->stem_trains = linear_trains(q, &w->patch) || msa_grad(q, w->pos_embed) != NULL;
     p->neck_trains = linear_trains(q, &w->neck1) || msa_grad(q, w->neck3x3) != NULL ||
                      norm_trains(q, &w->neck_norm1) || norm_trains(q, &w->neck_norm2);
-    p->detail_trains = q->config.detail > 0 && linear_trains(q, &w->detail.level[0].enter);
+    p->detail_trains = q->config.detail > 0 && detail_trains(q, &w->detail);
     p->first = q->config.depth;
     for (int32_t i = q->config.depth - 1; i >= 0; i--) {
         const msa_block_weights *b = &w->blocks[i];

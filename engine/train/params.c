@@ -187,7 +187,8 @@ static double start_scale(const msa_params *p, const msa_param *q)
 {
     static const char *const tokens[] = {"point_embeddings", "not_a_point", "no_mask", "iou_token",
                                          "mask_tokens.weight"};
-    if (strstr(q->name, "D_fc2") != NULL || ends(q->name, ".lora_B") || (begins(q->name, "image_encoder.detail.") && ends(q->name, "leave.weight")))
+    if (strstr(q->name, "D_fc2") != NULL || ends(q->name, ".lora_B") ||
+        (begins(q->name, "image_encoder.detail.") && ends(q->name, "leave.weight")))
         return 0; /* adds nothing yet */
     if (strstr(q->name, "gaussian_matrix") != NULL) return 1;
     if (strstr(q->name, "rel_pos") != NULL || ends(q->name, ".bias")) return 0;

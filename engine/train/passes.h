@@ -1,7 +1,8 @@
 /**
  * Forward with everything kept that backward needs, and backward, by hand, for one image at a time. Gradients
  * of parameters are added to params->grads (a batch is a sum over images). The bits do not depend on the
- * number of threads: every sum has a fixed order.
+ * number of threads: every sum has a fixed order. Where (P, g, g) is written of an embedding or its gradient,
+ * the detail of a model that has some follows: msa_embedding_floats() in all.
  */
 #ifndef MSA_ENGINE_TRAIN_PASSES_H
 #define MSA_ENGINE_TRAIN_PASSES_H
@@ -33,8 +34,8 @@ MSA_NODISCARD msa_status msa_encoder_pass_forward(msa_encoder_pass *p, const flo
                                                   msa_error *err);
 /**
  * dembedding (slices, P, g, g). Adds to the gradients of every parameter that trains; when none of the blocks
- * up to i, the patch embedding or the positions train, backward stops there. Follows a forward of the same
- * image.
+ * up to i, the patch embedding, the positions or the detail train, backward stops there. Follows a forward of
+ * the same image, each a forward of its own.
  */
 void msa_encoder_pass_backward(msa_encoder_pass *p, const float *dembedding);
 size_t msa_encoder_pass_bytes(const msa_encoder_pass *p);
@@ -52,7 +53,6 @@ MSA_DEFINE_AUTO(msa_decoder_pass, msa_decoder_pass_free);
 MSA_NODISCARD msa_status msa_decoder_pass_forward(msa_decoder_pass *p, const float *embedding,
                                                   const msa_prompt_set *prompt, float *logits, float *iou,
                                                   msa_error *err);
-/* Embeddings and their gradients are as msa_embedding_floats() says: with the detail, where there is some. */
 /* dlogits (mask_tokens, 4g, 4g); diou (mask_tokens) or NULL; dembedding (P, g, g) is added to (NULL: not
  * wanted). */
 void msa_decoder_pass_backward(msa_decoder_pass *p, const float *dlogits, const float *diou,

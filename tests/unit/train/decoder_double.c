@@ -20,12 +20,13 @@ decoder_double decoder_double_new(const msa_params *p, const float *embedding, c
 {
     const msa_config *c = &p->config;
     const int64_t g = c->image_size / c->patch, n = g * g, M = c->mask_tokens;
+    const size_t floats = msa_embedding_floats(c);
     decoder_double d = {.p = p,
                         .prompt = prompt,
                         .logits_factor = logits_factor,
                         .iou_factor = iou_factor,
                         .values = calloc((size_t)p->n_values, sizeof(double)),
-                        .embedding = calloc((size_t)(n * c->prompt_dim), sizeof(double)),
+                        .embedding = calloc(floats, sizeof(double)),
                         .logits = calloc((size_t)(16 * n * M), sizeof(double)),
                         .iou = calloc((size_t)M, sizeof(double)),
                         .room = 400000};
@@ -34,7 +35,7 @@ decoder_double decoder_double_new(const msa_params *p, const float *embedding, c
         abort();
     for (int64_t i = 0; i < p->n_values; i++)
         d.values[i] = (double)p->values[i];
-    for (int64_t i = 0; i < n * c->prompt_dim; i++)
+    for (size_t i = 0; i < floats; i++)
         d.embedding[i] = (double)embedding[i];
     return d;
 }
@@ -317,10 +318,14 @@ static void heads(run *r, const double *queries, const double *keys)
 {
     const msa_decoder_weights *w = &r->d->p->weights.decoder;
     const int32_t P = r->c->prompt_dim, M = r->c->mask_tokens;
+    /* (4g, 4g, P / 8), then (2g, 2g, P / 4) */
+    const double *detail = r->d->embedding + r->n * P, *coarse = detail + 16 * r->n * (P / 8);
     double *up = spread2x2(r, w->up1_weight, w->up1_bias, P, P / 4, r->g, r->g, keys);
+    if (r->c->detail > 0) up = sum(r, 4 * r->n * (P / 4), up, 1.0, coarse);
     up = norm(r, &w->up_norm, 1e-6, 4 * r->n, up);
     activate(false, 4 * r->n * (P / 4), up);
     up = spread2x2(r, w->up2_weight, w->up2_bias, P / 4, P / 8, 2 * r->g, 2 * r->g, up);
+    if (r->c->detail > 0) up = sum(r, 16 * r->n * (P / 8), up, 1.0, detail);
     activate(false, 16 * r->n * (P / 8), up);
     for (int32_t m = 0; m < M; m++) {
         const double *hyper = mlp3(r, &w->hyper[m], queries + (1 + m) * P);

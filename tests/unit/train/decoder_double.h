@@ -9,7 +9,7 @@
 typedef struct decoder_double {
     const msa_params *p; /* where a parameter lies; its values are not looked at */
     double *values;      /* (p->n_values): what takes their place */
-    double *embedding;   /* (P, g, g) */
+    double *embedding;   /* msa_embedding_floats(): (P, g, g), then the detail */
     const msa_prompt_set *prompt;
     const float *logits_factor, *iou_factor; /* of the scalar: sum of factor * result */
     double *logits, *iou;                    /* results */

@@ -21,7 +21,10 @@ enum {
     M_TOKENS = 3,
     PIXELS = 16 * G * G,
     LOGITS = M_TOKENS * PIXELS,
-    EMBED = P_DIM * G * G
+    PLANES = P_DIM * G * G,            /* an embedding without detail */
+    LEVEL0 = PIXELS * (P_DIM / 8),     /* what lies behind it, */
+    LEVEL1 = PIXELS / 4 * (P_DIM / 4), /* in this order */
+    EMBED = PLANES + LEVEL0 + LEVEL1
 };
 
 static float embedding[EMBED], logits_factor[LOGITS], iou_factor[M_TOKENS];
@@ -33,14 +36,16 @@ static const struct model_case {
     msa_decoder_adapters where;
     msa_decoder_adapter_mode mode;
     msa_activation act;
+    int32_t detail;
 } models[] = {
-    {MSA_WIRING_SAM, MSA_DECODER_ADAPTERS_NONE, MSA_ADAPTER_ADD, MSA_ACT_GELU},
-    {MSA_WIRING_ESAM, MSA_DECODER_ADAPTERS_NONE, MSA_ADAPTER_ADD, MSA_ACT_GELU},
-    {MSA_WIRING_SAM, MSA_DECODER_ADAPTERS_ALL, MSA_ADAPTER_HYPER, MSA_ACT_GELU},
-    {MSA_WIRING_ESAM, MSA_DECODER_ADAPTERS_ALL, MSA_ADAPTER_ADD, MSA_ACT_RELU},
-    {MSA_WIRING_ESAM, MSA_DECODER_ADAPTERS_FIRST, MSA_ADAPTER_HYPER, MSA_ACT_RELU},
+    {MSA_WIRING_SAM, MSA_DECODER_ADAPTERS_NONE, MSA_ADAPTER_ADD, MSA_ACT_GELU, 0},
+    {MSA_WIRING_ESAM, MSA_DECODER_ADAPTERS_NONE, MSA_ADAPTER_ADD, MSA_ACT_GELU, 0},
+    {MSA_WIRING_SAM, MSA_DECODER_ADAPTERS_ALL, MSA_ADAPTER_HYPER, MSA_ACT_GELU, 0},
+    {MSA_WIRING_ESAM, MSA_DECODER_ADAPTERS_ALL, MSA_ADAPTER_ADD, MSA_ACT_RELU, 0},
+    {MSA_WIRING_ESAM, MSA_DECODER_ADAPTERS_FIRST, MSA_ADAPTER_HYPER, MSA_ACT_RELU, 0},
+    {MSA_WIRING_SAM, MSA_DECODER_ADAPTERS_NONE, MSA_ADAPTER_ADD, MSA_ACT_GELU, 4},
 };
-enum { MODELS = sizeof models / sizeof models[0], PROMPTS = 6, WITH_ALL_LABELS = 1 };
+enum { MODELS = sizeof models / sizeof models[0], DETAILED = MODELS - 1, PROMPTS = 6, WITH_ALL_LABELS = 1 };
 
 static float points[10], labels[5] = {1.0f, 0.0f, -1.0f, 2.0f, 3.0f}, box[4] = {3.0f, 4.0f, 17.5f, 20.0f},
                          mask[PIXELS];
@@ -93,7 +98,8 @@ static msa_config config_of(const struct model_case *k)
                         .decoder_adapters = k->where,
                         .decoder_adapter_mode = k->mode,
                         .decoder_adapter_act = k->act,
-                        .decoder_wiring = k->wiring};
+                        .decoder_wiring = k->wiring,
+                        .detail = k->detail};
 }
 
 static msa_model *model_of(void **state, const msa_config *c)
@@ -216,6 +222,23 @@ static void check_invariant(const msa_param *q, const float *grad)
             fail_msg("%s: index %d is %g, not nearly zero", q->name, (int)i, (double)grad[i]);
 }
 
+/* Part by part, since a tolerance is of a part's largest gradient; a detail that is not there has none. */
+static void check_embedding(decoder_double *d, const float *dembedding)
+{
+    static const struct part {
+        const char *name;
+        int64_t first, n;
+    } parts[] = {{"embedding", 0, PLANES},
+                 {"detail, level 0", PLANES, LEVEL0},
+                 {"detail, level 1", PLANES + LEVEL0, LEVEL1}};
+    const int32_t there = d->p->config.detail > 0 ? 3 : 1;
+    for (int32_t i = 0; i < there; i++)
+        central_check(parts[i].name, decoder_double_value, d, d->embedding + parts[i].first, parts[i].n,
+                      dembedding + parts[i].first, 5, NEARLY);
+    for (int64_t i = (int64_t)msa_embedding_floats(&d->p->config); i < EMBED; i++)
+        assert_true(dembedding[i] == 0.0f);
+}
+
 /* Marks in seen (n_list) what had a gradient. */
 static void check_gradients(msa_params *p, const msa_prompt_set *prompt, bool *seen)
 {
@@ -223,7 +246,7 @@ static void check_gradients(msa_params *p, const msa_prompt_set *prompt, bool *s
     decoder_double d = decoder_double_new(p, embedding, prompt, logits_factor, iou_factor);
     msa_params_zero_grads(p);
     run_pass(p, true, prompt, logits, iou, dembedding);
-    central_check("embedding", decoder_double_value, &d, d.embedding, EMBED, dembedding, 5, NEARLY);
+    check_embedding(&d, dembedding);
     for (int32_t i = 0; i < p->n_list; i++) {
         const msa_param *q = &p->list[i];
         const float *grad = p->grads + q->offset;
@@ -305,7 +328,7 @@ static void frozen_gets_nothing(void **state)
 
 static void stops_where_nothing_trains(void **state)
 {
-    const msa_config with = config_of(&models[4]), without = config_of(&models[0]);
+    const msa_config with = config_of(&models[4]), without = config_of(&models[DETAILED]);
     const msa_prompt_set prompt = prompt_of(4);
     for (int k = 0; k < 2; k++) { /* adapters in the first layer, or none at all */
         MSA_AUTO(msa_model) m = model_of(state, k == 0 ? &with : &without);
@@ -328,8 +351,9 @@ static void stops_where_nothing_trains(void **state)
 
 static void gradients_add_up(void **state)
 {
-    const msa_config c = config_of(&models[3]);
+    msa_config c = config_of(&models[3]);
     const msa_prompt_set prompt = prompt_of(4);
+    c.detail = 4;
     MSA_AUTO(msa_model) m = model_of(state, &c);
     MSA_AUTO(msa_params) once = params_of(m, MSA_TRAIN_ALL);
     MSA_AUTO(msa_params) twice = params_of(m, MSA_TRAIN_ALL);
@@ -380,7 +404,7 @@ static void iou_may_be_left_out(void **state)
 enum {
     WIDE_G = 28,
     WIDE_P = 64,
-    WIDE_EMBED = WIDE_P * WIDE_G * WIDE_G,
+    WIDE_EMBED = 4 * WIDE_P * WIDE_G * WIDE_G, /* with detail */
     WIDE_LOGITS = 4 * 16 * WIDE_G * WIDE_G
 };
 
@@ -409,6 +433,8 @@ static void threads_change_no_bit(void **state)
     c.prompt_dim = WIDE_P;
     c.decoder_mlp_dim = 300;
     c.mask_tokens = 4;
+    c.detail = 4;
+    assert_int_equal(msa_embedding_floats(&c), WIDE_EMBED);
     fixture_fill(wide_embedding, WIDE_EMBED, 21, 1.0f);
     fixture_fill(wide_factor, WIDE_LOGITS, 22, 0.01f);
     fixture_fill(wide_mask, 16 * WIDE_G * WIDE_G, 23, 4.0f);

@@ -65,7 +65,7 @@ static msa_config config_of(int which)
         c.adapter_act = MSA_ACT_RELU;
         c.adapter_mlp_scale = 0.75f;
     }
-    if (which == CASE_DETAIL) c.detail = 8;
+    if (which == CASE_DETAIL || which == CASE_RUNS_LINE) c.detail = 8;
     set_depth(&c, which);
     return c;
 }
@@ -411,6 +411,14 @@ static void test_frozen(void **state)
         one_trains(state, CASE_RESIZED, parts[i]);
 }
 
+static void test_frozen_detail(void **state)
+{
+    static const char *const parts[] = {"detail.0.enter.weight", "detail.0.leave", "detail.1.mix.bias",
+                                        "detail.1.enter",        "detail.2.leave", "detail."};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        one_trains(state, CASE_DETAIL, parts[i]);
+}
+
 static void test_frozen_depth(void **state)
 {
     static const char *const parts[] = {"blocks.0.Depth_Adapter.D_fc1.weight",
@@ -459,11 +467,12 @@ static void test_stack_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forward),    cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_gradients),  cmocka_unit_test(test_sum),
-        cmocka_unit_test(test_bits),       cmocka_unit_test(test_recompute_is_smaller),
-        cmocka_unit_test(test_frozen),     cmocka_unit_test(test_frozen_depth),
-        cmocka_unit_test(test_all_frozen), cmocka_unit_test(test_stack_limits),
+        cmocka_unit_test(test_forward),       cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_gradients),     cmocka_unit_test(test_sum),
+        cmocka_unit_test(test_bits),          cmocka_unit_test(test_recompute_is_smaller),
+        cmocka_unit_test(test_frozen),        cmocka_unit_test(test_frozen_depth),
+        cmocka_unit_test(test_frozen_detail), cmocka_unit_test(test_all_frozen),
+        cmocka_unit_test(test_stack_limits),
     };
     msa_threads_set(2);
     fixture_fill(image, IMAGE, 3, 1.5f);
