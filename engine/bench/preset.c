@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/benchmark.h"
+#include "engine/sam/weights.h"
 
 typedef struct preset {
     const char *name;
@@ -52,10 +53,23 @@ static double block_mac(const msa_config *c, double tokens, bool global)
     return tokens * (linear + 2 * keys * C + (2 * sides - 2) * C);
 }
 
+/* engine/sam/detail.h */
+static double detail_mac(const msa_config *c, double tokens)
+{
+    const double side = c->patch / 4, out[MSA_DETAIL_LEVELS] = {c->prompt_dim / 8, c->prompt_dim / 4, c->dim};
+    double mac = 0.0;
+    for (int l = 0; l < MSA_DETAIL_LEVELS && c->detail > 0; l++) {
+        const double C = c->detail << l, pixels = tokens * (16 >> 2 * l);
+        mac += pixels * C * ((l == 0 ? 3 * side * side : 2 * C) + 9 * C + 9 * out[l]);
+    }
+    return mac;
+}
+
 double msa_benchmark_encoder_gmac(const msa_config *c)
 {
     const double side = (double)c->image_size / c->patch, tokens = side * side, P = c->prompt_dim;
-    double mac = tokens * (3.0 * c->patch * c->patch * c->dim + P * c->dim + 9 * P * P);
+    double mac =
+        tokens * (3.0 * c->patch * c->patch * c->dim + P * c->dim + 9 * P * P) + detail_mac(c, tokens);
     for (int32_t i = 0; i < c->depth; i++) {
         bool global = c->window == 0;
         for (int32_t k = 0; k < c->n_global; k++)

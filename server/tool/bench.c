@@ -125,7 +125,7 @@ static msa_status open_inference(inference *k, const msa_config *c, msa_error *e
     const size_t g = S / (size_t)c->patch;
     MSA_TRY(msa_predictor_new(&k->predictor, k->model, err));
     k->image = malloc(3 * S * S * sizeof *k->image);
-    k->embedding = malloc(g * g * (size_t)c->prompt_dim * sizeof *k->embedding);
+    k->embedding = malloc(msa_embedding_floats(c) * sizeof *k->embedding);
     k->logits = malloc(16 * g * g * (size_t)c->mask_tokens * sizeof *k->logits);
     k->iou = malloc((size_t)c->mask_tokens * sizeof *k->iou);
     if (!k->image || !k->embedding || !k->logits || !k->iou)
