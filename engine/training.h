@@ -115,6 +115,7 @@ typedef struct msa_training_options {
     const char *const *hold_out;   /* (n_hold_out) names of labels that are never a target */
     int32_t n_hold_out;
     bool all_orientations;       /* of cases: slices along every axis */
+    float augment;               /* how often a picture of a case is augmented, 0..1 */
     int32_t validation_pictures; /* of msa_training_validate() */
     int32_t loaders;             /* threads that make pictures beside the training */
     const char *recipe_hash;     /* goes into checkpoints; stands for the options that shape the run */

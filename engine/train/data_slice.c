@@ -115,10 +115,10 @@ static void add_target(slice *s, const msa_track *track, msa_region g, int32_t m
 static msa_window any_ct_window(msa_rng *r)
 {
     const float which = msa_rng_unit(r);
-    if (which < 0.3F) return msa_window_centered(40, 400); /* the usual one, as it is */
-    if (which < 0.75F) return msa_window_centered(msa_rng_range(r, 10, 90), msa_rng_range(r, 250, 550));
-    if (which < 0.83F) return msa_window_centered(msa_rng_range(r, -700, -400), msa_rng_range(r, 1000, 1800));
-    if (which < 0.92F) return msa_window_centered(msa_rng_range(r, 200, 600), msa_rng_range(r, 1000, 2500));
+    if (which < 0.6F) return msa_window_centered(40, 400); /* the usual one, as it is */
+    if (which < 0.85F) return msa_window_centered(msa_rng_range(r, 10, 90), msa_rng_range(r, 250, 550));
+    if (which < 0.9F) return msa_window_centered(msa_rng_range(r, -700, -400), msa_rng_range(r, 1000, 1800));
+    if (which < 0.95F) return msa_window_centered(msa_rng_range(r, 200, 600), msa_rng_range(r, 1000, 2500));
     return msa_window_centered(msa_rng_range(r, -100, 200), msa_rng_range(r, 800, 2400));
 }
 
@@ -191,7 +191,7 @@ static msa_region target_box(const slice *s)
     return b;
 }
 
-#define USUAL_CHANCE 0.7F
+#define USUAL_CHANCE 0.85F
 
 /* One axis of the crop: `side` pixels that hold from..to with some shift, inside 0..n where they can be. */
 static void place_axis(int32_t from, int32_t to, float side, float shift, int32_t n, msa_rng *r, int32_t *a,

@@ -126,6 +126,7 @@ static msa_status open_source(msa_training *t, const msa_training_options *o, ms
     if (o->volumes > 0 && o->cases.n > 0) {
         msa_volumes_options how = msa_volumes_defaults(o->trainer.seed);
         how.all_orientations = o->all_orientations;
+        how.augment_chance = o->augment;
         how.at_once = o->cases_at_once;
         const msa_status status = open_cases(t, &t->learned, &o->cases, &how, &sources[n], err);
         if (status != MSA_OK) {

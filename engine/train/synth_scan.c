@@ -8,7 +8,11 @@
 static void ct_window(synth_scan *scan, msa_rng *r)
 {
     float centre = msa_rng_range(r, 15, 90);
-    float width = msa_rng_range(r, 260, 520); /* soft tissue, the usual one */
+    float width = msa_rng_range(r, 260, 520); /* soft tissue */
+    if (msa_rng_chance(r, 0.5F)) {            /* as inference has it */
+        centre = 40;
+        width = 400;
+    }
     const float which = msa_rng_unit(r);
     if (which > 0.93F) { /* lung */
         centre = msa_rng_range(r, -650, -400);
@@ -73,7 +77,7 @@ synth_scan synth_scan_make(const synth_law *law, msa_rng *r)
         scan.gamma = msa_rng_chance(r, 0.4F) ? msa_rng_log(r, 0.6F, 1.6F) : 1;
     }
     scan.bias_field = synth_field_make(r, msa_rng_log(r, 0.3F, 1.2F), 1, 1, 1);
-    scan.noise = msa_rng_chance(r, 0.9F) ? range * msa_rng_log(r, 0.003F, 0.11F) : 0;
+    scan.noise = msa_rng_chance(r, 0.9F) ? range * msa_rng_log(r, 0.003F, 0.06F) : 0;
     scan.grain = msa_rng_chance(r, 0.5F) ? msa_rng_range(r, 0.4F, 1.2F) : 0;
     scan.inverted = msa_rng_chance(r, 0.05F);
     return scan;

@@ -91,6 +91,7 @@ static const key data_keys[] = {
     {"cases_at_once", KEY_I32, AT(cases_at_once), 0, 1000000, NULL, false,
      "in memory, the others in turn; 0: all"},
     {"all_orientations", KEY_BOOL, AT(all_orientations), 0, 0, NULL, true, "slices along every axis"},
+    {"augment", KEY_NUMBER, AT(augment), 0, 1, NULL, true, "how often pictures of the cases are changed"},
 };
 static const key validation_keys[] = {
     {"fraction", KEY_NUMBER, AT(validation_fraction), 0, 0.9, NULL, true, "of the patients, drawn"},
@@ -108,6 +109,7 @@ static void defaults(srv_recipe *r)
                       .trainer = msa_trainer_defaults(1, 1e-4),
                       .synthetic = 1,
                       .volumes = 1,
+                      .augment = 0.9,
                       .loaders = 1,
                       .checkpoint_every = 200,
                       .validation_pictures = 64,

@@ -31,6 +31,7 @@ typedef struct srv_recipe {
     uint64_t validation_seed;
     srv_texts validation_cases; /* names, instead of a fraction */
     bool all_orientations;
+    double augment;
     int32_t threads, loaders; /* 0: one a core */
     int64_t checkpoint_every, report_every;
     int64_t validate_every;                /* 0: never */

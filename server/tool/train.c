@@ -122,6 +122,7 @@ static msa_status open_run(training *t, msa_error *err)
                                     .hold_out = (const char *const *)r->hold_out.list,
                                     .n_hold_out = r->hold_out.n,
                                     .all_orientations = r->all_orientations,
+                                    .augment = (float)r->augment,
                                     .validation_pictures = r->validation_pictures,
                                     .loaders = r->loaders,
                                     .recipe_hash = r->hash};
