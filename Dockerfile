@@ -7,7 +7,7 @@ RUN . /src/scripts/packages \
     && rm -rf /var/lib/apt/lists/*
 COPY . /src
 RUN meson setup /build /src --buildtype=release --prefix=/usr \
-    && ninja -C /build msad msa config/models/default.safetensors \
+    && ninja -C /build msad msa models \
     && DESTDIR=/out meson install -C /build --no-rebuild --strip
 
 FROM debian:12-slim

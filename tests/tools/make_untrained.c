@@ -1,4 +1,4 @@
-/* make_untrained FILE...: writes the seeded random model that stands in until one has been trained. */
+/* make_untrained FILE...: writes a model of seeded random weights that says that it is untrained. */
 #include <stdio.h>
 
 #include "engine/model.h"
