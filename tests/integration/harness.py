@@ -20,6 +20,7 @@ import unittest
 import urllib.error
 import urllib.request
 
+import numpy as np
 import pydicom
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -91,13 +92,23 @@ class Phantom:
     """A synthetic series (tests/tools/make_series.cc): its files, headers along the normal, boxes and report."""
 
     def __init__(self, folder, *options, report=None):
-        self.folder, self.report = folder, report
-        said = run_tool([os.path.join(BUILD, 'tests/tools/make_series'), *options, '--out', folder,
-                         *(['--sr', report] if report else [])]).stdout
-        self.boxes = [Box.read(line) for line in said.split('\n') if '=' in line][:2]  # the two that the report holds
+        self.folder, self.report, self.options = folder, report, options
+        said = self.make(folder, *(['--sr', report] if report else []))
+        self.organs = [Box.read(line) for line in said.split('\n') if '=' in line]
+        self.boxes = self.organs[:2]  # those that the report holds
         self.labels = [b.label for b in self.boxes]
         self.headers = sorted_slices(read_headers(folder))
         self.series_uid = str(self.headers[0].SeriesInstanceUID)
+
+    def make(self, folder, *more):
+        return run_tool([os.path.join(BUILD, 'tests/tools/make_series'), *self.options, '--out', folder, *more]).stdout
+
+    def truth(self):
+        """Label to the organ's mask (slices, rows, columns)."""
+        path = self.folder + '.truth'
+        self.make(self.folder + '.again', '--truth', path)
+        masks = np.fromfile(path, np.uint8).reshape(-1, len(self.headers), self.headers[0].Rows, self.headers[0].Columns)
+        return {organ.label: mask.astype(bool) for organ, mask in zip(self.organs, masks, strict=True)}
 
     def boxes_by_slice(self):
         return boxes_by_slice(self.series_uid, self.boxes)
@@ -128,6 +139,29 @@ def read_uid(path):
 
 def bundled_model():
     return os.path.join(BUILD, 'config', 'models', 'default.safetensors')
+
+
+def untrained_model():
+    """Random weights that say so."""
+    return os.path.join(BUILD, 'tests', 'tools', 'untrained.safetensors')
+
+
+# Until a trained model is bundled, the untrained one stands in for it.
+STAND_IN = not os.path.exists(os.path.join(ROOT, 'config', 'models', 'default.safetensors'))
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+def filled(mask):
+    """(slices, rows, columns): one tight box over everything on each slice."""
+    out = np.zeros_like(mask)
+    for k in range(mask.shape[0]):
+        rows, cols = np.nonzero(mask[k])
+        if rows.size:
+            out[k, rows.min():rows.max() + 1, cols.min():cols.max() + 1] = True
+    return out
 
 
 def read_headers(folder):
@@ -499,6 +533,24 @@ class Case(unittest.TestCase):
             source = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
             found.setdefault(number, {})[source] = pixels[index]
         return found
+
+    def volumes(self, seg, headers):
+        """Segment label to its mask (slices, rows, columns) in a series whose headers these are, in their order."""
+        place = {h.SOPInstanceUID: k for k, h in enumerate(headers)}
+        names = {s.SegmentNumber: s.SegmentLabel for s in seg.SegmentSequence}
+        found = {name: np.zeros((len(headers), seg.Rows, seg.Columns), bool) for name in names.values()}
+        for number, frames in self.masks(seg).items():
+            for source, pixels in frames.items():
+                found[names[number]][place[source]] = pixels
+        return found
+
+    def assert_found(self, phantom, seg):
+        """Each object of the report, where it was prompted: what the box alone says is far from enough."""
+        truth, found = phantom.truth(), self.volumes(seg, phantom.headers)
+        for box in phantom.boxes:
+            true, mask = (v[box.label][box.slice:box.slice + 1] for v in (truth, found))
+            self.assertLess(dice(filled(true), true), 0.93, box.label)
+            self.assertGreater(dice(mask, true), 0.95, box.label)
 
 
 class Result(unittest.TextTestResult):

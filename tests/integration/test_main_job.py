@@ -1,11 +1,16 @@
 #!/usr/bin/python3
 """The main job: images and annotations in, in either order, and a segmentation out at a foreign receiver."""
+import io
+import unittest
+
+import pydicom
+
 import harness
 
 
 class MainJob(harness.Case):
-    def finish(self, service, receiver, headers, labels):
-        """Waits for the job and holds everything that it made to what it must be."""
+    def finish(self, service, receiver, headers, labels, untrained=harness.STAND_IN):
+        """Waits for the job and holds everything that it made to what it must be; returns it."""
         job = service.wait_job('succeeded', series_uid=str(headers[0].SeriesInstanceUID))
         self.assertEqual(len(job['results']), len(receiver.wait_files(len(job['results']))))
         found = set()
@@ -13,7 +18,7 @@ class MainJob(harness.Case):
             path = next(p for p in receiver.files() if result['sop_instance_uid'] in p)
             seg = self.assert_valid_seg(path)
             self.assert_geometry(seg, headers)
-            self.assertIn('untrained', seg.SeriesDescription)
+            self.assertEqual('untrained' in seg.SeriesDescription, untrained)
             self.assertEqual(seg.SeriesInstanceUID, result['series_instance_uid'])
             self.assertEqual([m.any() for s in self.masks(seg).values() for m in s.values()].count(False), 0,
                              'a frame without a single pixel')
@@ -22,10 +27,11 @@ class MainJob(harness.Case):
         first = next(p for p in receiver.files() if job['results'][0]['sop_instance_uid'] in p)
         self.assertEqual(harness.dataset_bytes(first), harness.dataset_bytes(service.result(job)))
         self.check_rest(service, job, headers, labels)
+        self.assertIs(job['model']['untrained'], untrained)
+        self.assertEqual([m['untrained'] for m in service.json('/v1/models')['models'] if m['modality'] == '*'], [untrained])
         return job
 
     def check_rest(self, service, job, headers, labels):
-        self.assertIs(job['model']['untrained'], True)
         self.assertEqual(len(job['model']['hash']), 64)
         self.assertEqual(job['attempt'], 1)
         self.assertEqual(job['study_instance_uid'], headers[0].StudyInstanceUID)
@@ -49,6 +55,23 @@ class MainJob(harness.Case):
         service.wait_job('waiting_prompt')
         service.send(ct.report, tool='storescu')
         self.finish(service, receiver, ct.headers, ct.labels)
+
+    @unittest.skipIf(harness.STAND_IN, 'no trained model is bundled')
+    def test_what_is_found_is_what_is_there(self):
+        receiver = self.receiver()
+        service = self.msad(destinations=[receiver])
+        ct = self.ct_with_report()
+        service.send(ct.folder, ct.report, tool='storescu')
+        job = self.finish(service, receiver, ct.headers, ct.labels)
+        self.assert_found(ct, pydicom.dcmread(io.BytesIO(service.result(job))))
+
+    def test_an_untrained_model_says_so(self):
+        receiver = self.receiver()
+        service = self.msad(destinations=[receiver], model_path=harness.untrained_model())
+        ct = self.ct_with_report()
+        service.send(ct.folder, ct.report, tool='storescu')
+        self.finish(service, receiver, ct.headers, ct.labels, untrained=True)
+        self.assertRegex(service.get('/metrics').body.decode(), r'msad_model_info\{[^}]*untrained="true"')
 
     def test_ct_report_before_images(self):
         receiver = self.receiver()

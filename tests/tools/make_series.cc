@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <stdexcept>
 
 namespace
@@ -31,12 +32,16 @@ const char usage[] =
     "  --sr FILE                 write a structured report with boxes: --box, or else the first two organs "
     "printed\n"
     "  --box X0,Y0,X1,Y1@SLICE=LABEL   may be repeated\n"
+    "  --truth FILE              write the masks of the organs printed, one after the other: a byte of 0 or "
+    "1 "
+    "for each\n"
+    "                            pixel of each slice\n"
     "Prints one line for each organ: the true box X0,Y0,X1,Y1@SLICE=LABEL on the slice where it is largest.\n"
     "(0,0) is the outer corner of the first pixel; SLICE counts from 0 along the slice normal.\n";
 
 struct Arguments {
     phantom::Options options;
-    std::string out, sr;
+    std::string out, sr, truth;
     std::vector<phantom::Box> boxes;
 };
 
@@ -102,6 +107,8 @@ void set_value(Arguments &a, const std::string &name, const std::string &value)
         a.out = value;
     else if (name == "--sr")
         a.sr = value;
+    else if (name == "--truth")
+        a.truth = value;
     else if (name == "--box")
         a.boxes.push_back(to_box(value));
     else if (name == "--modality" && (value == "CT" || value == "MR"))
@@ -147,6 +154,16 @@ Arguments parse(int argc, char **argv)
     return a;
 }
 
+void write_truth(const phantom::Options &o, const std::vector<phantom::Box> &organs, const std::string &path)
+{
+    std::ofstream file(path, std::ios::binary);
+    for (const phantom::Box &b : organs)
+        for (const uint8_t voxel : phantom::true_mask(o, b.label))
+            file.put(char(voxel));
+    file.close();
+    if (!file) throw std::runtime_error("cannot write " + path);
+}
+
 void print(const phantom::Box &b)
 {
     std::printf("%g,%g,%g,%g@%d=%s\n", b.x0, b.y0, b.x1, b.y1, b.slice, b.label.c_str());
@@ -163,6 +180,7 @@ try {
     const phantom::Series series = phantom::write_series(a.options, a.out);
     for (const phantom::Box &b : series.truth)
         print(b);
+    if (!a.truth.empty()) write_truth(a.options, series.truth, a.truth);
     if (a.sr.empty()) return 0;
     std::vector<phantom::Box> boxes = a.boxes;
     if (boxes.empty())

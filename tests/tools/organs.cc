@@ -63,6 +63,12 @@ const std::vector<Organ> &organs()
     return list;
 }
 
+static const Organ &organ_called(const std::string &label)
+{
+    return *std::find_if(organs().begin(), organs().end(),
+                         [&](const Organ &one) { return one.label == label; });
+}
+
 bool inside(const Organ &o, double u, double v, double w)
 {
     const double p[3] = {u, v, w};
@@ -99,12 +105,25 @@ std::vector<float> slice_values(const Options &o, int k)
     return values;
 }
 
+std::vector<uint8_t> true_mask(const Options &o, const std::string &label)
+{
+    const Organ &organ = organ_called(label);
+    std::vector<uint8_t> mask;
+    for (int k = 0; k < o.slices; k++) {
+        if (k == o.gap) continue;
+        for (int r = 0; r < o.rows; r++)
+            for (int c = 0; c < o.cols; c++)
+                mask.push_back(
+                    inside(organ, normalised(c, o.cols), normalised(r, o.rows), normalised(k, o.slices)));
+    }
+    return mask;
+}
+
 std::vector<Box> true_boxes(const Options &o)
 {
     std::vector<Box> boxes;
     for (const char *label : {"Lesion", "Spleen", "Left kidney", "Liver"}) {
-        const auto organ = std::find_if(organs().begin(), organs().end(),
-                                        [&](const Organ &one) { return one.label == std::string(label); });
+        const Organ &organ = organ_called(label);
         Box best = {0, 0, 0, 0, -1, label};
         int most = 0;
         for (int k = 0, written = 0; k < o.slices; k++) {
@@ -113,8 +132,7 @@ std::vector<Box> true_boxes(const Options &o)
             int n = 0, c0 = std::numeric_limits<int>::max(), r0 = c0, c1 = -1, r1 = -1;
             for (int r = 0; r < o.rows; r++)
                 for (int c = 0; c < o.cols; c++) {
-                    if (!inside(*organ, normalised(c, o.cols), normalised(r, o.rows),
-                                normalised(k, o.slices)))
+                    if (!inside(organ, normalised(c, o.cols), normalised(r, o.rows), normalised(k, o.slices)))
                         continue;
                     n++;
                     c0 = std::min(c0, c);

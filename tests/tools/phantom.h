@@ -48,6 +48,8 @@ bool inside(const Organ &o, double u, double v, double w);
 /* One slice in modality units, noise included; depends on options and k alone. */
 std::vector<float> slice_values(const Options &o, int k);
 std::vector<Box> true_boxes(const Options &o);
+/* Of one organ: slices x rows x columns of the series as written, 1 inside. */
+std::vector<uint8_t> true_mask(const Options &o, const std::string &label);
 
 /* Writes img0000.dcm ... into `dir` (made if need be). Throws std::runtime_error. Same options, same bytes.
  */
