@@ -342,4 +342,8 @@ void msa_model_describe(const msa_model *m, FILE *to)
             c->mask_select == MSA_SELECT_FIRST ? "first" : "sam", norms[c->input_norm],
             c->geometry == MSA_GEOMETRY_STRETCH ? "stretch" : "longest_side",
             c->point_order_yx ? "yx" : "xy");
+    if (c->crop_margin > 0 || c->box_as_mask || c->box_in_image || c->detail > 0)
+        fprintf(to, "box           crop_margin=%g box_as_mask=%s box_in_image=%s detail=%d\n",
+                (double)c->crop_margin, c->box_as_mask ? "yes" : "no", c->box_in_image ? "yes" : "no",
+                c->detail);
 }

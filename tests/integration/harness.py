@@ -146,10 +146,6 @@ def untrained_model():
     return os.path.join(BUILD, 'tests', 'tools', 'untrained.safetensors')
 
 
-# Until a trained model is bundled, the untrained one stands in for it.
-STAND_IN = not os.path.exists(os.path.join(ROOT, 'config', 'models', 'default.safetensors'))
-
-
 def dice(a, b):
     return 2 * (a & b).sum() / (a.sum() + b.sum())
 
