@@ -167,7 +167,8 @@ int32_t msa_synth_mask(const msa_synth *s, const msa_synth_target *t, const uint
     return area;
 }
 
-/* Small, thin, faint: all three come more often than their share of the picture. */
+/* Small and faint come more often than their share of the picture; threads and what is not seen hardly ever.
+ */
 static double weight_of(const measure *m, int32_t size, bool has_image)
 {
     const double part = (double)m->area / ((double)size * size);
