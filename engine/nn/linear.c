@@ -6,6 +6,7 @@
 #include "engine/base/pool.h"
 #include "engine/kern/gemm.h"
 #include "engine/kern/vec.h"
+#include "engine/nn/reduced.h"
 
 /* Large enough that packing the operands is small beside multiplying them, small enough to share out. */
 #define TILE_ROWS 384
@@ -45,6 +46,10 @@ static void linear_tile(void *ctx, int32_t item, int32_t worker)
 void msa_linear_forward(const msa_linear *l, int64_t M, const float *x, int64_t ldx, float *y, int64_t ldy,
                         msa_epilogue epilogue)
 {
+    if (l->reduced != NULL) {
+        msa_reduced_forward(l, M, x, ldx, y, ldy, epilogue);
+        return;
+    }
     linear_job j = {.l = l, .x = x, .y = y, .M = M, .ldx = ldx, .ldy = ldy, .epilogue = epilogue};
     const int64_t pieces = (M + TILE_ROWS - 1) / TILE_ROWS; /* of nearly equal height: no sliver at the end */
     j.tile_rows = ((M + pieces - 1) / pieces + 7) / 8 * 8;

@@ -9,10 +9,13 @@
 
 typedef enum msa_epilogue { MSA_EPILOGUE_NONE, MSA_EPILOGUE_GELU, MSA_EPILOGUE_RELU } msa_epilogue;
 
+typedef struct msa_reduced msa_reduced; /* engine/nn/reduced.h */
+
 /* weight (N, K) row-major as checkpoints store it; bias (N) or NULL. Borrowed. */
 typedef struct msa_linear {
     const float *weight, *bias;
     int32_t N, K;
+    const msa_reduced *reduced; /* NULL; else forward multiplies with this form of the weight */
 } msa_linear;
 
 msa_epilogue msa_epilogue_of(msa_activation act);

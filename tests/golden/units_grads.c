@@ -121,7 +121,7 @@ static void check_conv3x3(const golden_file *f, golden_report *r)
     MSA_AUTO_FREE float *ordered = units_floats(weight->count);
     MSA_AUTO_FREE float *dordered = units_floats(weight->count);
     MSA_AUTO_FREE float *dweight = units_floats(weight->count);
-    const msa_linear l = {ordered, NULL, (int32_t)weight->shape[0], 9 * C};
+    const msa_linear l = {.weight = ordered, .N = (int32_t)weight->shape[0], .K = 9 * C};
     MSA_AUTO_FREE float *last = units_to_channels_last(x->data, items, C, pixels);
     MSA_AUTO_FREE float *dlast = units_to_channels_last(dy->data, items, l.N, pixels);
     MSA_AUTO_FREE float *rows = units_floats(pixels * l.K);
@@ -289,8 +289,8 @@ static void check_attention(const golden_file *f, golden_report *r)
     if (!qkv_w || !qkv_b || !proj_w || !proj_b || !a.rel_h || !a.rel_w) return;
     a.C = (int32_t)proj_w->shape[0];
     a.d = (int32_t)a.rel_h->shape[1];
-    a.qkv = (msa_linear){qkv_w->data, qkv_b->data, 3 * a.C, a.C};
-    a.proj = (msa_linear){proj_w->data, proj_b->data, a.C, a.C};
+    a.qkv = (msa_linear){.weight = qkv_w->data, .bias = qkv_b->data, .N = 3 * a.C, .K = a.C};
+    a.proj = (msa_linear){.weight = proj_w->data, .bias = proj_b->data, .N = a.C, .K = a.C};
     for (size_t k = 0; k < sizeof grids / sizeof *grids; k++) {
         a.h = grids[k][0];
         a.w = grids[k][1];

@@ -34,7 +34,10 @@ static void check_patches(const golden_file *f, golden_report *r, const char *x_
     const int32_t W = (int32_t)x->shape[3];
     const int32_t p = (int32_t)weight->shape[2];
     const int64_t patches = (int64_t)(H / p) * (W / p);
-    const msa_linear l = {weight->data, bias ? bias->data : NULL, (int32_t)weight->shape[0], C * p * p};
+    const msa_linear l = {.weight = weight->data,
+                          .bias = bias ? bias->data : NULL,
+                          .N = (int32_t)weight->shape[0],
+                          .K = C * p * p};
     MSA_AUTO_FREE float *rows = units_floats(x->shape[0] * patches * l.K);
     for (int64_t i = 0; i < x->shape[0]; i++)
         msa_patch_rows(x->data + i * C * H * W, C, H, W, p, 0, patches, rows + i * patches * l.K);
@@ -53,7 +56,7 @@ static void check_conv3x3(const golden_file *f, golden_report *r)
     MSA_AUTO_FREE float *last = units_to_channels_last(x->data, x->shape[0], C, pixels);
     MSA_AUTO_FREE float *ordered = units_floats(weight->count);
     MSA_AUTO_FREE float *rows = units_floats(x->shape[0] * pixels * 9 * C);
-    const msa_linear l = {ordered, NULL, (int32_t)weight->shape[0], 9 * C};
+    const msa_linear l = {.weight = ordered, .N = (int32_t)weight->shape[0], .K = 9 * C};
     msa_conv3x3_weight(weight->data, l.N, C, ordered);
     for (int64_t i = 0; i < x->shape[0]; i++)
         msa_conv3x3_rows(last + i * pixels * C, h, w, C, 0, pixels, rows + i * pixels * l.K);
@@ -130,8 +133,8 @@ static void attend(const attention_weights *a, const float *x, int32_t h, int32_
     const int32_t C = (int32_t)a->proj_w->shape[0];
     const int32_t d = (int32_t)a->rel_h->shape[1];
     const int64_t n = (int64_t)h * w;
-    const msa_linear qkv_layer = {a->qkv_w->data, a->qkv_b->data, 3 * C, C};
-    const msa_linear proj_layer = {a->proj_w->data, a->proj_b->data, C, C};
+    const msa_linear qkv_layer = {.weight = a->qkv_w->data, .bias = a->qkv_b->data, .N = 3 * C, .K = C};
+    const msa_linear proj_layer = {.weight = a->proj_w->data, .bias = a->proj_b->data, .N = C, .K = C};
     const msa_windows windows = msa_windows_make(h, w, 0);
     MSA_AUTO_FREE float *qkv = units_floats(n * 3 * C);
     MSA_AUTO_FREE float *mixed = units_floats(n * C);

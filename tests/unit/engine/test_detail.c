@@ -32,7 +32,7 @@ static msa_linear random_layer(int32_t N, int32_t K)
     float *weight = zeros((size_t)N * (size_t)K, sizeof *weight), *bias = zeros((size_t)N, sizeof *bias);
     fixture_fill(weight, (int64_t)N * K, next_seed++, 2.0f / sqrtf((float)K));
     fixture_fill(bias, N, next_seed++, 0.5f);
-    return (msa_linear){weight, bias, N, K};
+    return (msa_linear){.weight = weight, .bias = bias, .N = N, .K = K};
 }
 
 static msa_detail_weights random_weights(void)

@@ -63,7 +63,7 @@ static void linear_is_a_product(void **state)
         const int M = sizes[s][0], N = sizes[s][1], K = sizes[s][2];
         float *x = malloc((size_t)(M * K) * sizeof *x), *w = malloc((size_t)(N * K) * sizeof *w);
         float *b = malloc((size_t)N * sizeof *b), *y = malloc((size_t)(M * N + 1) * sizeof *y);
-        const msa_linear l = {w, b, N, K};
+        const msa_linear l = {.weight = w, .bias = b, .N = N, .K = K};
         fixture_fill(x, M * K, 4, 1.0f);
         fixture_fill(w, N * K, 5, 1.0f);
         fixture_fill(b, N, 6, 1.0f);

@@ -77,7 +77,7 @@ static void test_linear(void **state)
     (void)state;
     linear_case t = {twin_new(M * K, 1, 1.0f), twin_new(N * K, 2, 1.0f), twin_new(N, 3, 1.0f),
                      twin_new(M * N, 4, 1.0f)};
-    const msa_linear l = {t.w.f, t.b.f, N, K};
+    const msa_linear l = {.weight = t.w.f, .bias = t.b.f, .N = N, .K = K};
     float dx[M * K], twice[M * K], dw[N * K] = {0}, db[N] = {0};
     msa_linear_backward_input(&l, M, t.dy.f, N, dx, K, false);
     memcpy(twice, dx, sizeof dx);
@@ -116,7 +116,7 @@ static void test_linear_tiles(void **state)
     enum { ROWS = 400, OUT = 300, IN = 270 };
     twin x = twin_new(ROWS * IN, 5, 1.0f), w = twin_new(OUT * IN, 6, 0.1f),
          dy = twin_new(ROWS * OUT, 7, 1.0f);
-    const msa_linear l = {w.f, NULL, OUT, IN};
+    const msa_linear l = {.weight = w.f, .N = OUT, .K = IN};
     float *dx = zeros(ROWS * IN), *dw = zeros(OUT * IN), *db = zeros(OUT);
     msa_linear_backward_input(&l, ROWS, dy.f, OUT, dx, IN, false);
     msa_linear_backward_params(&l, ROWS, x.f, IN, dy.f, OUT, dw, db);
@@ -252,7 +252,8 @@ static void adapter_one(msa_activation act, bool skip)
                       twin_new(TOKENS * WIDTH, 26, 1.0f),
                       act,
                       skip};
-    const msa_adapter a = {{t.dw.f, t.db.f, INNER, WIDTH}, {t.uw.f, t.ub.f, WIDTH, INNER}};
+    const msa_adapter a = {{.weight = t.dw.f, .bias = t.db.f, .N = INNER, .K = WIDTH},
+                           {.weight = t.uw.f, .bias = t.ub.f, .N = WIDTH, .K = INNER}};
     float pre[TOKENS * INNER], h[TOKENS * INNER], dh[TOKENS * INNER], y[TOKENS * WIDTH],
         plain[TOKENS * WIDTH];
     float dx[TOKENS * WIDTH], dw[INNER * WIDTH] = {0}, db[INNER] = {0}, uw[WIDTH * INNER] = {0},
