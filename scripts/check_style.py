@@ -24,7 +24,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')
 C_AND_POSIX = set('''
 assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic
 stdbool stddef stdint stdio stdlib stdnoreturn string strings threads time uchar wchar wctype
-aio alloca cpuid dirent dlfcn endian byteswap err execinfo fcntl fnmatch ftw getopt glob grp iconv ifaddrs immintrin xmmintrin emmintrin
+aio alloca cpuid dirent dlfcn endian byteswap err execinfo fcntl fnmatch ftw getopt glob grp iconv ifaddrs arm_neon immintrin xmmintrin emmintrin
 netdb poll pthread pwd regex sched semaphore spawn sysexits syslog termios unistd utime malloc libgen link elf
 '''.split())
 SYSTEM_FOLDERS = ('sys/', 'linux/', 'netinet/', 'arpa/', 'net/', 'asm/', 'bits/')
