@@ -10,7 +10,15 @@ extern "C" {
 #endif
 
 #define MSA_DEPTH_MAX 64
+#define MSA_STAGES    4 /* of a TinyViT */
 
+/* Which published network this is a form of. What is not said here is SAM's. */
+typedef enum msa_family {
+    MSA_FAMILY_SAM,
+    MSA_FAMILY_EFFICIENTSAM, /* its prompt encoder (six points, no mask) and mask decoder, positions of 14 x
+                                14 */
+    MSA_FAMILY_MOBILE_SAM,   /* its image encoder, TinyViT: engine/sam/tiny_vit.h */
+} msa_family;
 typedef enum msa_decoder_wiring { MSA_WIRING_SAM, MSA_WIRING_ESAM } msa_decoder_wiring;
 typedef enum msa_pad_order { MSA_NORM_THEN_PAD, MSA_PAD_THEN_NORM } msa_pad_order;
 typedef enum msa_mask_select { MSA_SELECT_SAM, MSA_SELECT_FIRST } msa_mask_select;
@@ -41,14 +49,20 @@ typedef enum msa_geometry { MSA_GEOMETRY_LONGEST_SIDE, MSA_GEOMETRY_STRETCH } ms
  * Sizes are counts, not bytes. S = image_size, g = S / patch (tokens per side), C = dim, P = prompt_dim.
  * JSON form (safetensors metadata key "config"): the same names in snake_case; enums by the names
  * sam|esam, norm_then_pad|pad_then_norm, sam|first, gelu|relu, sam|unit|medsam|sam_on_unit,
- * longest_side|stretch, none|first|all, add|hyper, none|volume|runs, line|grid. Unknown keys are refused: a
- * profile that is misread fails silently otherwise.
+ * longest_side|stretch, none|first|all, add|hyper, none|volume|runs, line|grid, sam|efficientsam|mobile_sam.
+ * Unknown keys are refused: a profile that is misread fails silently otherwise.
  */
 typedef struct msa_config {
+    msa_family family;
     int32_t image_size, patch, dim, depth, heads, mlp_dim;
     int32_t window; /* 0: every block is global */
     int32_t n_global;
     int32_t global_blocks[MSA_DEPTH_MAX];
+    float block_norm_eps; /* of the norms in blocks; 0: SAM's, engine/nn/layernorm.h */
+    /* MSA_FAMILY_MOBILE_SAM: its stages; dim, heads and window are those of the last, depth counts all
+     * blocks, and mlp_dim / dim is the ratio of every stage. The first stage has no heads and no window. */
+    int32_t stage_dims[MSA_STAGES], stage_depths[MSA_STAGES], stage_heads[MSA_STAGES],
+        stage_windows[MSA_STAGES];
     int32_t prompt_dim, decoder_depth, decoder_heads, decoder_mlp_dim, iou_hidden, mask_tokens;
     bool adapters; /* Space and MLP adapters in every block; their width is that of D_fc1 */
     msa_activation adapter_act;
@@ -64,6 +78,7 @@ typedef struct msa_config {
      * that is loaded has none: they are merged into its weights. */
     int32_t lora_rank;
     float lora_alpha;
+    bool adalora; /* the updates are of the adaptive form, adapt/adalora.h; their scale is in the file */
     msa_decoder_wiring decoder_wiring;
     msa_pad_order pad_order;
     msa_mask_select mask_select;

@@ -15,7 +15,8 @@ typedef enum field_kind {
     FIELD_ENUM,
     FIELD_FLOAT,
     FIELD_TEXT,
-    FIELD_BLOCKS
+    FIELD_BLOCKS,
+    FIELD_STAGES
 } field_kind;
 
 /* One row per key: where it goes, what it may be, and whether it may be missing. */
@@ -23,11 +24,12 @@ typedef struct field {
     const char *key;
     field_kind kind;
     size_t offset;
-    int32_t min, max;         /* FIELD_SIZE; max is the room of FIELD_TEXT */
+    int32_t min, max;         /* FIELD_SIZE, FIELD_STAGES; max is the room of FIELD_TEXT */
     const char *const *names; /* FIELD_ENUM */
     bool optional;
 } field;
 
+static const char *const family_names[] = {"sam", "efficientsam", "mobile_sam", NULL};
 static const char *const wiring_names[] = {"sam", "esam", NULL};
 static const char *const pad_names[] = {"norm_then_pad", "pad_then_norm", NULL};
 static const char *const select_names[] = {"sam", "first", NULL};
@@ -44,6 +46,7 @@ static const char *const fold_names[] = {"line", "grid", NULL};
 static const field fields[] = {
     {"name", FIELD_TEXT, AT(name), 0, sizeof((msa_config *)0)->name, NULL, true},
     {"version", FIELD_TEXT, AT(version), 0, sizeof((msa_config *)0)->version, NULL, true},
+    {"family", FIELD_ENUM, AT(family), 0, 0, family_names, true},
     {"image_size", FIELD_SIZE, AT(image_size), 16, 2048, NULL, false},
     {"patch", FIELD_SIZE, AT(patch), 4, 32, NULL, false},
     {"dim", FIELD_SIZE, AT(dim), 1, 4096, NULL, false},
@@ -52,6 +55,11 @@ static const field fields[] = {
     {"mlp_dim", FIELD_SIZE, AT(mlp_dim), 1, 16384, NULL, false},
     {"window", FIELD_SIZE, AT(window), 0, 64, NULL, false},
     {"global_blocks", FIELD_BLOCKS, AT(global_blocks), 0, MSA_DEPTH_MAX - 1, NULL, false},
+    {"block_norm_eps", FIELD_FLOAT, AT(block_norm_eps), 0, 0, NULL, true},
+    {"stage_dims", FIELD_STAGES, AT(stage_dims), 1, 4096, NULL, true},
+    {"stage_depths", FIELD_STAGES, AT(stage_depths), 1, MSA_DEPTH_MAX, NULL, true},
+    {"stage_heads", FIELD_STAGES, AT(stage_heads), 1, 64, NULL, true},
+    {"stage_windows", FIELD_STAGES, AT(stage_windows), 1, 64, NULL, true},
     {"prompt_dim", FIELD_SIZE, AT(prompt_dim), 8, 1024, NULL, false},
     {"decoder_depth", FIELD_SIZE, AT(decoder_depth), 1, 8, NULL, false},
     {"decoder_heads", FIELD_SIZE, AT(decoder_heads), 1, 64, NULL, false},
@@ -69,6 +77,7 @@ static const field fields[] = {
     {"depth_chunk", FIELD_SIZE, AT(depth_chunk), 0, 1024, NULL, true},
     {"lora_rank", FIELD_SIZE, AT(lora_rank), 0, 1024, NULL, true},
     {"lora_alpha", FIELD_FLOAT, AT(lora_alpha), 0, 0, NULL, true},
+    {"adalora", FIELD_BOOL, AT(adalora), 0, 0, NULL, true},
     {"decoder_wiring", FIELD_ENUM, AT(decoder_wiring), 0, 0, wiring_names, false},
     {"pad_order", FIELD_ENUM, AT(pad_order), 0, 0, pad_names, false},
     {"mask_select", FIELD_ENUM, AT(mask_select), 0, 0, select_names, false},
@@ -121,6 +130,18 @@ static msa_status parse_blocks(msa_config *c, const json_t *value, msa_error *er
     return MSA_OK;
 }
 
+static msa_status parse_stages(const field *f, int32_t *to, const json_t *value, msa_error *err)
+{
+    if (!json_is_array(value) || json_array_size(value) != MSA_STAGES)
+        return wrong_type(f->key, "a list of four numbers", err);
+    for (size_t i = 0; i < MSA_STAGES; i++) {
+        const json_t *stage = json_array_get(value, i);
+        if (!json_is_integer(stage)) return wrong_type(f->key, "a list of four numbers", err);
+        to[i] = clamp_int(json_integer_value(stage));
+    }
+    return MSA_OK;
+}
+
 static msa_status parse_enum(const field *f, int *to, const json_t *value, msa_error *err)
 {
     const char *name = json_string_value(value);
@@ -169,6 +190,8 @@ static msa_status parse_field(const field *f, msa_config *c, const json_t *value
         return parse_text(f, to, value, err);
     case FIELD_BLOCKS:
         return parse_blocks(c, value, err);
+    case FIELD_STAGES:
+        return parse_stages(f, to, value, err);
     }
     return MSA_OK;
 }
@@ -176,6 +199,43 @@ static msa_status parse_field(const field *f, msa_config *c, const json_t *value
 static msa_status misfit(msa_error *err, const char *sentence)
 {
     return msa_fail(err, MSA_E_UNSUPPORTED, "configuration: %s", sentence);
+}
+
+static bool in_range(const field *f, const int32_t *v, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++)
+        if (v[i] < f->min || v[i] > f->max) return false;
+    return true;
+}
+
+/* What TinyViT leaves open, and what it does not have. */
+static msa_status check_stages(const msa_config *c, msa_error *err)
+{
+    const int32_t last = MSA_STAGES - 1;
+    int32_t blocks = 0;
+    for (size_t i = 0; i < N_FIELDS; i++) {
+        const field *f = &fields[i];
+        if (f->kind == FIELD_STAGES &&
+            !in_range(f, (const int32_t *)(const void *)((const char *)c + f->offset), MSA_STAGES))
+            return msa_fail(err, MSA_E_UNSUPPORTED, "configuration: %s are not all in %d..%d", f->key, f->min,
+                            f->max);
+    }
+    for (int32_t i = 0; i < MSA_STAGES; i++) {
+        blocks += c->stage_depths[i];
+        if (i > 0 && c->stage_dims[i] % c->stage_heads[i] != 0)
+            return misfit(err, "a stage's width is not a multiple of its heads");
+    }
+    if (c->stage_dims[0] % 2 != 0) return misfit(err, "the first stage's width is odd");
+    if (c->patch != 16) return misfit(err, "a TinyViT has a patch of 16");
+    if (blocks != c->depth) return misfit(err, "depth is not the sum of stage_depths");
+    if (c->dim != c->stage_dims[last] || c->heads != c->stage_heads[last] ||
+        c->window != c->stage_windows[last] || c->n_global != 0)
+        return misfit(err, "dim, heads, window and global_blocks are not those of the last stage");
+    if (c->mlp_dim % c->dim != 0) return misfit(err, "mlp_dim is not a multiple of dim");
+    if (c->pad_order != MSA_PAD_THEN_NORM) return misfit(err, "a TinyViT pads before its norm");
+    if (c->lora_rank > 0 || c->detail > 0 || c->depth_grouping != MSA_DEPTH_NONE || c->block_norm_eps > 0)
+        return misfit(err, "a TinyViT has no low-rank updates, detail, depth branch or block_norm_eps");
+    return MSA_OK;
 }
 
 msa_status msa_config_check(const msa_config *c, msa_error *err)
@@ -201,6 +261,12 @@ msa_status msa_config_check(const msa_config *c, msa_error *err)
         return misfit(err, "adapter_mlp_scale is not in -100..100");
     if (c->depth_grouping != MSA_DEPTH_NONE && !c->adapters)
         return misfit(err, "depth_grouping needs adapters");
+    if (c->block_norm_eps != 0.0f && !(c->block_norm_eps >= 1e-7f && c->block_norm_eps <= 1e-4f))
+        return misfit(err, "block_norm_eps is not in 1e-7..1e-4");
+    if (c->family == MSA_FAMILY_MOBILE_SAM) MSA_TRY(check_stages(c, err));
+    if (c->family == MSA_FAMILY_EFFICIENTSAM && (c->decoder_wiring != MSA_WIRING_ESAM || c->box_as_mask))
+        return misfit(err, "EfficientSAM has decoder_wiring esam and takes no masks");
+    if (c->adalora && c->lora_rank == 0) return misfit(err, "adalora needs a lora_rank");
     if (c->lora_rank > 0 && !(fabsf(c->lora_alpha) > 0.0f && fabsf(c->lora_alpha) <= 1e4f))
         return misfit(err, "lora_alpha is zero or not in -10000..10000");
     if (c->detail > 0 && c->patch % 4 != 0)
@@ -248,11 +314,13 @@ static json_t *print_field(const field *f, const msa_config *c)
     case FIELD_TEXT:
         return json_string(from);
     case FIELD_BLOCKS:
+    case FIELD_STAGES:
         break;
     }
+    const int32_t *values = from, n = f->kind == FIELD_STAGES ? MSA_STAGES : c->n_global;
     json_t *list = json_array();
-    for (int32_t i = 0; i < c->n_global; i++)
-        if (json_array_append_new(list, json_integer(c->global_blocks[i])) != 0) {
+    for (int32_t i = 0; i < n; i++)
+        if (json_array_append_new(list, json_integer(values[i])) != 0) {
             json_decref(list);
             return NULL;
         }
@@ -263,6 +331,10 @@ static json_t *print_field(const field *f, const msa_config *c)
  * readers, which refuse unknown keys, take it. */
 static bool left_out(const field *f, const msa_config *c)
 {
+    if (f->offset == AT(family)) return c->family == MSA_FAMILY_SAM;
+    if (f->kind == FIELD_STAGES) return c->family != MSA_FAMILY_MOBILE_SAM;
+    if (f->offset == AT(block_norm_eps)) return c->block_norm_eps == 0.0f;
+    if (f->offset == AT(adalora)) return !c->adalora;
     if (f->offset == AT(box_in_image)) return !c->box_in_image;
     if (f->offset == AT(detail)) return c->detail == 0;
     if (f->offset == AT(crop_margin)) return c->crop_margin == 0.0f;
