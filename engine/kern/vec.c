@@ -86,6 +86,16 @@ void msa_softmax(int64_t n, float *x)
     table()->softmax(n, x);
 }
 
+float msa_softmax_part(int64_t n, float *x, float *sum)
+{
+    return table()->softmax_part(n, x, sum);
+}
+
+void msa_softmax_columns(int64_t rows, int64_t n, float *x, int64_t ld)
+{
+    table()->softmax_columns(rows, n, x, ld);
+}
+
 void msa_softmax_backward(int64_t n, const float *p, float *dp)
 {
     table()->softmax_backward(n, p, dp);
@@ -104,6 +114,11 @@ void msa_add_position(int64_t rows, int64_t n, const float *up, const float *lin
 void msa_position_sums(int64_t rows, int64_t n, const float *x, float *up, float *line)
 {
     table()->position_sums(rows, n, x, up, line);
+}
+
+void msa_depthwise9(int64_t n, const float *const x[9], const float *weight, const float *bias, float *y)
+{
+    table()->depthwise9(n, x, weight, bias, y);
 }
 
 void msa_column_sums(int64_t rows, int64_t n, const float *x, int64_t ld, double *sum)

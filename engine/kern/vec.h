@@ -31,6 +31,11 @@ float msa_sum(int64_t n, const float *x);
 float msa_dot(int64_t n, const float *x, const float *y);
 /* Softmax of one row in place, the maximum subtracted first. n >= 1. */
 void msa_softmax(int64_t n, float *x);
+/* Softmax of a row that comes in parts: x = e^(x - max) of this part, whose max is returned and whose sum is
+ * *sum. n >= 1. */
+float msa_softmax_part(int64_t n, float *x, float *sum);
+/* Softmax of each of the n columns of x (rows, n), rows ld apart. rows >= 1. */
+void msa_softmax_columns(int64_t rows, int64_t n, float *x, int64_t ld);
 /* p the probabilities of a row, dp their gradients, replaced by those of the scores: p * (dp - sum(p dp)). */
 void msa_softmax_backward(int64_t n, const float *p, float *dp);
 /* False when any value is infinite or not a number. */
@@ -43,6 +48,8 @@ void msa_position_sums(int64_t rows, int64_t n, const float *x, float *up, float
 /* sum[i] += of column i of x(rows, n), rows ld apart; in double, since a column may hold thousands of rows.
  */
 void msa_column_sums(int64_t rows, int64_t n, const float *x, int64_t ld, double *sum);
+/* y = bias + the sum of x[k] * weight[k] over k: vectors of n, weight (9, n); one pixel of a depthwise 3 x 3. */
+void msa_depthwise9(int64_t n, const float *const x[9], const float *weight, const float *bias, float *y);
 
 /* ---- parts of the layer norm; z = (x - mean) * scale is the normalised row ---- */
 

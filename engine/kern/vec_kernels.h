@@ -239,6 +239,26 @@ static bool vec_all_finite(int64_t n, const float *x)
     return sum == sum;
 }
 
+static void vec_depthwise9(int64_t n, const float *const x[9], const float *weight, const float *bias,
+                           float *y)
+{
+    const float *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3], *x4 = x[4], *x5 = x[5], *x6 = x[6],
+                *x7 = x[7], *x8 = x[8];
+    const float *w0 = weight, *w3 = weight + 3 * n, *w6 = weight + 6 * n;
+    EACH for (int64_t i = 0; i < n; i++)
+    {
+        float v = MADD(x0[i], w0[i], bias[i]);
+        v = MADD(x1[i], w0[n + i], v);
+        v = MADD(x2[i], w0[2 * n + i], v);
+        v = MADD(x3[i], w3[i], v);
+        v = MADD(x4[i], w3[n + i], v);
+        v = MADD(x5[i], w3[2 * n + i], v);
+        v = MADD(x6[i], w6[i], v);
+        v = MADD(x7[i], w6[n + i], v);
+        y[i] = MADD(x8[i], w6[2 * n + i], v);
+    }
+}
+
 static void vec_column_sums(int64_t rows, int64_t n, const float *x, int64_t ld, double *sum)
 {
     for (int64_t row = 0; row < rows; row++, x += ld)
@@ -282,7 +302,7 @@ static inline void exp_lanes(float *x, float max, piece sums[PIECES])
         sums[p] += load(y, 0, p);
 }
 
-static void vec_softmax(int64_t n, float *x)
+static float vec_softmax_part(int64_t n, float *x, float *sum)
 {
     const float max = row_max(n, x);
     piece sums[PIECES] = {0};
@@ -298,7 +318,42 @@ static void vec_softmax(int64_t n, float *x)
             x[i + l] = part[l];
     }
     spill(sums, part);
-    vec_scale(n, 1.0f / fold(part), x, x);
+    *sum = fold(part);
+    return max;
+}
+
+static void vec_softmax(int64_t n, float *x)
+{
+    float sum = 0.0f;
+    (void)vec_softmax_part(n, x, &sum);
+    vec_scale(n, 1.0f / sum, x, x);
+}
+
+/* LANES columns or fewer, row after row. */
+static inline void softmax_strip(int64_t rows, int64_t n, float *x, int64_t ld)
+{
+    float max[LANES], sum[LANES] = {0};
+    memcpy(max, x, (size_t)n * sizeof *max);
+    for (int64_t r = 1; r < rows; r++)
+        EACH for (int64_t i = 0; i < n; i++) max[i] = x[r * ld + i] > max[i] ? x[r * ld + i] : max[i];
+    for (int64_t r = 0; r < rows; r++)
+        EACH for (int64_t i = 0; i < n; i++)
+        {
+            const float y = exp1(x[r * ld + i] - max[i]);
+            x[r * ld + i] = y;
+            sum[i] += y;
+        }
+    EACH for (int64_t i = 0; i < n; i++) sum[i] = 1.0f / sum[i];
+    for (int64_t r = 0; r < rows; r++)
+        EACH for (int64_t i = 0; i < n; i++) x[r * ld + i] *= sum[i];
+}
+
+static void vec_softmax_columns(int64_t rows, int64_t n, float *x, int64_t ld)
+{
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        softmax_strip(rows, LANES, x + i, ld);
+    if (i < n) softmax_strip(rows, n - i, x + i, ld);
 }
 
 static void vec_softmax_backward(int64_t n, const float *p, float *dp)
@@ -384,11 +439,14 @@ const msa_vec_table VEC_TABLE = {
     .sum = vec_sum,
     .dot = vec_dot,
     .softmax = vec_softmax,
+    .softmax_part = vec_softmax_part,
+    .softmax_columns = vec_softmax_columns,
     .softmax_backward = vec_softmax_backward,
     .all_finite = vec_all_finite,
     .add_position = vec_add_position,
     .position_sums = vec_position_sums,
     .column_sums = vec_column_sums,
+    .depthwise9 = vec_depthwise9,
     .squared_distance = vec_squared_distance,
     .normalise = vec_normalise,
     .normalise_backward = vec_normalise_backward,

@@ -19,11 +19,14 @@ typedef struct msa_vec_table {
     float (*sum)(int64_t n, const float *x);
     float (*dot)(int64_t n, const float *x, const float *y);
     void (*softmax)(int64_t n, float *x);
+    float (*softmax_part)(int64_t n, float *x, float *sum);
+    void (*softmax_columns)(int64_t rows, int64_t n, float *x, int64_t ld);
     void (*softmax_backward)(int64_t n, const float *p, float *dp);
     bool (*all_finite)(int64_t n, const float *x);
     void (*add_position)(int64_t rows, int64_t n, const float *up, const float *line, float *to);
     void (*position_sums)(int64_t rows, int64_t n, const float *x, float *up, float *line);
     void (*column_sums)(int64_t rows, int64_t n, const float *x, int64_t ld, double *sum);
+    void (*depthwise9)(int64_t n, const float *const x[9], const float *weight, const float *bias, float *y);
     float (*squared_distance)(int64_t n, const float *x, float mean);
     void (*normalise)(int64_t n, const float *x, float mean, float scale, const float *weight,
                       const float *bias, float *y);

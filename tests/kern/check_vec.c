@@ -124,6 +124,12 @@ static void check_softmax(const msa_vec_table *t, int64_t n, const float *x, con
     for (int64_t i = 0; i < n; i++)
         vec_near("softmax", n, i, (double)x[i], (double)y[i], p[i], 1e-6);
     static float row[4200];
+    float sum = 0.0f;
+    memcpy(row, x, (size_t)n * sizeof *y);
+    const double max = (double)t->softmax_part(n, row, &sum);
+    for (int64_t i = 0; i < n; i++)
+        vec_near("softmax part", n, i, (double)x[i], (double)row[i], exp((double)x[i] - max), 1e-6);
+    vec_near("softmax part, sum", n, 0, max, (double)sum, total / exp(max), 1e-6 * (double)n);
     memcpy(row, y, (size_t)n * sizeof *y);
     memcpy(y, dy, (size_t)n * sizeof *y);
     t->softmax_backward(n, row, y);

@@ -33,6 +33,7 @@ RUN(run_gelu, t->gelu(n, a, out))
 RUN(run_gelu_backward, t->gelu_backward(n, a, b, out))
 RUN(run_exp, t->exp(n, a, out))
 RUN(run_softmax, t->softmax(n, out))
+RUN(run_softmax_columns, t->softmax_columns(7, n / 7, out, n / 7))
 RUN(run_softmax_backward, t->softmax_backward(n, a, out))
 RUN(run_add, t->add(n, a, b, out))
 RUN(run_axpy, t->axpy(n, 1e-6f, a, out))
@@ -70,6 +71,7 @@ int vec_bench(void)
         {"exp", 768, run_exp},
         {"softmax", 196, run_softmax},
         {"softmax", 256, run_softmax},
+        {"softmax of 7 rows", 896, run_softmax_columns},
         {"softmax backward", 256, run_softmax_backward},
         {"add", 768, run_add},
         {"axpy", 768, run_axpy},

@@ -79,6 +79,23 @@ void vec_check_grids(const msa_vec_table *t, uint64_t seed)
         check_grid(t, sides[i][0], sides[i][1], &seed);
 }
 
+static void check_softmax_columns(const msa_vec_table *t, int64_t rows, int64_t n, const float *x, int64_t ld)
+{
+    static float y[40 * 80];
+    memcpy(y, x, (size_t)(rows * ld) * sizeof *y);
+    t->softmax_columns(rows, n, y, ld);
+    for (int64_t c = 0; c < ld; c++) {
+        double sum = 0.0;
+        for (int64_t r = 0; r < rows; r++)
+            sum += exp((double)x[r * ld + c]);
+        for (int64_t r = 0; r < rows; r++) { /* beyond the n columns nothing changes */
+            const double was = (double)x[r * ld + c];
+            vec_near("softmax columns", n, c, was, (double)y[r * ld + c], c < n ? exp(was) / sum : was,
+                     c < n ? 5e-7 : 0.0);
+        }
+    }
+}
+
 void vec_check_columns(const msa_vec_table *t, uint64_t seed)
 {
     enum { ROWS = 37, LD = 70 };
@@ -90,6 +107,7 @@ void vec_check_columns(const msa_vec_table *t, uint64_t seed)
         mean[i] = vec_next(&seed), scale[i] = vec_next(&seed) + 1.5f;
     for (size_t k = 0; k < sizeof widths / sizeof widths[0]; k++) {
         const int64_t n = widths[k];
+        check_softmax_columns(t, 1 + (int64_t)k * 6, n, x, LD);
         double sum[65], dweight[65], dbias[65];
         for (int i = 0; i < 65; i++)
             sum[i] = dweight[i] = dbias[i] = 3.0;
