@@ -10,7 +10,8 @@ extern "C" {
 #endif
 
 #define MSA_DEPTH_MAX 64
-#define MSA_STAGES    4 /* of a TinyViT */
+#define MSA_STACK_MAX 256 /* slices that are encoded together */
+#define MSA_STAGES    4   /* of a TinyViT */
 
 /* Which published network this is a form of. What is not said here is SAM's. */
 typedef enum msa_family {
@@ -73,12 +74,13 @@ typedef struct msa_config {
     msa_depth_grouping
         depth_grouping; /* of the 3D branch; own models: volume, line. The two below as above */
     msa_depth_layout depth_fold;
-    int32_t depth_chunk; /* length of a run; 0: the whole stack in one */
+    int32_t depth_chunk;  /* length of a run; 0: the whole stack in one */
+    int32_t depth_slices; /* that see each other: a deeper volume is taken in windows of so many; 0: 8 */
     /* Low-rank updates of the projections, (lora_alpha / lora_rank) B A; adapt/lora.h. Rank 0: none. A model
      * that is loaded has none: they are merged into its weights. */
     int32_t lora_rank;
     float lora_alpha;
-    bool adalora; /* the updates are of the adaptive form, adapt/adalora.h; their scale is in the file */
+    bool adalora; /* the updates are of the adaptive form, adapt/lora.h: their scale is in the file */
     msa_decoder_wiring decoder_wiring;
     msa_pad_order pad_order;
     msa_mask_select mask_select;

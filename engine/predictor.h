@@ -25,8 +25,6 @@ size_t msa_embedding_floats(const msa_config *c);
 MSA_NODISCARD msa_status msa_predictor_encode(msa_predictor *p, const float *image, float *embedding,
                                               msa_error *err);
 
-#define MSA_STACK_MAX 256
-
 /* As msa_predictor_new(), with room for stacks of up to `slices`, 1 .. MSA_STACK_MAX (else MSA_E_INVALID). A
  * model with a depth branch needs about 5 x slices x tokens x width floats for it. */
 MSA_NODISCARD msa_status msa_predictor_new_stack(msa_predictor **out, const msa_model *model, int32_t slices,

@@ -55,7 +55,9 @@ MSA_NODISCARD msa_status msa_volume_window(const msa_volume *volume, float *lo, 
  * decoded from plus a margin, and carried masks in the prompted box plus a reach (engine/volume/propagate.h);
  * several prompts on one slice: plan.h there. Each slice is encoded once however many objects it holds, as
  * long as the embeddings fit into 512 MiB; where the profile has a crop_margin, a small box has a part of its
- * slice encoded for itself (engine/volume/crop.h). A box that reaches over the image's edge is clipped.
+ * slice encoded for itself (engine/volume/crop.h). With a depth branch neighbouring slices are encoded
+ * together, in windows along the depth (engine/volume/depth_windows.h). A box that reaches over the image's
+ * edge is clipped.
  *
  * Errors: MSA_E_INVALID (a slice or coordinate outside the volume, an empty or non-finite box),
  * MSA_E_CANCELED, MSA_E_NOMEM, MSA_E_INTERNAL (a non-finite value). `cancel` and `progress` may be NULL.

@@ -75,6 +75,7 @@ static const field fields[] = {
     {"depth_grouping", FIELD_ENUM, AT(depth_grouping), 0, 0, grouping_names, true},
     {"depth_fold", FIELD_ENUM, AT(depth_fold), 0, 0, fold_names, true},
     {"depth_chunk", FIELD_SIZE, AT(depth_chunk), 0, 1024, NULL, true},
+    {"depth_slices", FIELD_SIZE, AT(depth_slices), 0, MSA_STACK_MAX, NULL, true},
     {"lora_rank", FIELD_SIZE, AT(lora_rank), 0, 1024, NULL, true},
     {"lora_alpha", FIELD_FLOAT, AT(lora_alpha), 0, 0, NULL, true},
     {"adalora", FIELD_BOOL, AT(adalora), 0, 0, NULL, true},

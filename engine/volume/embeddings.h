@@ -14,9 +14,14 @@
  * memory. They count towards the bound as well. */
 #define MSA_EMBEDDINGS_CROPS 16
 
+/* The one window that a volume is seen in. Errors: MSA_E_INVALID (a window or voxel that is not finite),
+ * MSA_E_NOMEM. */
+MSA_NODISCARD msa_status msa_volume_window_make(msa_window *w, const msa_volume *v, msa_error *err);
+
 typedef struct msa_embeddings msa_embeddings;
 
-/* All borrowed; the window is copied. Errors: MSA_E_NOMEM. One thread. */
+/* All borrowed; the window is copied; the predictor has room for msa_depth_windows_make()'s stacks. Errors:
+ * MSA_E_NOMEM. One thread. */
 MSA_NODISCARD msa_status msa_embeddings_new(msa_embeddings **out, const msa_model *model,
                                             const msa_volume *volume, const msa_window *window,
                                             msa_predictor *predictor, size_t max_bytes, msa_error *err);
@@ -26,6 +31,8 @@ MSA_DEFINE_AUTO(msa_embeddings, msa_embeddings_free);
 /**
  * The embedding of what `view` shows of a slice, valid until the next call; box (4), in the network's input,
  * or NULL: for a model that has it in its picture (config.box_in_image). The one used longest ago makes room.
+ * With a depth branch the slice is encoded together with its neighbours (engine/volume/depth_windows.h), all
+ * in the same view and with the same box.
  * Errors: as msa_predictor_encode(); MSA_E_INVALID (a voxel that is not finite), MSA_E_NOMEM.
  */
 MSA_NODISCARD msa_status msa_embeddings_get(msa_embeddings *e, int32_t slice, const msa_transform *view,

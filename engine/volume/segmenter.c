@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/volume/crop.h"
+#include "engine/volume/depth_windows.h"
 #include "engine/volume/embeddings.h"
 #include "engine/volume/finish.h"
 #include "engine/volume/plan.h"
@@ -69,21 +70,11 @@ static msa_status check_volume(const msa_volume *v, const msa_object_result *res
     return MSA_OK;
 }
 
-static msa_status window_of(const msa_volume *v, msa_window *w, msa_error *err)
-{
-    const size_t n = (size_t)v->D * (size_t)v->H * (size_t)v->W;
-    if (!(v->window_width > 0)) return msa_window_percentile(w, v->voxels, n, 0.5, 99.5, err);
-    if (!isfinite(v->window_center) || !isfinite(v->window_width))
-        return msa_fail(err, MSA_E_INVALID, "the window is not finite");
-    *w = msa_window_centered(v->window_center, v->window_width);
-    return MSA_OK;
-}
-
 msa_status msa_volume_window(const msa_volume *volume, float *lo, float *hi, msa_error *err)
 {
     msa_window w;
     MSA_TRY(check_volume(volume, NULL, 0, err));
-    MSA_TRY(window_of(volume, &w, err));
+    MSA_TRY(msa_volume_window_make(&w, volume, err));
     *lo = w.lo;
     *hi = w.hi;
     return MSA_OK;
@@ -117,13 +108,14 @@ static msa_status job_open(job *j, msa_error *err)
     const int32_t low = 4 * (c->image_size / c->patch);
     msa_window window;
     MSA_TRY(check_volume(j->volume, j->results, j->n_objects, err));
-    MSA_TRY(window_of(j->volume, &window, err));
+    MSA_TRY(msa_volume_window_make(&window, j->volume, err));
     MSA_TRY(msa_plan_new(&j->plan, j->volume, j->objects, j->n_objects, err));
     MSA_TRY(job_memory(j, err));
     j->rule = msa_crop_rule_make(c, j->volume->H, j->volume->W, j->volume->spacing_mm);
     const msa_transform whole = msa_crop_whole(&j->rule);
     MSA_TRY(msa_finish_new(&j->finish, &whole, low, err));
-    MSA_TRY(msa_predictor_new(&j->predictor, j->model, err));
+    const int32_t stack = msa_depth_windows_make(c, j->volume->D).size;
+    MSA_TRY(msa_predictor_new_stack(&j->predictor, j->model, stack, err));
     return msa_embeddings_new(&j->embeddings, j->model, j->volume, &window, j->predictor,
                               MSA_EMBEDDINGS_BYTES, err);
 }

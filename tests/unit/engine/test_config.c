@@ -48,6 +48,7 @@ static void says_what_it_uses(void **state)
     MSA_AUTO_FREE char *text = NULL;
     c.depth_fold = MSA_DEPTH_GRID;
     c.depth_chunk = 6;
+    c.depth_slices = 12;
     c.lora_alpha = 2.0f;
     assert_int_equal(msa_config_print(&plain, &c, NULL), MSA_OK);
     assert_null(strstr(plain, "depth_"));
@@ -63,6 +64,7 @@ static void says_what_it_uses(void **state)
     assert_int_equal(back.depth_grouping, MSA_DEPTH_RUNS);
     assert_int_equal(back.depth_fold, MSA_DEPTH_GRID);
     assert_int_equal(back.depth_chunk, 6);
+    assert_int_equal(back.depth_slices, 12);
     assert_int_equal(back.lora_rank, 3);
     assert_true(back.lora_alpha == 2.0f);
 }

@@ -35,6 +35,13 @@ msa_status msa_predictor_new(msa_predictor **out, const msa_model *model, msa_er
     return MSA_OK;
 }
 
+msa_status msa_predictor_new_stack(msa_predictor **out, const msa_model *model, int32_t slices,
+                                   msa_error *err)
+{
+    fake_log.room = slices;
+    return msa_predictor_new(out, model, err);
+}
+
 void msa_predictor_free(msa_predictor *p)
 {
     (void)p;
@@ -46,6 +53,21 @@ msa_status msa_predictor_encode(msa_predictor *p, const float *image, float *emb
     (void)err;
     fake_log.encoded++;
     memcpy(embedding, image, S * S * sizeof *embedding);
+    return MSA_OK;
+}
+
+/* An embedding shows its own slice, and in its first two values which stack it comes from. */
+msa_status msa_predictor_encode_stack(msa_predictor *p, int32_t n, const float *images, float *embeddings,
+                                      msa_error *err)
+{
+    (void)p;
+    (void)err;
+    fake_log.encoded++;
+    for (int32_t i = 0; i < n; i++) {
+        memcpy(embeddings + (size_t)i * S * S, images + (size_t)i * 3 * S * S, S * S * sizeof *embeddings);
+        embeddings[(size_t)i * S * S] = images[0];
+        embeddings[(size_t)i * S * S + 1] = (float)i;
+    }
     return MSA_OK;
 }
 

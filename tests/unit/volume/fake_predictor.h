@@ -7,6 +7,7 @@
 /* What the fake was asked, and how it is told to misbehave. Reset by the test. */
 typedef struct fake_predictor_log {
     int32_t encoded, decoded;
+    int32_t room; /* of the stacks that the last predictor takes */
     float last_box[4];
     bool last_had_box;
     int32_t last_points;
