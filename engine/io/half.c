@@ -50,6 +50,13 @@ uint16_t msa_float_to_half(float f)
     return (uint16_t)(sign | round_shift(fraction, 126 - (size >> 23)));
 }
 
+uint16_t msa_float_to_bfloat(float f)
+{
+    const uint32_t bits = to_bits(f), size = bits & 0x7FFFFFFFU;
+    if (size > 0x7F800000U) return (uint16_t)(bits >> 16 | 0x40U);
+    return (uint16_t)((bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16);
+}
+
 static uint16_t word_at(const unsigned char *p)
 {
     return (uint16_t)(p[0] | p[1] << 8);
@@ -77,4 +84,32 @@ bool msa_half_write(const float *from, int64_t n, unsigned char *to)
         to[2 * i + 1] = (unsigned char)(h >> 8);
     }
     return kept;
+}
+
+void msa_half_widen(const uint16_t *from, int64_t n, float *to)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = msa_half_to_float(from[i]);
+}
+
+void msa_bfloat_widen(const uint16_t *from, int64_t n, float *to)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = msa_bfloat_to_float(from[i]);
+}
+
+bool msa_half_round(const float *from, int64_t n, uint16_t *to)
+{
+    bool kept = true;
+    for (int64_t i = 0; i < n; i++) {
+        to[i] = msa_float_to_half(from[i]);
+        kept = kept && ((to[i] & 0x7FFFU) != 0x7C00U || isinf(from[i]));
+    }
+    return kept;
+}
+
+void msa_bfloat_round(const float *from, int64_t n, uint16_t *to)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = msa_float_to_bfloat(from[i]);
 }

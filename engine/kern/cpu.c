@@ -14,10 +14,20 @@ msa_cpu_level msa_cpu_detected(void)
                ? MSA_CPU_AVX512
                : MSA_CPU_AVX2;
 }
+
+bool msa_cpu_has_vnni(void)
+{
+    return msa_cpu_detected() >= MSA_CPU_AVX512 && __builtin_cpu_supports("avx512vnni");
+}
 #else
 msa_cpu_level msa_cpu_detected(void)
 {
     return MSA_CPU_SCALAR;
+}
+
+bool msa_cpu_has_vnni(void)
+{
+    return false;
 }
 #endif
 
