@@ -3,6 +3,7 @@
 #include "tests/unit/volume/fake_predictor.h"
 
 #include "engine/volume/crop.h"
+#include "engine/volume/depth_windows.h"
 #include "engine/volume/embeddings.h"
 
 enum { D = 40, H = 64, W = 64, EMBEDDING = 64 * 64 * (int)sizeof(float) };
@@ -21,6 +22,7 @@ static int setup(void **state)
     for (int i = 0; i < D * H * W; i++)
         voxels[i] = (float)(i % 251);
     fake_config.crop_margin = 0.5F;
+    fake_config.depth_grouping = MSA_DEPTH_NONE;
     rule = msa_crop_rule_make(&fake_config, H, W, square);
     fake_log = (fake_predictor_log){.iou = 0.8F};
     return msa_predictor_new(&predictor, NULL, NULL) == MSA_OK ? 0 : -1;
@@ -120,6 +122,24 @@ static void a_bound_below_one_still_works(void **state)
     assert_false(encoded(e, 0, &crop));
 }
 
+/* The fake's embedding of a stack says in its second value which place it had there. */
+static void a_stack_is_encoded_once_for_its_slices(void **state)
+{
+    (void)state;
+    fake_config.depth_grouping = MSA_DEPTH_VOLUME;
+    fake_config.depth_slices = 8;
+    const msa_transform whole = msa_crop_whole(&rule);
+    const msa_depth_windows w = msa_depth_windows_make(&fake_config, D);
+    MSA_AUTO(msa_embeddings) e = embeddings(D);
+    for (int32_t s = D - 1; s >= 0; s--) {
+        const float *got = NULL;
+        assert_int_equal(msa_embeddings_get(e, s, &whole, NULL, &got, NULL), MSA_OK);
+        assert_int_equal((int32_t)got[1], s - msa_depth_windows_first(&w, msa_depth_windows_of(&w, s)));
+    }
+    assert_int_equal(fake_log.encoded, w.n);
+    assert_int_equal(fake_log.encoded, 9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -128,6 +148,7 @@ int main(void)
         cmocka_unit_test_setup(the_oldest_makes_room, setup),
         cmocka_unit_test_setup(crops_do_not_push_slices_out, setup),
         cmocka_unit_test_setup(a_bound_below_one_still_works, setup),
+        cmocka_unit_test_setup(a_stack_is_encoded_once_for_its_slices, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
