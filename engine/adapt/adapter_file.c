@@ -21,11 +21,20 @@ static msa_status print_base(char **json, const msa_config *config, msa_error *e
     return msa_config_print(json, &c, err);
 }
 
-msa_status msa_adapter_file_check(msa_config *out, const msa_safetensors *f, const msa_config *base,
-                                  const char *base_hash, msa_error *err)
+msa_status msa_adapter_config_check(const msa_config *adapter, const msa_config *base, msa_error *err)
 {
     MSA_AUTO_FREE char *ours = NULL;
     MSA_AUTO_FREE char *theirs = NULL;
+    MSA_TRY(print_base(&ours, base, err));
+    MSA_TRY(print_base(&theirs, adapter, err));
+    if (strcmp(ours, theirs) != 0)
+        return msa_fail(err, MSA_E_INVALID, "the adapter's configuration is not that of its base");
+    return MSA_OK;
+}
+
+msa_status msa_adapter_file_check(msa_config *out, const msa_safetensors *f, const msa_config *base,
+                                  const char *base_hash, msa_error *err)
+{
     const char *kind = msa_safetensors_metadata(f, "kind"), *json = msa_safetensors_metadata(f, "config"),
                *hash = msa_safetensors_metadata(f, "base_sha256");
     if (kind == NULL || strcmp(kind, MSA_ADAPTER_KIND) != 0 || json == NULL || hash == NULL)
@@ -35,9 +44,5 @@ msa_status msa_adapter_file_check(msa_config *out, const msa_safetensors *f, con
                         "the adapter was trained on another base: it wants %.12s..., this is %.12s...", hash,
                         base_hash);
     MSA_TRY(msa_config_parse(out, json, err));
-    MSA_TRY(print_base(&ours, base, err));
-    MSA_TRY(print_base(&theirs, out, err));
-    if (strcmp(ours, theirs) != 0)
-        return msa_fail(err, MSA_E_INVALID, "the adapter's configuration is not that of its base");
-    return MSA_OK;
+    return msa_adapter_config_check(out, base, err);
 }

@@ -18,4 +18,8 @@ MSA_NODISCARD msa_status msa_adapter_file_check(msa_config *out, const msa_safet
                                                 const msa_config *base, const char *base_hash,
                                                 msa_error *err);
 
+/* Adapter and base differ only in what an adapter may add. Errors: MSA_E_INVALID, MSA_E_NOMEM. */
+MSA_NODISCARD msa_status msa_adapter_config_check(const msa_config *adapter, const msa_config *base,
+                                                  msa_error *err);
+
 #endif

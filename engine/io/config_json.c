@@ -357,3 +357,27 @@ msa_status msa_config_print(char **out, const msa_config *config, msa_error *err
     if (*out == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for the configuration");
     return MSA_OK;
 }
+
+/* A person's text as the JSON value that a file would hold; NULL: it is none. */
+static json_t *value_of(const field *f, const char *text)
+{
+    if (f->kind == FIELD_ENUM || f->kind == FIELD_TEXT) return json_string(text);
+    if (f->kind != FIELD_BLOCKS && f->kind != FIELD_STAGES) return json_loads(text, JSON_DECODE_ANY, NULL);
+    MSA_AUTO_FREE char *list = NULL;
+    if (asprintf(&list, "[%s]", text) < 0) {
+        list = NULL;
+        return NULL;
+    }
+    return json_loads(list, 0, NULL);
+}
+
+msa_status msa_config_set(msa_config *config, const char *key, const char *text, msa_error *err)
+{
+    const field *f = find_field(key);
+    msa_error why = MSA_ERROR_INIT;
+    if (f == NULL) return msa_fail(err, MSA_E_INVALID, "a configuration has no %.60s", key);
+    AUTO_JSON value = value_of(f, text);
+    if (value == NULL) return msa_fail(err, MSA_E_INVALID, "%s cannot be \"%.40s\"", key, text);
+    if (parse_field(f, config, value, &why) != MSA_OK) return msa_fail(err, MSA_E_INVALID, "%s", why.what);
+    return MSA_OK;
+}

@@ -16,4 +16,12 @@ MSA_NODISCARD msa_status msa_config_print(char **out, const msa_config *config, 
 /* Ranges, and how sizes must fit each other. Errors: MSA_E_UNSUPPORTED. */
 MSA_NODISCARD msa_status msa_config_check(const msa_config *config, msa_error *err);
 
+/**
+ * Sets one key from text as a person types it: names of enums, numbers, true or false, lists with commas.
+ * Does not check how it fits the others: msa_config_check(). Errors: MSA_E_INVALID, with the key and what it
+ * takes.
+ */
+MSA_NODISCARD msa_status msa_config_set(msa_config *config, const char *key, const char *text,
+                                        msa_error *err);
+
 #endif
