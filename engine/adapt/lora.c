@@ -105,7 +105,8 @@ static void merge_tile(void *ctx, int32_t item, int32_t worker)
             const int64_t k = l->K - k0 < 256 ? l->K - k0 : 256;
             memset(row, 0, sizeof row);
             for (int64_t c = 0; c < r; c++) {
-                const float scaled = l->scale * l->b[i * r + c], *a = l->a + c * l->K + k0;
+                const float weight = l->e == NULL ? l->scale : l->scale * l->e[c];
+                const float scaled = weight * l->b[i * r + c], *a = l->a + c * l->K + k0;
                 for (int64_t q = 0; q < k; q++)
                     row[q] += scaled * a[q];
             }

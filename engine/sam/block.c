@@ -17,6 +17,7 @@ typedef struct block_view {
     int64_t rows;   /* rows of qkv */
     int64_t live;   /* rows whose attention is wanted: the first ones */
     int32_t index;
+    float eps;     /* of both norms */
     bool padded;   /* some window positions are padding */
     bool windowed; /* rows are in window order (full mode) instead of grid order */
 } block_view;
@@ -31,12 +32,12 @@ static void first_norm(block_view *v)
     msa_encoder_work *k = v->k;
     if (v->windowed && v->c->pad_order == MSA_PAD_THEN_NORM) {
         msa_windows_split(&v->windows, C, k->x, k->b);
-        msa_norm_forward(&v->b->norm1, MSA_EPS_ENCODER, v->rows, k->b, k->a);
+        msa_norm_forward(&v->b->norm1, v->eps, v->rows, k->b, k->a);
         MSA_TAP(v->tap, k->a, v->rows, C, "block.%d.norm1", v->index);
         return;
     }
     float *n = v->windowed ? k->b : k->a;
-    msa_norm_forward(&v->b->norm1, MSA_EPS_ENCODER, v->tokens, k->x, n);
+    msa_norm_forward(&v->b->norm1, v->eps, v->tokens, k->x, n);
     MSA_TAP(v->tap, n, v->tokens, C, "block.%d.norm1", v->index);
     if (v->windowed) {
         msa_windows_split(&v->windows, C, n, k->a);
@@ -96,7 +97,7 @@ static void second_half(const block_view *v)
     const int32_t C = v->c->dim;
     msa_encoder_work *k = v->k;
     float *adapted = k->spare;
-    msa_norm_forward(&v->b->norm2, MSA_EPS_ENCODER, v->tokens, k->x, k->a);
+    msa_norm_forward(&v->b->norm2, v->eps, v->tokens, k->x, k->a);
     MSA_TAP(v->tap, k->a, v->tokens, C, "block.%d.norm2", v->index);
     for (int64_t r = 0; r < v->tokens; r += k->chunk) {
         const int64_t n = v->tokens - r < k->chunk ? v->tokens - r : k->chunk;
@@ -119,6 +120,7 @@ static block_view view_of(const msa_config *c, const msa_encoder_weights *w, con
     const bool global = msa_block_is_global(c, i);
     block_view v = {
         .c = c, .b = &w->blocks[i], .k = k, .tap = tap, .index = i, .tokens = (int64_t)t->h * t->w};
+    v.eps = c->block_norm_eps > 0.0f ? c->block_norm_eps : MSA_EPS_ENCODER;
     v.windows = global ? msa_windows_make(t->h, t->w, 0) : k->windows;
     v.padded = msa_windows_tokens(&v.windows) > v.tokens;
     v.windowed = k->full && !global;

@@ -61,6 +61,19 @@ static void depth_layout(msa_encoder_work *k, msa_arena *arena, const msa_config
     k->spare = msa_arena_floats(arena, (size_t)k->rows * C);
 }
 
+/* TinyViT has its own memory; the rest is what the neck wants. */
+static void tiny_layout(msa_encoder_work *k, msa_arena *arena, const msa_config *c, const msa_weights *w,
+                        int32_t grid_h, int32_t grid_w)
+{
+    const size_t tokens = (size_t)grid_h * (size_t)grid_w, P = (size_t)c->prompt_dim;
+    k->chunk = tokens < CHUNK_ROWS ? (int64_t)tokens : CHUNK_ROWS;
+    k->a = msa_arena_floats(arena, tokens * P);
+    k->b = msa_arena_floats(arena, tokens * P);
+    k->hidden = msa_arena_floats(arena, (size_t)k->chunk * 9 * P);
+    msa_tiny_work_layout(&k->tiny, arena, c, &w->encoder.tiny, grid_h, grid_w, k->workers);
+    k->x = k->tiny.grid[1];
+}
+
 void msa_encoder_work_layout(msa_encoder_work *k, msa_arena *arena, const msa_config *c, const msa_weights *w,
                              int32_t grid_h, int32_t grid_w, bool full, int32_t workers)
 {
@@ -76,6 +89,10 @@ void msa_encoder_work_layout(msa_encoder_work *k, msa_arena *arena, const msa_co
     const size_t rows = max_size((size_t)k->rows, (size_t)tokens), width = max_size(C, (size_t)c->prompt_dim);
     const bool depth = c->depth_grouping != MSA_DEPTH_NONE;
     if (k->slices < 1) k->slices = 1;
+    if (c->family == MSA_FAMILY_MOBILE_SAM) {
+        tiny_layout(k, arena, c, w, grid_h, grid_w);
+        return;
+    }
     k->row_of = msa_arena_take(arena, (size_t)msa_windows_tokens(&k->windows), sizeof *k->row_of);
     if (!depth) k->x = msa_arena_floats(arena, (size_t)tokens * C);
     k->a = msa_arena_floats(arena, rows * width);
@@ -163,6 +180,10 @@ msa_status msa_image_encode(const msa_config *c, const msa_encoder_weights *w, c
 {
     if (c->depth_grouping != MSA_DEPTH_NONE)
         return msa_stack_encode(c, w, t, k, 1, image, embedding, tap, err);
+    if (c->family == MSA_FAMILY_MOBILE_SAM) {
+        MSA_TRY(msa_tiny_forward(c, &w->tiny, &t->tiny, &k->tiny, t->h, t->w, image, tap, err));
+        return finish(c, w, t, k, embedding, tap, err);
+    }
     MSA_TRY(embed(c, w, t, k, image, embedding, tap, err));
     for (int32_t i = 0; i < c->depth; i++) {
         msa_block_forward(c, w, t, k, i, tap);

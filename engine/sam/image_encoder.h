@@ -8,6 +8,7 @@
 #include "engine/sam/detail.h"
 #include "engine/sam/tables.h"
 #include "engine/sam/tap.h"
+#include "engine/sam/tiny_vit.h"
 #include "engine/sam/weights.h"
 
 /**
@@ -34,6 +35,7 @@ typedef struct msa_encoder_work {
     float *stack_x, *stack_qkv, *stack_out, *stack_seen[2];
     int32_t *depth_row_of;
     float *depth;
+    msa_tiny_work tiny; /* of MSA_FAMILY_MOBILE_SAM, which has x, a, b, hidden and chunk of the rest */
 } msa_encoder_work;
 
 /* To be run twice, as engine/base/arena.h says; k->slices is looked at. */

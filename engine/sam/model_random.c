@@ -43,8 +43,11 @@ static void offset_and_scale(const msa_tensor *t, double *offset, double *scale)
     *offset = 0.0;
     if (ends_with(n, "positional_encoding_gaussian_matrix")) {
         *scale = 1.7320508075688772;
-    } else if (ends_with(n, "pos_embed") || ends_with(n, "rel_pos_h") || ends_with(n, "rel_pos_w")) {
+    } else if (ends_with(n, "pos_embed") || ends_with(n, "rel_pos_h") || ends_with(n, "rel_pos_w") ||
+               ends_with(n, "attention_biases")) {
         *scale = 0.25;
+    } else if (ends_with(n, "running_mean")) {
+        *scale = 0.1;
     } else if (ends_with(n, ".bias")) {
         *scale = 0.05;
     } else if (t->rank == 1) {

@@ -8,7 +8,8 @@
 #include "engine/sam/position_code.h"
 #include "engine/sam/prompt_picture.h"
 
-#define BOX_LOGIT 4.0f /* inside a box that is given as a mask; outside minus that */
+#define EFFICIENT_POINTS 6    /* tokens that EfficientSAM always has: a box is two of them */
+#define BOX_LOGIT        4.0f /* inside a box that is given as a mask; outside minus that */
 
 size_t msa_prompt_scratch(int32_t h, int32_t w)
 {
@@ -18,10 +19,24 @@ size_t msa_prompt_scratch(int32_t h, int32_t w)
     return (size_t)h * (size_t)w * (16 + 16 + 16 + 16 + 16);
 }
 
+/* EfficientSAM's: what is not a point still has a position. */
+static void efficient_token(const msa_config *c, const msa_prompt_weights *w, const float input[2], float x,
+                            float y, int label, float *token)
+{
+    const int32_t P = c->prompt_dim;
+    msa_position_code(w->gaussian, P, ((double)x + 0.5) / (double)input[0],
+                      ((double)y + 0.5) / (double)input[1], token);
+    msa_add(P, token, label < 0 ? w->not_a_point : w->point[label], token);
+}
+
 static void label_token(const msa_config *c, const msa_prompt_weights *w, const float input[2], float x,
                         float y, int label, float *token)
 {
     const int32_t P = c->prompt_dim;
+    if (c->family == MSA_FAMILY_EFFICIENTSAM) {
+        efficient_token(c, w, input, x, y, label, token);
+        return;
+    }
     if (label < 0) {
         memcpy(token, w->not_a_point, (size_t)P * sizeof *token);
         return;
@@ -47,6 +62,18 @@ static msa_status check_prompt(const msa_prompt_set *p, msa_error *err)
     }
     if (p->box != NULL && !msa_all_finite(4, p->box))
         return msa_fail(err, MSA_E_INVALID, "the box of the prompt is not finite");
+    return MSA_OK;
+}
+
+static msa_status check_efficient(const msa_prompt_set *p, msa_error *err)
+{
+    if (p->n_points + (p->box != NULL ? 2 : 0) > EFFICIENT_POINTS)
+        return msa_fail(err, MSA_E_INVALID, "EfficientSAM takes at most %d points, a box counts for two",
+                        EFFICIENT_POINTS);
+    if (p->mask != NULL) return msa_fail(err, MSA_E_INVALID, "EfficientSAM takes no mask as a prompt");
+    for (int32_t i = 0; i < p->n_points; i++)
+        if (p->labels[i] == 0.0f)
+            return msa_fail(err, MSA_E_INVALID, "EfficientSAM takes no background points");
     return MSA_OK;
 }
 
@@ -82,17 +109,21 @@ msa_status msa_prompt_tokens(const msa_config *c, const msa_prompt_weights *w, i
 {
     const int64_t P = c->prompt_dim;
     const float input[2] = {(float)(w_tokens * c->patch), (float)(h * c->patch)};
+    const bool efficient = c->family == MSA_FAMILY_EFFICIENTSAM;
     int32_t n = 0;
     MSA_TRY(check_prompt(prompt, err));
+    if (efficient) MSA_TRY(check_efficient(prompt, err));
     for (; n < prompt->n_points; n++)
         label_token(c, w, input, prompt->points[2 * n], prompt->points[2 * n + 1], (int)prompt->labels[n],
                     sparse + n * P);
     if (prompt->box != NULL) {
         label_token(c, w, input, prompt->box[0], prompt->box[1], 2, sparse + n++ * P);
         label_token(c, w, input, prompt->box[2], prompt->box[3], 3, sparse + n++ * P);
-    } else if (n > 0) {
+    } else if (n > 0 && !efficient) {
         label_token(c, w, input, 0.0f, 0.0f, -1, sparse + n++ * P);
     }
+    while (efficient && n < EFFICIENT_POINTS)
+        label_token(c, w, input, -1.0f, -1.0f, -1, sparse + n++ * P);
     *n_sparse = n;
     return MSA_OK;
 }

@@ -16,7 +16,11 @@ size_t msa_prompt_scratch(int32_t h, int32_t w);
  * used; dense (h * w, P) out, channels-last. Points without a box get one padding token (label -1), as SAM
  * does it. Labels 2 and 3 are the corners of a box, so that a box equals two labelled points.
  *
- * Errors: MSA_E_INVALID: too many points, a coordinate that is not finite, an unknown label.
+ * EfficientSAM has six tokens whatever the prompt, of which a box is two and those of no point are padding;
+ * dense is zero.
+ *
+ * Errors: MSA_E_INVALID: too many points, a coordinate that is not finite, an unknown label; of EfficientSAM
+ * also a mask and a background point, which it does not know.
  */
 MSA_NODISCARD msa_status msa_prompt_encode(const msa_config *c, const msa_prompt_weights *w, int32_t h,
                                            int32_t w_tokens, const msa_prompt_set *prompt, float *scratch,

@@ -9,22 +9,27 @@
 #include "engine/config.h"
 #include "engine/nn/layernorm.h"
 #include "engine/nn/linear.h"
+#include "engine/sam/tiny_weights.h"
 
 #define MSA_DECODER_DEPTH_MAX 8
 #define MSA_MASK_TOKENS_MAX   64
 #define MSA_MASK_CHANNELS     16 /* of the mask prompt, as in every published model */
 
-/* Factors as published: those of qkv hold two updates, of the queries and of the values. NULL: no updates. */
+/* Factors as published: those of qkv hold two updates, of the queries and of the values. NULL: no updates.
+ * In the adaptive form there is one update of all of qkv, and each has weights of its ranks and how many of
+ * these count. */
 typedef struct msa_block_factors {
-    const float *qkv_a, *qkv_b;   /* (2 rank, C), (2 C, rank) */
-    const float *lin1_a, *lin1_b; /* (rank, C), (mlp, rank) */
-    const float *lin2_a, *lin2_b; /* (rank, mlp), (C, rank) */
+    const float *qkv_a, *qkv_b;           /* (2 rank, C), (2 C, rank); adaptive: (rank, C), (3 C, rank) */
+    const float *lin1_a, *lin1_b;         /* (rank, C), (mlp, rank) */
+    const float *lin2_a, *lin2_b;         /* (rank, mlp), (C, rank) */
+    const float *qkv_e, *lin1_e, *lin2_e; /* (rank, 1) */
+    const float *qkv_ranks, *lin1_ranks, *lin2_ranks; /* (1) */
 } msa_block_factors;
 
 typedef struct msa_block_weights {
     msa_norm norm1, norm2;
     msa_linear qkv, proj, lin1, lin2;
-    const float *rel_h, *rel_w;
+    const float *rel_h, *rel_w; /* NULL: an EfficientSAM without relative positions */
     int32_t rel_h_rows, rel_w_rows;
     msa_adapter space, mlp, depth; /* depth: also carried, unused, by models without a depth branch */
     msa_block_factors factors;
@@ -43,19 +48,20 @@ typedef struct msa_detail_weights {
 
 typedef struct msa_encoder_weights {
     msa_linear patch; /* (C, 3 * patch * patch) */
-    const float *pos_embed;
+    const float *pos_embed; /* (pos_h, pos_w, C); of EfficientSAM behind a row that nobody looks at */
     int32_t pos_h, pos_w;
     msa_block_weights blocks[MSA_DEPTH_MAX];
     msa_linear neck1;
     const float *neck3x3; /* (P, P, 3, 3) */
     msa_norm neck_norm1, neck_norm2;
     msa_detail_weights detail;
+    msa_tiny_weights tiny; /* of MSA_FAMILY_MOBILE_SAM, instead of all above the neck */
 } msa_encoder_weights;
 
 typedef struct msa_prompt_weights {
-    const float *gaussian; /* (2, P / 2) */
-    const float *point[4]; /* background, foreground, top-left corner, bottom-right corner */
-    const float *not_a_point, *no_mask;
+    const float *gaussian;              /* (2, P / 2) */
+    const float *point[4];              /* background, foreground, top-left corner, bottom-right corner */
+    const float *not_a_point, *no_mask; /* EfficientSAM has no `background` and no `no_mask` */
     msa_linear conv1, conv2, conv3;
     msa_norm norm1, norm2;
 } msa_prompt_weights;
@@ -80,7 +86,8 @@ typedef struct msa_decoder_weights {
     msa_two_way_weights layers[MSA_DECODER_DEPTH_MAX];
     msa_decoder_attention final_attn;
     msa_norm norm_final;
-    const float *up1_weight, *up1_bias, *up2_weight, *up2_bias; /* (P, P/4, 2, 2), (P/4, P/8, 2, 2) */
+    int32_t up_width[2]; /* P / 4, P / 8; EfficientSAM's file tells them */
+    const float *up1_weight, *up1_bias, *up2_weight, *up2_bias; /* (P, up[0], 2, 2), (up[0], up[1], 2, 2) */
     msa_norm up_norm;
     msa_mlp3_weights hyper[MSA_MASK_TOKENS_MAX], iou;
 } msa_decoder_weights;
