@@ -15,6 +15,7 @@ static const char usage[] =
     "  train RECIPE         a recipe in, a model or an adapter out; goes on where it stopped\n"
     "  eval MODEL           labelled cases in; Dice, IoU and distances, pictures of the worst\n"
     "  bench                how long encoder, decoder and training step take on this machine\n"
+    "  convert IN OUT       weights of SAM, MSA or MedSAM (.pth, safetensors) as a model of this program\n"
     "  inspect MODEL        configuration, profile and hash of a model\n"
     "  help                 this text\n"
     "  --version            the version\n"
@@ -28,6 +29,7 @@ static const struct {
                 {"train", srv_tool_train},
                 {"eval", srv_tool_eval},
                 {"bench", srv_tool_bench},
+                {"convert", srv_tool_convert},
                 {"inspect", srv_tool_inspect}};
 
 int srv_tool_fail(const msa_error *err)

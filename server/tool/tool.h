@@ -31,6 +31,7 @@ int srv_tool_inspect(int argc, char **argv);
 int srv_tool_train(int argc, char **argv);
 int srv_tool_eval(int argc, char **argv);
 int srv_tool_bench(int argc, char **argv);
+int srv_tool_convert(int argc, char **argv);
 
 /* A line that is updated in place on a terminal, and now and then a plain line elsewhere. */
 typedef struct srv_progress {
