@@ -2,68 +2,38 @@
 
 #include <math.h>
 
-#include "engine/base/pool.h"
 #include "engine/kern/vec.h"
 
-#define STRIPS 64 /* fixed: each has a sum of its own, added in their order */
+#define RUN 1024 /* values summed in float before double takes over */
 
-typedef struct group_job {
-    const msa_norm *n;
-    const float *x;
-    float *y;
-    int64_t pixels;
-    float mean, scale;
-    double sums[STRIPS];
-} group_job;
-
-static int64_t strip_begin(const group_job *j, int64_t item)
+msa_moments msa_moments_of(int64_t n, const float *x)
 {
-    return item * j->pixels / STRIPS;
+    msa_moments m = {.count = (double)n};
+    for (int64_t i = 0; i < n; i += RUN)
+        m.mean += (double)msa_sum(n - i < RUN ? n - i : RUN, x + i);
+    /* The distances are those from a mean that a float holds, corrected for what it lost. */
+    const float mean = (float)(m.mean / m.count);
+    m.mean /= m.count;
+    for (int64_t i = 0; i < n; i += RUN)
+        m.distance += (double)msa_squared_distance(n - i < RUN ? n - i : RUN, x + i, mean);
+    m.distance -= m.count * (m.mean - (double)mean) * (m.mean - (double)mean);
+    if (m.distance < 0.0) m.distance = 0.0;
+    return m;
 }
 
-static void sum_strip(void *ctx, int32_t item, int32_t worker)
+msa_moments msa_moments_join(msa_moments a, msa_moments b)
 {
-    (void)worker;
-    group_job *j = ctx;
-    double sum = 0.0;
-    for (int64_t i = strip_begin(j, item); i < strip_begin(j, item + 1); i++)
-        sum += (double)msa_sum(j->n->C, j->x + i * j->n->C);
-    j->sums[item] = sum;
+    const double count = a.count + b.count, apart = b.mean - a.mean;
+    return (msa_moments){.count = count,
+                         .mean = a.mean + apart * (b.count / count),
+                         .distance = a.distance + b.distance + apart * apart * (a.count * b.count / count)};
 }
 
-static void distance_strip(void *ctx, int32_t item, int32_t worker)
+void msa_group_norm_rows(const msa_norm *n, const msa_moments *all, float eps, int64_t rows, const float *x,
+                         float *y)
 {
-    (void)worker;
-    group_job *j = ctx;
-    double sum = 0.0;
-    for (int64_t i = strip_begin(j, item); i < strip_begin(j, item + 1); i++)
-        sum += (double)msa_squared_distance(j->n->C, j->x + i * j->n->C, j->mean);
-    j->sums[item] = sum;
-}
-
-static void normalise_strip(void *ctx, int32_t item, int32_t worker)
-{
-    (void)worker;
-    const group_job *j = ctx;
-    const int64_t C = j->n->C;
-    for (int64_t i = strip_begin(j, item); i < strip_begin(j, item + 1); i++)
-        msa_normalise(C, j->x + i * C, j->mean, j->scale, j->n->weight, j->n->bias, j->y + i * C);
-}
-
-static double mean_of_strips(const group_job *j)
-{
-    double sum = 0.0;
-    for (int i = 0; i < STRIPS; i++)
-        sum += j->sums[i];
-    return sum / ((double)j->pixels * (double)j->n->C);
-}
-
-void msa_group_norm_forward(const msa_norm *n, float eps, int64_t pixels, const float *x, float *y)
-{
-    group_job j = {.n = n, .x = x, .y = y, .pixels = pixels};
-    msa_pool_run(sum_strip, &j, STRIPS, MSA_THREADS_MAX);
-    j.mean = (float)mean_of_strips(&j);
-    msa_pool_run(distance_strip, &j, STRIPS, MSA_THREADS_MAX);
-    j.scale = (float)(1.0 / sqrt(mean_of_strips(&j) + (double)eps));
-    msa_pool_run(normalise_strip, &j, STRIPS, MSA_THREADS_MAX);
+    const float mean = (float)all->mean;
+    const float scale = (float)(1.0 / sqrt(all->distance / all->count + (double)eps));
+    for (int64_t i = 0; i < rows; i++)
+        msa_normalise(n->C, x + i * n->C, mean, scale, n->weight, n->bias, y + i * n->C);
 }

@@ -23,7 +23,8 @@ static const char *why_not(const golden_file *f)
     if (has(f, "variant", "decoder adapters")) return NULL;
     if (has(f, "variant", "self-supervised")) return "self-supervision and text: not in this version";
     if (is_variant(f, "sam") || has(f, "variant", "msa2023") || has(f, "variant", "msa2025")) return NULL;
-    if (is_variant(f, "sdtrans_fixed") || is_variant(f, "lora")) return NULL;
+    if (is_variant(f, "sdtrans_fixed") || is_variant(f, "lora") || is_variant(f, "adalora")) return NULL;
+    if (is_variant(f, "effsam") || is_variant(f, "mobile")) return NULL;
     if (is_variant(f, "unit operators")) return NULL;
     return "encoder variant: not in this version";
 }
@@ -44,6 +45,12 @@ static bool check_file(const char *path)
             golden_check_units(f, r);
         else if (is_variant(f, "lora"))
             golden_check_lora(f, r);
+        else if (is_variant(f, "adalora"))
+            golden_check_adalora(f, r);
+        else if (is_variant(f, "effsam"))
+            golden_check_efficient(f, r);
+        else if (is_variant(f, "mobile"))
+            golden_check_mobile(f, r);
         else if (has(f, "variant", "decoder adapters"))
             golden_check_decoder_adapters(f, r);
         else

@@ -62,6 +62,11 @@ void golden_check_model(const golden_file *f, golden_report *r);
 void golden_check_train(const golden_file *f, golden_report *r);
 /* check_lora.c: an encoder with low-rank updates, merged and apart, and the gradients of their factors. */
 void golden_check_lora(const golden_file *f, golden_report *r);
+/* check_variants.c: EfficientSAM, and MobileSAM's encoder with and without adapters. */
+void golden_check_efficient(const golden_file *f, golden_report *r);
+void golden_check_mobile(const golden_file *f, golden_report *r);
+/* check_adalora.c: blocks with AdaLoRA's updates, and the gradients of their factors. */
+void golden_check_adalora(const golden_file *f, golden_report *r);
 /* check_decoder_adapters.c: mask decoder with adapters, outputs and gradients. */
 void golden_check_decoder_adapters(const golden_file *f, golden_report *r);
 

@@ -18,8 +18,10 @@ static int32_t config_int(const json_t *j, const char *key, int32_t otherwise)
 
 static void config_of_variant(msa_config *c, const char *variant)
 {
-    const bool sam = strcmp(variant, "sam") == 0 || strcmp(variant, "lora") == 0;
-    const bool esam = strncmp(variant, "msa2025", 7) == 0;
+    const bool efficient = strcmp(variant, "effsam") == 0;
+    const bool sam = strcmp(variant, "sam") == 0 || strstr(variant, "lora") != NULL;
+    const bool esam = strncmp(variant, "msa2025", 7) == 0 || efficient;
+    if (efficient) c->family = MSA_FAMILY_EFFICIENTSAM;
     c->adapters = !sam;
     c->pad_order = sam ? MSA_NORM_THEN_PAD : MSA_PAD_THEN_NORM;
     c->decoder_wiring = esam ? MSA_WIRING_ESAM : MSA_WIRING_SAM;
@@ -42,6 +44,39 @@ static void config_of_depth(msa_config *c, const golden_file *f)
         return;
     c->depth_fold = MSA_DEPTH_GRID;
     c->depth_chunk = chunk == NULL ? 0 : (int32_t)strtol(chunk, NULL, 10);
+}
+
+static void read_stages(const json_t *j, const char *key, int32_t to[MSA_STAGES])
+{
+    const json_t *list = json_object_get(j, key);
+    for (size_t i = 0; i < MSA_STAGES && i < json_array_size(list); i++)
+        to[i] = (int32_t)json_integer_value(json_array_get(list, i));
+}
+
+/* The file speaks of stages, and says nothing of the decoder. */
+static void config_of_mobile(msa_config *c, const json_t *j)
+{
+    c->family = MSA_FAMILY_MOBILE_SAM;
+    c->patch = 16;
+    c->prompt_dim = config_int(j, "neck", 256);
+    read_stages(j, "embed_dims", c->stage_dims);
+    read_stages(j, "depths", c->stage_depths);
+    read_stages(j, "heads", c->stage_heads);
+    read_stages(j, "windows", c->stage_windows);
+    c->dim = c->stage_dims[MSA_STAGES - 1];
+    c->heads = c->stage_heads[MSA_STAGES - 1];
+    c->window = c->stage_windows[MSA_STAGES - 1];
+    c->mlp_dim = c->dim * config_int(j, "mlp_ratio", 4);
+    for (int i = 0; i < MSA_STAGES; i++)
+        c->depth += c->stage_depths[i];
+}
+
+static void config_of_updates(msa_config *c, const golden_file *f)
+{
+    if (strstr(golden_meta(f, "variant"), "lora") == NULL) return;
+    c->lora_rank = (int32_t)strtol(golden_meta(f, "rank"), NULL, 10);
+    c->lora_alpha = 1.0f;
+    c->adalora = strcmp(golden_meta(f, "variant"), "adalora") == 0;
 }
 
 bool golden_config(msa_config *c, const golden_file *f)
@@ -67,12 +102,13 @@ bool golden_config(msa_config *c, const golden_file *f)
     const json_t *blocks = json_object_get(j, "glob");
     for (size_t i = 0; i < json_array_size(blocks) && i < MSA_DEPTH_MAX; i++)
         c->global_blocks[c->n_global++] = (int32_t)json_integer_value(json_array_get(blocks, i));
+    c->block_norm_eps = (float)json_number_value(json_object_get(j, "norm_eps_blocks"));
     config_of_variant(c, golden_meta(f, "variant"));
-    config_of_depth(c, f);
-    if (strcmp(golden_meta(f, "variant"), "lora") == 0) {
-        c->lora_rank = (int32_t)strtol(golden_meta(f, "rank"), NULL, 10);
-        c->lora_alpha = 1.0f;
-    }
+    if (strcmp(golden_meta(f, "variant"), "mobile") == 0)
+        config_of_mobile(c, j);
+    else
+        config_of_depth(c, f);
+    config_of_updates(c, f);
     json_decref(j);
     return true;
 }
@@ -107,13 +143,35 @@ static msa_status make_hashed(const char *path, const golden_file *f, const msa_
     return msa_model_write_hashed(path, c, golden_seed(f), pos_grid, err);
 }
 
-/* The file's tensor of this name, under our name or what eras B to D call it. */
+/* The file's tensor of this name, under our name or what eras B to D call it. Blocks may stand alone. */
 static const msa_tensor *weight_in(const golden_file *f, const char *name)
 {
-    const char *part = strstr(name, "rel_pos_");
+    const char *part = strstr(name, "rel_pos_"), *alone = "image_encoder.";
     const msa_tensor *t = golden_findf(f, "w.%s", name);
+    if (t == NULL && strncmp(name, alone, strlen(alone)) == 0) {
+        t = golden_findf(f, "w.%s", name + strlen(alone));
+        if (t == NULL && part != NULL)
+            t = golden_findf(f, "w.%.*srel_%s", (int)(part - name - (int)strlen(alone)), name + strlen(alone),
+                             part + strlen("rel_pos_"));
+    }
     if (t != NULL || part == NULL) return t;
     return golden_findf(f, "w.%.*srel_%s", (int)(part - name), name, part + strlen("rel_pos_"));
+}
+
+static void fill_zero(void *ctx, const msa_tensor *t, int64_t first, int64_t n, float *to)
+{
+    (void)ctx, (void)t, (void)first;
+    memset(to, 0, (size_t)n * sizeof *to);
+}
+
+/* The first block's input, where a file has that instead of an image: patches of zero, and it as positions.
+ */
+static void begin_with_blocks(const golden_file *f, msa_tensor *t)
+{
+    const msa_tensor *x = golden_find(f, "in.x");
+    if (x == NULL) return;
+    if (strcmp(t->name, "image_encoder.pos_embed") == 0 && t->count == x->count) t->data = x->data;
+    if (strncmp(t->name, "image_encoder.patch_embed.", 26) == 0) t->data = NULL;
 }
 
 /* The file holds an encoder: what else makes a model is from the hash scheme, and says nothing. */
@@ -129,15 +187,20 @@ static msa_status make_completed(const char *path, const golden_file *f, const m
         const msa_tensor *made = msa_safetensors_at(whole, i), *own = weight_in(f, made->name);
         list[i] = own != NULL ? *own : *made;
         list[i].name = made->name;
+        begin_with_blocks(f, &list[i]);
     }
-    return msa_safetensors_write(path, list, n, NULL, 0, NULL, NULL, err);
+    return msa_safetensors_write(path, list, n, NULL, 0, fill_zero, NULL, err);
 }
 
 msa_status golden_model(msa_model **m, const golden_file *f, const msa_config *c, msa_error *err)
 {
     const char *weights = golden_meta(f, "weights_file");
     char path[4096];
-    if (weights == NULL && golden_find(f, "w.image_encoder.pos_embed") != NULL)
+    if (weights == NULL && c->family == MSA_FAMILY_EFFICIENTSAM)
+        return msa_model_open(m, golden_path(f), "w.", c, err);
+    if (weights == NULL && c->family == MSA_FAMILY_MOBILE_SAM) return open_made(m, f, c, make_hashed, err);
+    if (weights == NULL &&
+        (golden_find(f, "w.image_encoder.pos_embed") != NULL || golden_find(f, "in.x") != NULL))
         return open_made(m, f, c, make_completed, err);
     if (weights == NULL) return msa_fail(err, MSA_E_PARSE, "the metadata names no weights_file");
     if (strncmp(weights, "none", 4) == 0) return open_made(m, f, c, make_hashed, err);
