@@ -16,6 +16,7 @@ static msa_status print_base(char **json, const msa_config *config, msa_error *e
     c.decoder_adapter_act = MSA_ACT_GELU;
     c.depth_grouping = MSA_DEPTH_NONE;
     c.lora_rank = 0;
+    c.adalora = false;
     c.untrained = false;
     c.name[0] = c.version[0] = '\0';
     return msa_config_print(json, &c, err);

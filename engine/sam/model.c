@@ -140,6 +140,7 @@ static msa_status merge_updates(msa_model *m, msa_error *err)
 static msa_status check_mode(const char *path, msa_error *err)
 {
     struct stat st;
+    m->c.adalora = false;
     if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IWOTH) != 0)
         return msa_fail(err, MSA_E_UNSUPPORTED, "model %s can be written by everybody; run chmod o-w on it",
                         path);
@@ -280,12 +281,22 @@ const msa_tables *msa_model_tables(const msa_model *m)
     return &m->t;
 }
 
-static void describe_encoder(const msa_model *m, FILE *to)
+static void describe_stages(const msa_config *c, FILE *to)
+{
+    fprintf(to, "encoder       TinyViT, neck as SAM's\n");
+    for (int32_t i = 0; i < MSA_STAGES; i++) {
+        fprintf(to, "  stage %d     width %d, %d blocks", i, c->stage_dims[i], c->stage_depths[i]);
+        if (i == 0)
+            fprintf(to, " of convolutions\n");
+        else
+            fprintf(to, ", %d heads, windows of %d\n", c->stage_heads[i], c->stage_windows[i]);
+    }
+}
+
+static void describe_vit(const msa_model *m, FILE *to)
 {
     const msa_config *c = &m->c;
     const msa_encoder_weights *e = &m->w.encoder;
-    fprintf(to, "image         %d x %d, patches of %d: %d x %d tokens\n", c->image_size, c->image_size,
-            c->patch, m->t.h, m->t.w);
     fprintf(to, "encoder       width %d, %d blocks, %d heads, MLP %d\n", c->dim, c->depth, c->heads,
             c->mlp_dim);
     if (c->window == 0) {
@@ -299,7 +310,8 @@ static void describe_encoder(const msa_model *m, FILE *to)
     if (e->pos_h != m->t.h || e->pos_w != m->t.w)
         fprintf(to, "positions     resized from %d x %d\n", e->pos_h, e->pos_w);
     if (c->adapters)
-        fprintf(to, "adapters      width %d, %s, MLP scale %g%s\n", e->blocks[0].space.down.N,
+        fprintf(to, "adapters      width %d, %s, MLP scale %g%s\n",
+                tiny ? e->tiny.blocks[0].space.down.N : e->blocks[0].space.down.N,
                 c->adapter_act == MSA_ACT_RELU ? "relu" : "gelu", (double)c->adapter_mlp_scale,
                 c->depth_grouping == MSA_DEPTH_NONE && e->blocks[0].depth.down.weight != NULL
                     ? "; depth adapters present, not used in 2D"
@@ -347,3 +359,19 @@ void msa_model_describe(const msa_model *m, FILE *to)
                 (double)c->crop_margin, c->box_as_mask ? "yes" : "no", c->box_in_image ? "yes" : "no",
                 c->detail);
 }
+    if (e->blocks[0].rel_h == NULL) fprintf(to, "              no relative positions\n");
+}
+
+static void describe_encoder(const msa_model *m, FILE *to)
+{
+    const msa_config *c = &m->c;
+    const msa_encoder_weights *e = &m->w.encoder;
+    const bool tiny = c->family == MSA_FAMILY_MOBILE_SAM;
+    fprintf(to, "image         %d x %d, patches of %d: %d x %d tokens\n", c->image_size, c->image_size,
+            c->patch, m->t.h, m->t.w);
+    if (tiny)
+        describe_stages(c, to);
+    else
+        describe_vit(m, to);
+    if (c->family == MSA_FAMILY_EFFICIENTSAM)
+        fprintf(to, "prompts       EfficientSAM's: up to six points, a box counts for two; no mask\n");

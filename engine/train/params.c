@@ -248,6 +248,11 @@ msa_status msa_params_start_new(msa_params **out, const msa_config *config, cons
                                 msa_train_set set, const msa_params_start *start, msa_error *err)
 {
     *out = NULL;
+    if (config->family != MSA_FAMILY_SAM)
+        return msa_fail(err, MSA_E_UNSUPPORTED, "%s models are used here, not trained",
+                        config->family == MSA_FAMILY_MOBILE_SAM ? "MobileSAM" : "EfficientSAM");
+    if (config->adalora)
+        return msa_fail(err, MSA_E_UNSUPPORTED, "AdaLoRA's updates are merged here, not trained");
     MSA_AUTO(msa_params) p = calloc(1, sizeof *p);
     if (p == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for the parameters");
     p->config = *config;

@@ -34,7 +34,8 @@ typedef struct msa_params {
 
 /**
  * Copies the weights of `from` (of the same configuration) into a training set. Adapters keep their values.
- * Errors: MSA_E_NOMEM, MSA_E_INVALID (nothing would train).
+ * Errors: MSA_E_NOMEM, MSA_E_INVALID (nothing would train), MSA_E_UNSUPPORTED (an EfficientSAM, a MobileSAM,
+ * AdaLoRA's updates).
  */
 MSA_NODISCARD msa_status msa_params_new(msa_params **out, const msa_config *config, const msa_weights *from,
                                         msa_train_set set, msa_error *err);
