@@ -130,18 +130,28 @@ msa_status msa_prompt_tokens(const msa_config *c, const msa_prompt_weights *w, i
 
 msa_status msa_prompt_encode(const msa_config *c, const msa_prompt_weights *w, int32_t h, int32_t w_tokens,
                              const msa_prompt_set *prompt, float *scratch, float *sparse, int32_t *n_sparse,
-                             float *dense, msa_error *err)
+                             float *dense, int64_t *dense_step, msa_error *err)
 {
     const int64_t P = c->prompt_dim, tokens = (int64_t)h * w_tokens;
     MSA_TRY(msa_prompt_tokens(c, w, h, w_tokens, prompt, sparse, n_sparse, err));
     const float *mask = msa_prompt_mask(c, h, w_tokens, prompt, scratch + 64 * tokens);
+    *dense_step = mask == NULL ? 0 : P;
+    if (mask == NULL && w->no_mask == NULL) {
+        memset(dense, 0, (size_t)P * sizeof *dense);
+        return MSA_OK;
+    }
     if (mask == NULL) {
-        for (int64_t t = 0; t < tokens; t++)
-            memcpy(dense + t * P, w->no_mask, (size_t)P * sizeof *dense);
+        memcpy(dense, w->no_mask, (size_t)P * sizeof *dense);
         return MSA_OK;
     }
     if (!msa_all_finite(16 * tokens, mask))
         return msa_fail(err, MSA_E_INVALID, "the mask of the prompt is not finite");
     encode_mask(w, h, w_tokens, mask, scratch, dense);
     return MSA_OK;
+}
+
+void msa_prompt_repeat(int64_t P, int64_t n, float *dense)
+{
+    for (int64_t i = 1; i < n; i++)
+        memcpy(dense + i * P, dense, (size_t)P * sizeof *dense);
 }

@@ -13,7 +13,8 @@ size_t msa_prompt_scratch(int32_t h, int32_t w);
 
 /**
  * One prompt row. Input is h * patch high and w * patch wide. sparse (MSA_SPARSE_MAX, P) out, *n_sparse rows
- * used; dense (h * w, P) out, channels-last. Points without a box get one padding token (label -1), as SAM
+ * used; dense (h * w, P) out, channels-last, rows *dense_step apart: P, or 0 without a mask, when only its
+ * one row is written. Points without a box get one padding token (label -1), as SAM
  * does it. Labels 2 and 3 are the corners of a box, so that a box equals two labelled points.
  *
  * EfficientSAM has six tokens whatever the prompt, of which a box is two and those of no point are padding;
@@ -24,7 +25,10 @@ size_t msa_prompt_scratch(int32_t h, int32_t w);
  */
 MSA_NODISCARD msa_status msa_prompt_encode(const msa_config *c, const msa_prompt_weights *w, int32_t h,
                                            int32_t w_tokens, const msa_prompt_set *prompt, float *scratch,
-                                           float *sparse, int32_t *n_sparse, float *dense, msa_error *err);
+                                           float *sparse, int32_t *n_sparse, float *dense,
+                                           int64_t *dense_step, msa_error *err);
+/* The first of n rows (n, P), copied to the others: for whoever wants a row for every pixel. */
+void msa_prompt_repeat(int64_t P, int64_t n, float *dense);
 /* The tokens alone. */
 MSA_NODISCARD msa_status msa_prompt_tokens(const msa_config *c, const msa_prompt_weights *w, int32_t h,
                                            int32_t w_tokens, const msa_prompt_set *prompt, float *sparse,

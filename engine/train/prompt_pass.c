@@ -76,11 +76,13 @@ msa_status msa_prompt_pass_forward(msa_prompt_pass *p, const msa_prompt_set *pro
     const float *mask = msa_prompt_mask(p->c, p->h, p->wt, prompt, p->boxed);
     p->mask = mask != NULL;
     const bool kept = p->mask && p->mask_trains;
+    int64_t step = p->c->prompt_dim;
     if (kept)
         MSA_TRY(msa_prompt_tokens(p->c, p->w, p->h, p->wt, prompt, sparse, &p->n_sparse, err));
     else
-        MSA_TRY(
-            msa_prompt_encode(p->c, p->w, p->h, p->wt, prompt, p->scratch, sparse, &p->n_sparse, dense, err));
+        MSA_TRY(msa_prompt_encode(p->c, p->w, p->h, p->wt, prompt, p->scratch, sparse, &p->n_sparse, dense,
+                                  &step, err));
+    if (step == 0) msa_prompt_repeat(p->c->prompt_dim, (int64_t)p->h * p->wt, dense);
     keep_labels(p, prompt);
     if (!kept) return MSA_OK;
     if (!msa_all_finite(16 * (int64_t)p->h * p->wt, mask))
