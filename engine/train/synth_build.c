@@ -211,6 +211,36 @@ void build_lesions(builder *b, uint8_t parent, int32_t clip, synth_vec centre, s
     }
 }
 
+void build_hollow(builder *b, synth_shape *outer, synth_material content, float wall)
+{
+    const synth_shape from = *outer;
+    synth_shape *inside = build_inner(b, outer, content, build_id(b, outer->id), wall);
+    const uint8_t id = inside->id;
+    if (!msa_rng_chance(&b->r, 0.3F)) return;
+    synth_shape *gas = build_inner(b, &from, MAT_AIR, build_id(b, id), wall * 1.02F); /* a level of gas */
+    gas->has_cut = from.kind == SYNTH_SOLID;
+    gas->cut = vec(0, 1, 0);
+    gas->cut_at = msa_rng_range(&b->r, -0.5F, 0.3F) * from.reach;
+}
+
+void build_gut(builder *b, uint8_t parent, int32_t clip, int32_t n)
+{
+    msa_rng *r = &b->r;
+    for (int32_t k = 0; k < n; k++) {
+        const float radius = msa_rng_range(r, 0.04F, 0.11F);
+        synth_shape *p = build_tube(b, MAT_MUSCLE, build_id(b, parent));
+        p->clip = clip;
+        p->reach = radius;
+        p->lobe = radius * msa_rng_range(r, 0, 0.5F);
+        build_walk(
+            b, p,
+            vec(msa_rng_range(r, -0.5F, 0.5F), msa_rng_range(r, -0.4F, 0.1F), msa_rng_range(r, -0.7F, 0.7F)),
+            build_direction(b), msa_rng_range(r, 0.8F, 2.5F), 14, radius,
+            radius * msa_rng_range(r, 0.6F, 1.3F), 0.7F);
+        build_hollow(b, p, MAT_CONTENT, radius * msa_rng_range(r, 0.12F, 0.5F));
+    }
+}
+
 void build_marrow(builder *b, const synth_shape *outer, float cortex)
 {
     synth_shape *inner = build_inner(b, outer, MAT_SPONGY, build_id(b, outer->id), cortex);
@@ -319,10 +349,13 @@ void synth_build(msa_synth *s)
     fields(&b);
     outside(&b);
     const float which = msa_rng_unit(&b.r);
-    if (which < 0.34F) {
+    if (which < 0.12F) {
+        s->plan = "pelvis";
+        build_pelvis(&b);
+    } else if (which < 0.36F) {
         s->plan = "torso";
         build_torso(&b, false);
-    } else if (which < 0.46F) {
+    } else if (which < 0.48F) {
         s->plan = "chest";
         build_torso(&b, true);
     } else if (which < 0.62F) {

@@ -38,6 +38,10 @@ synth_shape *build_parts(builder *b, synth_material m, uint8_t parent, int32_t c
 synth_shape *build_map(builder *b, uint8_t parent, int32_t clip, int32_t n, float frequency);
 /* Lobes, cuts, bites, soft border: makes an organ of a solid. */
 void build_organic(builder *b, synth_shape *p);
+/* Something in a wall, sometimes with a level of gas: gut, bladder, gall bladder. */
+void build_hollow(builder *b, synth_shape *outer, synth_material content, float wall);
+/* n loops of gut, objects of `parent`, within slot `clip`. */
+void build_gut(builder *b, uint8_t parent, int32_t clip, int32_t n);
 /* Small things within slot `clip` around centre: nodules, cysts, calcifications. */
 void build_lesions(builder *b, uint8_t parent, int32_t clip, synth_vec centre, synth_vec semi, int32_t n);
 /* Bone: compact outside, spongy inside. shape is the outside. */
@@ -50,6 +54,7 @@ synth_vec build_direction(builder *b);
 synth_material build_any_material(builder *b);
 
 void build_torso(builder *b, bool chest);
+void build_pelvis(builder *b);
 void build_head(builder *b);
 void build_limbs(builder *b);
 void build_soup(builder *b);

@@ -170,6 +170,17 @@ static float solid_at(const synth_shape *p, synth_vec q, float near)
     return (r - 1) / g;
 }
 
+/* What a plane and a ball leave of it. q from the centre. */
+static float cut_away(const synth_shape *p, synth_vec q, float f)
+{
+    if (p->has_cut) f = fmaxf(f, dot(p->cut, q) - p->cut_at);
+    if (p->has_bite) {
+        const synth_vec d = minus(q, p->bite);
+        f = fmaxf(f, p->bite_radius - sqrtf(dot(d, d)));
+    }
+    return f;
+}
+
 static void solid_field(const synth_canvas *c, const synth_shape *p, area box)
 {
     /* beyond that many radii no lobe reaches; a slope is at most that of the shortest axis */
@@ -183,13 +194,8 @@ static void solid_field(const synth_canvas *c, const synth_shape *p, area box)
         for (int32_t x = box.x0; x < box.x1; x++) {
             const int32_t i = y * c->size + x;
             const synth_vec q = {c->x[i] - p->centre.x, c->y[i] - p->centre.y, c->z[i] - p->centre.z};
-            float f = solid_at(p, q, radii * radii);
-            if (p->has_cut) f = fmaxf(f, dot(p->cut, q) - p->cut_at);
-            if (p->has_bite) {
-                const synth_vec d = minus(q, p->bite);
-                f = fmaxf(f, p->bite_radius - sqrtf(dot(d, d)));
-            }
-            c->f[i] = f;
+            const float f = solid_at(p, q, radii * radii);
+            c->f[i] = p->wall > 0 ? f : cut_away(p, q, f);
         }
 }
 
@@ -252,7 +258,10 @@ static void modify_field(const msa_synth *s, const synth_canvas *c, const synth_
             if (p->lobe != 0 && !deep)
                 f += p->lobe * synth_field_at(&s->lobes[p->lobe_field], c->x[i], c->y[i], c->z[i]);
             f += p->inset;
-            if (p->wall > 0) f = fabsf(f + p->wall / 2) - p->wall / 2;
+            if (p->wall > 0) { /* cut only now: a part of a shell is open, a plate or a crescent */
+                const synth_vec q = {c->x[i] - p->centre.x, c->y[i] - p->centre.y, c->z[i] - p->centre.z};
+                f = cut_away(p, q, fabsf(f + p->wall / 2) - p->wall / 2);
+            }
             if (p->ridge != 0) {
                 const float n = fabsf(synth_field_at(&s->lobes[p->ridge_field], c->x[i], c->y[i], c->z[i]));
                 const float side = p->ridge > 0 ? p->ridge - n : n + p->ridge;

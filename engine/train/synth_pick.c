@@ -10,6 +10,7 @@ enum { SECTORS = 8 };
 /* Of one mask: how large, how much border, and how well that is seen. */
 typedef struct measure {
     int32_t area, edge; /* edge: pixel sides that border on something else */
+    int32_t box;        /* area of the box around it */
     double noise;       /* deviation inside */
     double contrast;    /* mean over the sectors */
     int32_t sectors, seen;
@@ -87,9 +88,15 @@ static void measure_border(const uint8_t *mask, const float *image, int32_t size
 static void measure_mask(const uint8_t *mask, const float *image, int32_t size, measure *m)
 {
     double sx = 0, sy = 0, sum = 0, square = 0;
+    int32_t left = size, right = 0, top = size, bottom = 0;
     *m = (measure){0};
     for (int32_t y = 0; y < size; y++) {
         const span in = span_of(mask + (size_t)y * (size_t)size, size);
+        if (in.from == in.to) continue;
+        left = in.from < left ? in.from : left;
+        right = in.to > right ? in.to : right;
+        top = y < top ? y : top;
+        bottom = y + 1;
         for (int32_t x = in.from; x < in.to; x++) {
             const int32_t i = y * size + x;
             if (!mask[i]) continue;
@@ -103,6 +110,7 @@ static void measure_mask(const uint8_t *mask, const float *image, int32_t size, 
             square += (double)image[i] * (double)image[i];
         }
     }
+    if (m->area > 0) m->box = (right - left) * (bottom - top);
     if (!image || m->area == 0) return;
     m->noise = sqrt(fmax(square / m->area - sum / m->area * sum / m->area, 0));
     measure_border(mask, image, size, sx / m->area, sy / m->area, m);
@@ -167,7 +175,8 @@ int32_t msa_synth_mask(const msa_synth *s, const msa_synth_target *t, const uint
     return area;
 }
 
-/* Small and faint come more often than their share of the picture; threads and what is not seen hardly ever.
+/* Small, faint and curved ones come more often than their share of the picture; threads and what is not seen
+ * hardly ever.
  */
 static double weight_of(const measure *m, int32_t size, bool has_image)
 {
@@ -175,6 +184,11 @@ static double weight_of(const measure *m, int32_t size, bool has_image)
     const double thin = (double)m->edge * m->edge / (16.0 * m->area); /* 1 for a square */
     double w = part < 0.003 ? 0.7 : part < 0.03 ? 1.2 : part < 0.15 ? 1 : 0.5;
     if (thin > 6) w *= 0.5;
+    /* where something else fills most of the box, there is more to learn than where it is an oval in it */
+    if (m->area * 5 < m->box * 2)
+        w *= 2;
+    else if (m->area * 5 < m->box * 3)
+        w *= 1.4;
     if (has_image && m->sectors > 0) {
         if (m->seen * 5 < m->sectors * 3)
             w *= 0.05; /* there is next to nothing to be seen */

@@ -282,6 +282,11 @@ static void one_thing(builder *b, uint8_t parent, int32_t clip)
     const synth_shape outer = *p;
     if (which < 0.4F) { /* a ring or shell: what lies in it stays as it was */
         p->wall = size * msa_rng_log(r, 0.06F, 0.35F);
+        if (msa_rng_chance(r, 0.6F)) { /* a part of it: a plate, a crescent */
+            p->has_cut = true;
+            p->cut = build_direction(b);
+            p->cut_at = size * msa_rng_range(r, -0.6F, 0.5F);
+        }
     } else if (which < 0.58F) { /* layers */
         const int32_t n = msa_rng_int(r, 1, 3);
         uint8_t in = id;

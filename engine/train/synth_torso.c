@@ -147,37 +147,6 @@ static void build_back(builder *b, const trunk *t)
     }
 }
 
-/* A wall with something in it: gut, bladder, gall bladder, heart chamber. */
-static void hollow(builder *b, synth_shape *outer, synth_material content, float wall)
-{
-    const synth_shape from = *outer;
-    synth_shape *inside = build_inner(b, outer, content, build_id(b, outer->id), wall);
-    const uint8_t id = inside->id;
-    if (!msa_rng_chance(&b->r, 0.3F)) return;
-    synth_shape *gas = build_inner(b, &from, MAT_AIR, build_id(b, id), wall * 1.02F); /* a level of gas */
-    gas->has_cut = from.kind == SYNTH_SOLID;
-    gas->cut = vec(0, 1, 0);
-    gas->cut_at = msa_rng_range(&b->r, -0.5F, 0.3F) * from.reach;
-}
-
-static void build_gut(builder *b, const trunk *t, int32_t n)
-{
-    msa_rng *r = &b->r;
-    for (int32_t k = 0; k < n; k++) {
-        const float radius = msa_rng_range(r, 0.04F, 0.11F);
-        synth_shape *p = build_tube(b, MAT_MUSCLE, build_id(b, t->body));
-        p->clip = SLOT_CAVITY;
-        p->reach = radius;
-        p->lobe = radius * msa_rng_range(r, 0, 0.5F);
-        build_walk(
-            b, p,
-            vec(msa_rng_range(r, -0.5F, 0.5F), msa_rng_range(r, -0.4F, 0.1F), msa_rng_range(r, -0.7F, 0.7F)),
-            build_direction(b), msa_rng_range(r, 0.8F, 2.5F), 14, radius,
-            radius * msa_rng_range(r, 0.6F, 1.3F), 0.7F);
-        hollow(b, p, MAT_CONTENT, radius * msa_rng_range(r, 0.12F, 0.5F));
-    }
-}
-
 static synth_shape *organ(builder *b, const trunk *t, synth_vec at, synth_vec semi, float tilt)
 {
     synth_shape *p = build_solid(b, MAT_ORGAN, build_id(b, t->body), at, semi, tilt);
@@ -250,7 +219,7 @@ static void build_abdomen(builder *b, const trunk *t)
         build_parts(b, MAT_ORGAN, t->body, SLOT_CAVITY, vec(0, 0, 0),
                     vec(t->width * 0.8F, t->depth * 0.8F, 1), msa_rng_int(r, 5, 18),
                     msa_rng_chance(r, 0.4F) ? msa_rng_range(r, 0.004F, 0.03F) : 0);
-    build_gut(b, t, msa_rng_int(r, 1, 8));
+    build_gut(b, t->body, SLOT_CAVITY, msa_rng_int(r, 1, 8));
     if (msa_rng_chance(r, 0.85F)) build_liver(b, t);
     if (msa_rng_chance(r, 0.8F)) {
         const float size = msa_rng_range(r, 0.12F, 0.28F);
@@ -260,7 +229,7 @@ static void build_abdomen(builder *b, const trunk *t)
     if (msa_rng_chance(r, 0.6F)) { /* stomach */
         synth_shape *p =
             organ(b, t, vec(0.25F, -0.2F, msa_rng_range(r, -0.5F, 0)), vec(0.3F, 0.2F, 0.25F), 0.9F);
-        hollow(b, p, MAT_CONTENT, msa_rng_range(r, 0.015F, 0.05F));
+        build_hollow(b, p, MAT_CONTENT, msa_rng_range(r, 0.015F, 0.05F));
     }
     if (msa_rng_chance(r, 0.8F)) build_kidneys(b, t);
     if (msa_rng_chance(r, 0.6F)) { /* pancreas */
@@ -276,7 +245,7 @@ static void build_abdomen(builder *b, const trunk *t)
             b, t,
             vec(msa_rng_range(r, -0.4F, 0.4F), msa_rng_range(r, -0.3F, 0.1F), msa_rng_range(r, -0.5F, 0.8F)),
             vec(size, size * 0.8F, size * 1.2F), 3);
-        hollow(b, p, MAT_FLUID, msa_rng_range(r, 0.006F, 0.03F));
+        build_hollow(b, p, MAT_FLUID, msa_rng_range(r, 0.006F, 0.03F));
     }
     for (int32_t k = msa_rng_int(r, 0, 4); k > 0; k--) /* adrenals, nodes: small and thin */
     {
@@ -348,6 +317,35 @@ static void build_lungs(builder *b, const trunk *t)
     }
 }
 
+/* Lung above and around the dome of what lies below it: what is left of the cavity is the dome. */
+static void build_domes(builder *b, const trunk *t)
+{
+    msa_rng *r = &b->r;
+    const float lung = synth_law_value(&b->s->law, MAT_LUNG, r), top = msa_rng_range(r, -0.9F, 0.1F);
+    for (int32_t side = -1; side <= 1; side += 2) {
+        synth_shape *p =
+            build_solid(b, MAT_LUNG, build_id(b, t->body), vec((float)side * t->width * 0.5F, 0, top - 1),
+                        vec(t->width * 0.49F, t->depth, 1.6F + msa_rng_range(r, -0.2F, 0.2F)), 0.1F);
+        p->value = lung;
+        p->clip = SLOT_CAVITY;
+        p->lobe = 0.02F;
+        p->texture *= 2;
+    }
+    const bool one = msa_rng_chance(r, 0.3F);
+    const float shift = msa_rng_range(r, -0.1F, 0.02F) * t->depth, wide = msa_rng_range(r, 0.4F, 0.52F);
+    for (int32_t side = -1; side <= 1; side += 2) { /* domes of liver and spleen, or fat */
+        synth_shape *p =
+            build_solid(b, msa_rng_chance(r, 0.75F) ? MAT_ORGAN : MAT_FAT, build_id(b, t->body),
+                        vec((float)side * t->width * (one ? 0.1F : 0.42F), shift, top + 1),
+                        vec(t->width * wide * (one ? 1.5F : 1), t->depth * msa_rng_range(r, 0.6F, 0.95F),
+                            msa_rng_range(r, 0.9F, 1.4F)),
+                        0.15F);
+        p->clip = SLOT_CAVITY;
+        p->lobe = msa_rng_range(r, 0, 0.05F);
+        if (p->material == MAT_FAT) b->s->hidden[p->id] = true;
+    }
+}
+
 static void build_heart(builder *b, const trunk *t)
 {
     msa_rng *r = &b->r;
@@ -413,9 +411,11 @@ void build_torso(builder *b, bool chest)
     build_back(b, &t);
     if (chest) {
         build_lungs(b, &t);
+        if (msa_rng_chance(r, 0.5F)) build_domes(b, &t);
         if (msa_rng_chance(r, 0.85F)) build_heart(b, &t);
         build_airways(b, &t);
     } else {
+        if (msa_rng_chance(r, 0.3F)) build_domes(b, &t);
         build_abdomen(b, &t);
     }
     build_vessels(b, &t);
