@@ -18,7 +18,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static const char *best_core(void)
 {
-    static const char *const cores[MSA_CPU_LEVELS] = {NULL, "Haswell", "SkylakeX"};
+    static const char *const cores[MSA_CPU_LEVELS] = {NULL, NULL, "Haswell", "SkylakeX"};
     return cores[msa_cpu_detected()];
 }
 

@@ -22,7 +22,11 @@ bool msa_cpu_has_vnni(void)
 #else
 msa_cpu_level msa_cpu_detected(void)
 {
+#if defined(__aarch64__)
+    return MSA_CPU_NEON;
+#else
     return MSA_CPU_SCALAR;
+#endif
 }
 
 bool msa_cpu_has_vnni(void)
@@ -31,9 +35,19 @@ bool msa_cpu_has_vnni(void)
 }
 #endif
 
+/* Of this architecture. */
+static bool is_ours(msa_cpu_level level)
+{
+#if defined(__x86_64__)
+    return level != MSA_CPU_NEON;
+#else
+    return level <= MSA_CPU_NEON;
+#endif
+}
+
 const char *msa_cpu_level_name(msa_cpu_level level)
 {
-    static const char *const names[MSA_CPU_LEVELS] = {"scalar", "avx2", "avx512"};
+    static const char *const names[MSA_CPU_LEVELS] = {"scalar", "neon", "avx2", "avx512"};
     return names[level];
 }
 
@@ -42,7 +56,8 @@ msa_cpu_level msa_cpu_level_named(const char *name)
     if (name == NULL) return MSA_CPU_AVX512;
     if (strcmp(name, "0") == 0) return MSA_CPU_SCALAR;
     for (int i = 0; i < MSA_CPU_LEVELS; i++)
-        if (strcmp(name, msa_cpu_level_name((msa_cpu_level)i)) == 0) return (msa_cpu_level)i;
+        if (is_ours((msa_cpu_level)i) && strcmp(name, msa_cpu_level_name((msa_cpu_level)i)) == 0)
+            return (msa_cpu_level)i;
     return MSA_CPU_AVX512;
 }
 

@@ -4,15 +4,22 @@
 
 #include <stdbool.h>
 
-/* In order: each level includes those before it. */
-typedef enum msa_cpu_level { MSA_CPU_SCALAR, MSA_CPU_AVX2, MSA_CPU_AVX512, MSA_CPU_LEVELS } msa_cpu_level;
+/* In order: each level includes those before it that the architecture has; NEON is the other's. */
+typedef enum msa_cpu_level {
+    MSA_CPU_SCALAR,
+    MSA_CPU_NEON,
+    MSA_CPU_AVX2,
+    MSA_CPU_AVX512,
+    MSA_CPU_LEVELS
+} msa_cpu_level;
 
-/* The highest that this CPU and operating system run: AVX2 with FMA; AVX-512 with F, BW, DQ and VL. */
+/* The highest that this CPU and operating system run: AVX2 with FMA; AVX-512 with F, BW, DQ and VL; on
+ * aarch64 always NEON. */
 msa_cpu_level msa_cpu_detected(void);
-/* scalar, avx2, avx512 */
+/* scalar, neon, avx2, avx512 */
 const char *msa_cpu_level_name(msa_cpu_level level);
-/* The level of a name, 0 being scalar as well; anything else (NULL, a typing error) allows every level, since
- * a word not understood must not make a server ten times slower. */
+/* The level of a name, 0 being scalar as well; anything else (NULL, a typing error, another architecture's)
+ * allows every level, since a word not understood must not make a server ten times slower. */
 msa_cpu_level msa_cpu_level_named(const char *name);
 /* AVX-512 and its products of bytes (VNNI) as well: what kern/gemm_int8.h runs at the avx512 level. */
 bool msa_cpu_has_vnni(void);

@@ -14,6 +14,8 @@ const msa_vec_table *msa_vec_table_at(msa_cpu_level level)
 #if defined(__x86_64__)
     if (level == MSA_CPU_AVX2) return &msa_vec_avx2;
     if (level == MSA_CPU_AVX512) return &msa_vec_avx512;
+#elif defined(__aarch64__)
+    if (level == MSA_CPU_NEON) return &msa_vec_neon;
 #endif
     return NULL;
 }

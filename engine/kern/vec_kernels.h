@@ -7,54 +7,11 @@
  * Before the include: VEC_TABLE, the table's name; VEC_BYTES, the size of its registers; VEC_FMA, 1 where it
  * has fused multiply-add (used in elementwise parts only: sums are the same bits at every level).
  */
-#include <math.h>
-#include <string.h>
-
+#include "engine/kern/vec_math.h"
 #include "engine/kern/vec_table.h"
 
 /* One zmm, two ymm or four xmm registers; the same number everywhere, so that sums have one order. */
 #define LANES 16
-#if VEC_FMA
-#define MADD(a, b, c) __builtin_fmaf((a), (b), (c))
-#else
-#define MADD(a, b, c) ((a) * (b) + (c))
-#endif
-/* Outputs are an input or apart from it (the contract), so iterations never depend on each other. */
-#if defined(__clang__)
-#define EACH _Pragma("clang loop vectorize(assume_safety)")
-#else
-#define EACH _Pragma("GCC ivdep")
-#endif
-
-/*
- * exp(x) = 2^k exp(r), |r| <= ln(2) / 2, by the Taylor sum to r^7 / 7! (remainder 5e-9). ln 2 is split in two
- * so that x - k ln 2 keeps its low bits; adding 1.5 * 2^23 rounds to the nearest integer without a branch.
- */
-static inline float exp1(float x)
-{
-    const float low = -87.0f, high = 88.0f, magic = 12582912.0f;
-    float v = x < low ? low : x;
-    v = v > high ? high : v;
-    const float shifted = MADD(v, 1.44269504f, magic);
-    const float k = shifted - magic;
-    const float r = MADD(k, 2.12194440e-4f, MADD(k, -0.693359375f, v));
-    float p = 1.98412698e-4f;
-    p = MADD(p, r, 1.38888889e-3f);
-    p = MADD(p, r, 8.33333333e-3f);
-    p = MADD(p, r, 4.16666667e-2f);
-    p = MADD(p, r, 1.66666667e-1f);
-    p = MADD(p, r, 0.5f);
-    p = MADD(p, r, 1.0f);
-    p = MADD(p, r, 1.0f);
-    uint32_t bits = 0;
-    memcpy(&bits, &shifted, sizeof bits);
-    bits = ((bits - 0x4b400000u) + 127u) << 23; /* the integer k sits in the low bits of `shifted` */
-    float scale = 0.0f;
-    memcpy(&scale, &bits, sizeof scale);
-    const float y = p * scale;
-    return x < low ? 0.0f : y;
-}
-
 /*
  * erfc(z) exp(z^2) for z >= 0 as a quotient of polynomials, fitted by weighted least squares on 0 .. 9.5
  * (relative error 5e-9 before rounding). Going by erfc keeps the relative accuracy where GELU is tiny; erf
@@ -144,10 +101,7 @@ static void vec_scale(int64_t n, float s, const float *x, float *y)
 
 /* ---- sums ---- */
 
-/* Running sums; compilers keep them in registers only when they are told which. */
-typedef float piece __attribute__((vector_size(VEC_BYTES)));
-typedef int32_t piece_mask __attribute__((vector_size(VEC_BYTES)));
-#define WIDTH  (VEC_BYTES / (int)sizeof(float))
+/* Running sums in pieces: compilers keep them in registers only when they are told which. */
 #define PIECES (LANES / WIDTH)
 
 static inline piece load(const float *x, int64_t i, int p)

@@ -39,6 +39,8 @@ typedef struct msa_vec_table {
 extern const msa_vec_table msa_vec_scalar;
 #if defined(__x86_64__)
 extern const msa_vec_table msa_vec_avx2, msa_vec_avx512;
+#elif defined(__aarch64__)
+extern const msa_vec_table msa_vec_neon;
 #endif
 
 /* The table of a level; NULL when this build has none. The CPU is not asked: see msa_cpu_detected(). */

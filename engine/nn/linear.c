@@ -6,6 +6,7 @@
 #include "engine/base/pool.h"
 #include "engine/kern/gemm.h"
 #include "engine/kern/vec.h"
+#include "engine/nn/packed.h"
 #include "engine/nn/reduced.h"
 
 /* Large enough that packing the operands is small beside multiplying them, small enough to share out. */
@@ -48,6 +49,10 @@ void msa_linear_forward(const msa_linear *l, int64_t M, const float *x, int64_t 
 {
     if (l->reduced != NULL) {
         msa_reduced_forward(l, M, x, ldx, y, ldy, epilogue);
+        return;
+    }
+    if (l->packed != NULL) {
+        msa_packed_forward(l, M, x, ldx, y, ldy, epilogue, false);
         return;
     }
     linear_job j = {.l = l, .x = x, .y = y, .M = M, .ldx = ldx, .ldy = ldy, .epilogue = epilogue};

@@ -16,6 +16,7 @@ typedef struct msa_linear {
     const float *weight, *bias;
     int32_t N, K;
     const msa_reduced *reduced; /* NULL; else forward multiplies with this form of the weight */
+    const float *packed;        /* NULL; else the weight as engine/nn/packed.h has it, for the forward */
 } msa_linear;
 
 msa_epilogue msa_epilogue_of(msa_activation act);

@@ -123,7 +123,8 @@ static void neck(const msa_config *c, const msa_encoder_weights *w, const msa_ta
                  float *embedding, const msa_tap *tap)
 {
     const int64_t tokens = (int64_t)t->h * t->w, P = c->prompt_dim;
-    const msa_linear conv3x3 = {.weight = t->neck3x3, .N = c->prompt_dim, .K = 9 * c->prompt_dim};
+    const msa_linear conv3x3 = {
+        .weight = t->neck3x3, .packed = t->neck3x3_packed, .N = c->prompt_dim, .K = 9 * c->prompt_dim};
     msa_linear_forward(&w->neck1, tokens, k->x, c->dim, k->a, P, MSA_EPILOGUE_NONE);
     MSA_TAP(tap, k->a, tokens, P, "neck.0");
     msa_norm_forward(&w->neck_norm1, MSA_EPS_ENCODER, tokens, k->a, k->a);

@@ -4,6 +4,7 @@
 
 #include "engine/nn/conv.h"
 #include "engine/nn/interp.h"
+#include "engine/nn/packed.h"
 #include "engine/nn/relpos.h"
 #include "engine/nn/window.h"
 #include "engine/sam/position_code.h"
@@ -21,6 +22,8 @@ static void layout(msa_tables *t, const msa_config *c)
         t->rel_w[i] = msa_arena_floats(&t->arena, (size_t)msa_relpos_rows(w.win_w, w.win_w) * d);
     }
     t->neck3x3 = msa_arena_floats(&t->arena, 9 * P * P);
+    const size_t packed = msa_packed_floats(c->prompt_dim, 9 * c->prompt_dim);
+    t->neck3x3_packed = packed == 0 ? NULL : msa_arena_floats(&t->arena, packed);
     t->dense_pe = msa_arena_floats(&t->arena, n * P);
 }
 
@@ -56,6 +59,8 @@ msa_status msa_tables_make(msa_tables *t, const msa_config *c, const msa_weights
     else
         position_tables(t, c, e);
     msa_conv3x3_weight(e->neck3x3, c->prompt_dim, c->prompt_dim, t->neck3x3);
+    if (t->neck3x3_packed != NULL)
+        msa_pack_weight(c->prompt_dim, 9 * c->prompt_dim, t->neck3x3, t->neck3x3_packed);
     msa_position_grid(w->prompt.gaussian, c->prompt_dim, grid_h, grid_w, t->dense_pe);
     return MSA_OK;
 }

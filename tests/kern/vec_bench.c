@@ -90,12 +90,16 @@ int vec_bench(void)
     uint64_t seed = 7;
     for (int i = 0; i < 4096; i++)
         a[i] = 2.0f * vec_next(&seed), b[i] = vec_next(&seed), weight[i] = 1.0f + 0.1f * vec_next(&seed);
-    printf("%-20s %5s %9s %9s %9s   ns per value, best of %d\n", "kernel", "n", "scalar", "avx2", "avx512",
-           ROUNDS);
+    printf("%-20s %5s", "kernel", "n");
+    for (int level = 0; level <= (int)msa_cpu_detected(); level++)
+        if (msa_vec_table_at((msa_cpu_level)level) != NULL)
+            printf(" %9s", msa_cpu_level_name((msa_cpu_level)level));
+    printf("   ns per value, best of %d\n", ROUNDS);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         printf("%-20s %5lld", all[i].name, (long long)all[i].n);
         for (int level = 0; level <= (int)msa_cpu_detected(); level++)
-            printf(" %9.4f", best_ns(&all[i], msa_vec_table_at((msa_cpu_level)level)));
+            if (msa_vec_table_at((msa_cpu_level)level) != NULL)
+                printf(" %9.4f", best_ns(&all[i], msa_vec_table_at((msa_cpu_level)level)));
         printf("\n");
     }
     return 0;

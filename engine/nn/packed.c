@@ -1,0 +1,121 @@
+#include "engine/nn/packed.h"
+
+#include <string.h>
+
+#include "engine/base/pool.h"
+#include "engine/kern/tile_table.h"
+#include "engine/kern/vec.h"
+
+#define BLOCK_FLOATS   (256 * 1024) /* of x, packed: stays in the second level of cache */
+#define BLOCK_ROWS     84           /* whole tiles at every level: 6 x 14, 14 x 6, 7 x 12, 21 x 4 */
+#define DEPTH          768          /* of one pass over a strip of the weight */
+#define ITEM_COLS_MIN  256          /* narrower, packing x again for each piece would show */
+#define ITEMS_A_THREAD 16
+
+typedef struct packed_job {
+    const msa_linear *l;
+    const msa_tile_table *t;
+    const float *x;
+    float *y;
+    int64_t M, ldx, ldy;
+    int64_t rows, row_blocks; /* of an item */
+    int64_t cols;
+    msa_epilogue epilogue;
+    bool add;
+} packed_job;
+
+/* Rows of x that are packed together, a multiple of a tile's. */
+static int64_t block_rows(int64_t K)
+{
+    const int64_t rows = msa_tiles()->rows, fit = (BLOCK_FLOATS - 16) / K / rows * rows;
+    return fit < BLOCK_ROWS ? fit : BLOCK_ROWS;
+}
+
+size_t msa_packed_floats(int32_t N, int32_t K)
+{
+    if (N < 1 || K < 1 || block_rows(K) == 0) return 0;
+    return ((size_t)msa_tile_packed_floats(N, K, msa_tiles()->cols) + 15) / 16 * 16;
+}
+
+/* ---- packing ---- */
+
+typedef struct pack_job {
+    const msa_tile_table *t;
+    const float *weight;
+    float *packed;
+    int64_t N, K;
+} pack_job;
+
+/* One panel, which is as wide as two registers: no store goes beyond it. */
+static void pack_item(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const pack_job *j = ctx;
+    const int64_t first = (int64_t)item * j->t->cols;
+    const int64_t n = j->N - first < j->t->cols ? j->N - first : j->t->cols;
+    j->t->pack(n, j->K, j->weight + first * j->K, j->K, j->t->cols, 1.0f, j->packed + first * j->K);
+}
+
+void msa_pack_weight(int32_t N, int32_t K, const float *weight, float *packed)
+{
+    const msa_tile_table *t = msa_tiles();
+    pack_job j = {t, weight, packed, N, K};
+    msa_pool_run(pack_item, &j, (N + t->cols - 1) / t->cols, MSA_THREADS_MAX);
+}
+
+/* ---- forward ---- */
+
+/* One strip of `cols` columns of the result: s (m, cols) is in the first level of cache until it is done. */
+static void strip(const packed_job *j, int64_t m, int64_t m0, int64_t n0, const float *a, float *s)
+{
+    const msa_tile_table *t = j->t;
+    const int64_t K = j->l->K, width = j->l->N - n0 < t->cols ? j->l->N - n0 : t->cols;
+    const float *b = j->l->packed + n0 * K;
+    float bias[MSA_TILE_COLS_MAX] = {0};
+    if (j->l->bias != NULL) memcpy(bias, j->l->bias + n0, (size_t)width * sizeof *bias);
+    t->fill(m, bias, s);
+    for (int64_t k = 0; k < K; k += DEPTH) {
+        const int64_t depth = K - k < DEPTH ? K - k : DEPTH;
+        const msa_tile_operand x = {a + k * t->rows, t->rows, K * t->rows}, w = {b + k * t->cols, t->cols, 0};
+        t->product(m, t->cols, depth, x, w, s, t->cols, true);
+    }
+    if (j->epilogue == MSA_EPILOGUE_GELU) msa_gelu(m * t->cols, s, s);
+    if (j->epilogue == MSA_EPILOGUE_RELU) msa_relu(m * t->cols, s, s);
+    t->leave(m, width, s, j->y + m0 * j->ldy + n0, j->ldy, j->add);
+}
+
+static void packed_item(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const packed_job *j = ctx;
+    const msa_tile_table *t = j->t;
+    const int64_t m0 = item % j->row_blocks * j->rows, n0 = item / j->row_blocks * j->cols;
+    const int64_t m = j->M - m0 < j->rows ? j->M - m0 : j->rows;
+    const int64_t last = n0 + j->cols < j->l->N ? n0 + j->cols : j->l->N;
+    _Alignas(64) float a[BLOCK_FLOATS], s[BLOCK_ROWS * MSA_TILE_COLS_MAX];
+    t->pack(m, j->l->K, j->x + m0 * j->ldx, j->ldx, t->rows, 1.0f, a);
+    for (int64_t n = n0; n < last; n += t->cols)
+        strip(j, m, m0, n, a, s);
+}
+
+static int64_t divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+void msa_packed_forward(const msa_linear *l, int64_t M, const float *x, int64_t ldx, float *y, int64_t ldy,
+                        msa_epilogue epilogue, bool add)
+{
+    const msa_tile_table *t = msa_tiles();
+    packed_job j = {
+        .l = l, .t = t, .x = x, .y = y, .M = M, .ldx = ldx, .ldy = ldy, .epilogue = epilogue, .add = add};
+    if (M == 0) return;
+    j.rows = divide_up(divide_up(M, divide_up(M, block_rows(l->K))), t->rows) * t->rows;
+    j.row_blocks = divide_up(M, j.rows);
+    /* Enough items to share out evenly. */
+    const int64_t most = divide_up(l->N, ITEM_COLS_MIN), threads = msa_threads_get();
+    const int64_t wanted = divide_up(ITEMS_A_THREAD * threads, j.row_blocks);
+    const int64_t pieces = threads == 1 ? 1 : wanted < most ? wanted : most;
+    j.cols = divide_up(divide_up(l->N, pieces), t->cols) * t->cols;
+    msa_pool_run(packed_item, &j, (int32_t)(j.row_blocks * divide_up(l->N, j.cols)), MSA_THREADS_MAX);
+}

@@ -1,0 +1,18 @@
+/* The image encoder's dense layers, packed when a model is loaded: engine/nn/packed.h. */
+#ifndef MSA_ENGINE_SAM_PACK_H
+#define MSA_ENGINE_SAM_PACK_H
+
+#include "engine/base/arena.h"
+#include "engine/sam/weights.h"
+
+/**
+ * Packs the layers of w into `own`, an arena that is empty; where a layer computes with the weight of the
+ * same layer of base (NULL: none), it shares that one's. l->weight stays what it is. Errors: MSA_E_NOMEM; w
+ * is then as before.
+ */
+MSA_NODISCARD msa_status msa_weights_pack(msa_arena *own, const msa_config *c, msa_weights *w,
+                                          const msa_weights *base, msa_error *err);
+/* Takes it from them. */
+void msa_weights_unpack(msa_arena *own, const msa_config *c, msa_weights *w);
+
+#endif
