@@ -8,6 +8,7 @@
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
 #include "engine/config.h"
+#include "engine/precision.h"
 
 typedef struct msa_model msa_model;
 
@@ -33,11 +34,23 @@ MSA_NODISCARD msa_status msa_model_adapt(msa_model **out, const msa_model *base,
 /* Both from files; the base goes with the model. adapter NULL or "": msa_model_load(). */
 MSA_NODISCARD msa_status msa_model_load_adapted(msa_model **out, const char *path, const char *adapter,
                                                 msa_error *err);
+/**
+ * From now on the image encoder's large layers (qkv, proj, lin1, lin2 of every block, the neck's 1 x 1)
+ * compute in `precision`; a loaded model is FP32, an adapted one as its base is at that time, with which it
+ * shares what the adapter leaves as it was. Hash and version tell the precision from then on, so whatever is
+ * kept by hash never mixes two. While nobody else uses the model. Uses the engine's threads.
+ *
+ * Errors: MSA_E_NOMEM, MSA_E_UNSUPPORTED (a weight beyond what fp16 holds, a layer too wide for int8): the
+ * model is then as before.
+ */
+MSA_NODISCARD msa_status msa_model_set_precision(msa_model *m, msa_precision precision, msa_error *err);
+msa_precision msa_model_precision(const msa_model *m);
 void msa_model_free(msa_model *m);
 MSA_DEFINE_AUTO(msa_model, msa_model_free);
 
 const msa_config *msa_model_config(const msa_model *m);
-/* SHA-256 of the file (of an adapted model: msa_model_adapt()), 64 lower-case hex digits. */
+/* SHA-256 of the file (of an adapted model: msa_model_adapt()), 64 lower-case hex digits; where the precision
+ * is not FP32, that of these digits and its name. */
 const char *msa_model_hash(const msa_model *m);
 /* Tensors and parameters, as `msa inspect` reports them. */
 int64_t msa_model_parameters(const msa_model *m);

@@ -10,6 +10,7 @@
 #include "engine/io/safetensors.h"
 #include "engine/kern/vec.h"
 #include "engine/sam/internal.h"
+#include "engine/sam/reduce.h"
 
 #define FREE_AXIS_MAX 16384
 
@@ -23,7 +24,10 @@ struct msa_model {
     msa_tables t;
     int64_t parameters;
     int32_t tensors;
-    char hash[MSA_SHA256_HEX];
+    msa_precision precision;
+    msa_reduced_layers reduced;
+    char content[MSA_SHA256_HEX], hash[MSA_SHA256_HEX]; /* of the files; of those and the precision */
+    char version[sizeof((msa_config *)NULL)->version];  /* c.version tells the precision as well */
 };
 
 void msa_model_free(msa_model *m)
@@ -33,6 +37,7 @@ void msa_model_free(msa_model *m)
     msa_safetensors_free(m->file);
     msa_model_free(m->own_base);
     free(m->merged);
+    msa_reduced_layers_release(&m->reduced);
     free(m);
 }
 
@@ -131,7 +136,41 @@ static msa_status merge_updates(msa_model *m, msa_error *err)
     for (int32_t i = 0; i < m->c.depth; i++)
         msa_block_merge(&m->c, &m->w.encoder.blocks[i], m->merged + (size_t)i * each);
     m->c.lora_rank = 0;
+    m->c.adalora = false;
     return MSA_OK;
+}
+
+/* ---- precision ---- */
+
+/* Whoever compares hashes or reads a result sees that it was not float32. */
+static void tell_precision(msa_model *m)
+{
+    const char *name = msa_precision_name(m->precision);
+    char both[MSA_SHA256_HEX + 16], version[sizeof m->c.version + 16];
+    memcpy(m->hash, m->content, sizeof m->hash);
+    memcpy(m->c.version, m->version, sizeof m->c.version);
+    if (m->precision == MSA_PRECISION_FP32) return;
+    (void)snprintf(both, sizeof both, "%s%s", m->content, name);
+    msa_sha256_bytes(both, strlen(both), NULL, m->hash);
+    /* a version that is too long loses its end, not its precision */
+    const int room = (int)(sizeof m->c.version - 2 - strlen(name));
+    (void)snprintf(version, sizeof version, "%.*s+%s", room, m->version, name);
+    (void)snprintf(m->c.version, sizeof m->c.version, "%.*s", (int)sizeof m->c.version - 1, version);
+}
+
+msa_status msa_model_set_precision(msa_model *m, msa_precision precision, msa_error *err)
+{
+    const msa_weights *base = m->base == NULL ? NULL : &m->base->w;
+    if (base != NULL && m->base->precision != precision) base = NULL;
+    MSA_TRY(msa_weights_reduce(&m->reduced, &m->c, &m->w, base, precision, err));
+    m->precision = precision;
+    tell_precision(m);
+    return MSA_OK;
+}
+
+msa_precision msa_model_precision(const msa_model *m)
+{
+    return m->precision;
 }
 
 /* ---- loading ---- */
@@ -140,7 +179,6 @@ static msa_status merge_updates(msa_model *m, msa_error *err)
 static msa_status check_mode(const char *path, msa_error *err)
 {
     struct stat st;
-    m->c.adalora = false;
     if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IWOTH) != 0)
         return msa_fail(err, MSA_E_UNSUPPORTED, "model %s can be written by everybody; run chmod o-w on it",
                         path);
@@ -161,7 +199,9 @@ static msa_status prepare(msa_model *m, const char *prefix, msa_error *err)
     MSA_TRY(bind_all(m, prefix, err));
     MSA_TRY(merge_updates(m, err));
     const void *bytes = msa_safetensors_bytes(m->file, &size);
-    msa_sha256_bytes(bytes, size, NULL, m->hash);
+    msa_sha256_bytes(bytes, size, NULL, m->content);
+    memcpy(m->hash, m->content, sizeof m->hash);
+    memcpy(m->version, m->c.version, sizeof m->version);
     return msa_tables_make(&m->t, &m->c, &m->w, side, side, err);
 }
 
@@ -210,7 +250,7 @@ static void join(char *out, size_t size, const char *base, const char *adapter, 
 
 static void tell_both(msa_model *m, const char *adapter_hash)
 {
-    const msa_config *base = msa_model_config(m->base);
+    const msa_config *base = &m->base->c;
     const msa_config adapter = m->c;
     const size_t n = strlen(base->name);
     char both[2 * MSA_SHA256_HEX], mark[9];
@@ -218,10 +258,11 @@ static void tell_both(msa_model *m, const char *adapter_hash)
     /* "msad-1-ct" on "msad-1" says it already */
     if (n == 0 || strlen(adapter.name) <= n || strncmp(adapter.name, base->name, n) != 0)
         join(m->c.name, sizeof m->c.name, base->name, adapter.name, mark);
-    join(m->c.version, sizeof m->c.version, base->version, adapter.version, mark);
+    join(m->version, sizeof m->version, m->base->version, adapter.version, mark);
     m->c.untrained = base->untrained;
-    (void)snprintf(both, sizeof both, "%s%s", m->base->hash, adapter_hash);
-    msa_sha256_bytes(both, strlen(both), NULL, m->hash);
+    (void)snprintf(both, sizeof both, "%s%s", m->base->content, adapter_hash);
+    msa_sha256_bytes(both, strlen(both), NULL, m->content);
+    tell_precision(m);
 }
 
 msa_status msa_model_adapt(msa_model **out, const msa_model *base, const char *path, msa_error *err)
@@ -231,11 +272,12 @@ msa_status msa_model_adapt(msa_model **out, const msa_model *base, const char *p
     *out = NULL;
     MSA_TRY(check_mode(path, err));
     MSA_TRY(open_file(&m, path, err));
-    MSA_TRY(msa_adapter_file_check(&m->c, m->file, &base->c, base->hash, err));
+    MSA_TRY(msa_adapter_file_check(&m->c, m->file, &base->c, base->content, err));
     m->base = base;
     MSA_TRY(prepare(m, "", err));
-    memcpy(adapter_hash, m->hash, sizeof adapter_hash);
+    memcpy(adapter_hash, m->content, sizeof adapter_hash);
     tell_both(m, adapter_hash);
+    MSA_TRY(msa_model_set_precision(m, base->precision, err));
     *out = MSA_STEAL(m);
     return MSA_OK;
 }
@@ -309,6 +351,20 @@ static void describe_vit(const msa_model *m, FILE *to)
     }
     if (e->pos_h != m->t.h || e->pos_w != m->t.w)
         fprintf(to, "positions     resized from %d x %d\n", e->pos_h, e->pos_w);
+    if (e->blocks[0].rel_h == NULL) fprintf(to, "              no relative positions\n");
+}
+
+static void describe_encoder(const msa_model *m, FILE *to)
+{
+    const msa_config *c = &m->c;
+    const msa_encoder_weights *e = &m->w.encoder;
+    const bool tiny = c->family == MSA_FAMILY_MOBILE_SAM;
+    fprintf(to, "image         %d x %d, patches of %d: %d x %d tokens\n", c->image_size, c->image_size,
+            c->patch, m->t.h, m->t.w);
+    if (tiny)
+        describe_stages(c, to);
+    else
+        describe_vit(m, to);
     if (c->adapters)
         fprintf(to, "adapters      width %d, %s, MLP scale %g%s\n",
                 tiny ? e->tiny.blocks[0].space.down.N : e->blocks[0].space.down.N,
@@ -335,8 +391,14 @@ void msa_model_describe(const msa_model *m, FILE *to)
     fprintf(to, "sha256        %s\n", m->hash);
     fprintf(to, "trained       %s\n",
             c->untrained ? "NO: untrained, random weights; results mean nothing" : "yes");
-    fprintf(to, "parameters    %lld in %d tensors, float32\n", (long long)m->parameters, m->tensors);
+    fprintf(to, "parameters    %lld in %d tensors, float32", (long long)m->parameters, m->tensors);
+    if (m->precision != MSA_PRECISION_FP32)
+        fprintf(to, "; %d layers of the encoder in %s, %.1f MB", m->reduced.n,
+                msa_precision_name(m->precision), (double)m->reduced.bytes * 1e-6);
+    fprintf(to, "\n");
     describe_encoder(m, to);
+    if (c->family == MSA_FAMILY_EFFICIENTSAM)
+        fprintf(to, "prompts       EfficientSAM's: up to six points, a box counts for two; no mask\n");
     fprintf(to, "decoder       width %d, %d layers, %d heads, MLP %d, %d mask tokens, IoU hidden %d\n",
             c->prompt_dim, c->decoder_depth, c->decoder_heads, c->decoder_mlp_dim, c->mask_tokens,
             c->iou_hidden);
@@ -359,19 +421,3 @@ void msa_model_describe(const msa_model *m, FILE *to)
                 (double)c->crop_margin, c->box_as_mask ? "yes" : "no", c->box_in_image ? "yes" : "no",
                 c->detail);
 }
-    if (e->blocks[0].rel_h == NULL) fprintf(to, "              no relative positions\n");
-}
-
-static void describe_encoder(const msa_model *m, FILE *to)
-{
-    const msa_config *c = &m->c;
-    const msa_encoder_weights *e = &m->w.encoder;
-    const bool tiny = c->family == MSA_FAMILY_MOBILE_SAM;
-    fprintf(to, "image         %d x %d, patches of %d: %d x %d tokens\n", c->image_size, c->image_size,
-            c->patch, m->t.h, m->t.w);
-    if (tiny)
-        describe_stages(c, to);
-    else
-        describe_vit(m, to);
-    if (c->family == MSA_FAMILY_EFFICIENTSAM)
-        fprintf(to, "prompts       EfficientSAM's: up to six points, a box counts for two; no mask\n");

@@ -1,0 +1,66 @@
+#include "engine/sam/reduce.h"
+
+#include <string.h>
+
+void msa_reduced_layers_release(msa_reduced_layers *own)
+{
+    for (int32_t i = 0; i < own->n; i++)
+        msa_reduced_free(own->list[i]);
+    *own = (msa_reduced_layers){0};
+}
+
+/* Pointers to the layers, in a fixed order. */
+static int32_t layers_of(const msa_config *c, msa_weights *w, msa_linear *list[MSA_REDUCED_MAX])
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < c->depth; i++) {
+        msa_block_weights *b = &w->encoder.blocks[i];
+        list[n++] = &b->qkv;
+        list[n++] = &b->proj;
+        list[n++] = &b->lin1;
+        list[n++] = &b->lin2;
+    }
+    list[n++] = &w->encoder.neck1;
+    return n;
+}
+
+/* The same place in another model's weights. */
+static const msa_linear *same_in(const msa_weights *base, const msa_weights *w, const msa_linear *l)
+{
+    return (const msa_linear *)(const void *)((const char *)base + ((const char *)l - (const char *)w));
+}
+
+static msa_status reduce(msa_reduced_layers *own, const msa_linear *l, const msa_linear *of_base,
+                         msa_precision precision, const msa_reduced **out, msa_error *err)
+{
+    *out = NULL;
+    if (precision == MSA_PRECISION_FP32 || l->weight == NULL) return MSA_OK;
+    if (of_base != NULL && of_base->weight == l->weight) *out = of_base->reduced;
+    if (*out != NULL) return MSA_OK;
+    MSA_TRY(msa_reduced_new(&own->list[own->n], l, precision, err));
+    own->bytes += msa_reduced_bytes(own->list[own->n]);
+    *out = own->list[own->n++];
+    return MSA_OK;
+}
+
+msa_status msa_weights_reduce(msa_reduced_layers *own, const msa_config *c, msa_weights *w,
+                              const msa_weights *base, msa_precision precision, msa_error *err)
+{
+    msa_linear *layers[MSA_REDUCED_MAX];
+    const msa_reduced *reduced[MSA_REDUCED_MAX];
+    msa_reduced_layers made = {0};
+    const int32_t n = layers_of(c, w, layers);
+    msa_status status = MSA_OK;
+    for (int32_t i = 0; i < n && status == MSA_OK; i++)
+        status = reduce(&made, layers[i], base == NULL ? NULL : same_in(base, w, layers[i]), precision,
+                        &reduced[i], err);
+    if (status != MSA_OK) {
+        msa_reduced_layers_release(&made);
+        return status;
+    }
+    for (int32_t i = 0; i < n; i++)
+        layers[i]->reduced = reduced[i];
+    msa_reduced_layers_release(own);
+    *own = made;
+    return MSA_OK;
+}
