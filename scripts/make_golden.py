@@ -41,8 +41,10 @@ def hash_weight(name, shape, seed):
     offset = 0.0
     if name.endswith("positional_encoding_gaussian_matrix"):
         scale = 1.7320508075688772
-    elif name.endswith(("pos_embed", "rel_pos_h", "rel_pos_w")):
+    elif name.endswith(("pos_embed", "rel_pos_h", "rel_pos_w", "attention_biases")):
         scale = 0.25
+    elif name.endswith("running_mean"):
+        scale = 0.1
     elif name.endswith(".bias"):
         scale = 0.05
     elif len(shape) == 1:
