@@ -2,8 +2,11 @@
 
 #include "engine/nn/packed.h"
 
-/* Patches, qkv, proj, lin1, lin2 and three adapters of every block, the neck's 1 x 1, the detail's. */
-#define LAYERS_MAX (10 * MSA_DEPTH_MAX + 2 + 3 * MSA_DETAIL_LEVELS)
+/* Patches, qkv, proj, lin1, lin2 and three adapters of every block, the neck's 1 x 1, the detail's; three
+ * attentions and two layers of every one of the decoder's, the last attention and the heads. */
+#define LAYERS_MAX                                                                                           \
+    (10 * MSA_DEPTH_MAX + 2 + 3 * MSA_DETAIL_LEVELS + 14 * MSA_DECODER_DEPTH_MAX + 4 +                       \
+     3 * (MSA_MASK_TOKENS_MAX + 1))
 
 typedef struct layer_list {
     msa_linear *list[LAYERS_MAX];
@@ -22,9 +25,8 @@ static void add_adapter(layer_list *l, msa_adapter *a)
     add(l, &a->up);
 }
 
-static void list_layers(layer_list *l, const msa_config *c, msa_encoder_weights *e)
+static void list_encoder(layer_list *l, const msa_config *c, msa_encoder_weights *e)
 {
-    l->n = 0;
     add(l, &e->patch);
     for (int32_t i = 0; i < c->depth; i++) {
         msa_block_weights *b = &e->blocks[i];
@@ -42,6 +44,44 @@ static void list_layers(layer_list *l, const msa_config *c, msa_encoder_weights 
         add(l, &e->detail.level[i].mix);
         add(l, &e->detail.level[i].leave);
     }
+}
+
+static void add_attention(layer_list *l, msa_decoder_attention *a)
+{
+    add(l, &a->q);
+    add(l, &a->k);
+    add(l, &a->v);
+    add(l, &a->out);
+}
+
+static void add_head(layer_list *l, msa_mlp3_weights *m)
+{
+    for (int i = 0; i < 3; i++)
+        add(l, &m->layer[i]);
+}
+
+/* A prompt's few tokens are soon multiplied: rearranging the weight for them would cost more than that. */
+static void list_decoder(layer_list *l, const msa_config *c, msa_decoder_weights *d)
+{
+    for (int32_t i = 0; i < c->decoder_depth; i++) {
+        msa_two_way_weights *t = &d->layers[i];
+        add_attention(l, &t->self_attn);
+        add_attention(l, &t->token_to_image);
+        add_attention(l, &t->image_to_token);
+        add(l, &t->lin1);
+        add(l, &t->lin2);
+    }
+    add_attention(l, &d->final_attn);
+    for (int32_t i = 0; i < c->mask_tokens; i++)
+        add_head(l, &d->hyper[i]);
+    add_head(l, &d->iou);
+}
+
+static void list_layers(layer_list *l, const msa_config *c, msa_weights *w)
+{
+    l->n = 0;
+    list_encoder(l, c, &w->encoder);
+    list_decoder(l, c, &w->decoder);
 }
 
 /* The same layer of base, when it has the same weight; else NULL. */
@@ -70,7 +110,7 @@ msa_status msa_weights_pack(msa_arena *own, const msa_config *c, msa_weights *w,
                             msa_error *err)
 {
     layer_list l;
-    list_layers(&l, c, &w->encoder);
+    list_layers(&l, c, w);
     layout(own, &l, w, base);
     MSA_TRY(msa_arena_commit(own, err));
     layout(own, &l, w, base);
@@ -86,7 +126,7 @@ msa_status msa_weights_pack(msa_arena *own, const msa_config *c, msa_weights *w,
 void msa_weights_unpack(msa_arena *own, const msa_config *c, msa_weights *w)
 {
     layer_list l;
-    list_layers(&l, c, &w->encoder);
+    list_layers(&l, c, w);
     for (int32_t i = 0; i < l.n; i++)
         l.list[i]->packed = NULL;
     msa_arena_release(own);

@@ -1,4 +1,5 @@
-/* The image encoder's dense layers, packed when a model is loaded: engine/nn/packed.h. */
+/* The dense layers of the image encoder and the mask decoder, packed when a model is loaded:
+ * engine/nn/packed.h. */
 #ifndef MSA_ENGINE_SAM_PACK_H
 #define MSA_ENGINE_SAM_PACK_H
 
