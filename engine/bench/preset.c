@@ -1,8 +1,11 @@
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/pool.h"
 #include "engine/benchmark.h"
+#include "engine/kern/peak.h"
 #include "engine/sam/weights.h"
 
 typedef struct preset {
@@ -10,14 +13,19 @@ typedef struct preset {
     int32_t dim, depth, heads, global_step; /* every so many blocks, the last one first */
 } preset;
 
-bool msa_benchmark_preset(msa_config *out, const char *name, int32_t image_size, bool adapters)
+bool msa_benchmark_preset(msa_config *out, const char *name, int32_t image_size,
+                          msa_benchmark_adapters adapters, int32_t slices)
 {
-    static const preset presets[] = {
-        {"vit_b", 768, 12, 12, 3}, {"vit_l", 1024, 24, 16, 6}, {"vit_h", 1280, 32, 16, 8}};
+    static const preset presets[] = {{"vit_b", 768, 12, 12, 3},
+                                     {"vit_l", 1024, 24, 16, 6},
+                                     {"vit_h", 1280, 32, 16, 8},
+                                     {"vit_192", 192, 12, 3, 3}};
+    const bool adapted = adapters != MSA_BENCHMARK_PLAIN, deep = adapters == MSA_BENCHMARK_3D;
     const preset *p = NULL;
     for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++)
         if (strcmp(name, presets[i].name) == 0) p = &presets[i];
     if (p == NULL || image_size < 64 || image_size > 2048 || image_size % 16 != 0) return false;
+    if (deep && (slices < 1 || slices > MSA_STACK_MAX)) return false;
     *out = (msa_config){.image_size = image_size,
                         .patch = 16,
                         .dim = p->dim,
@@ -32,9 +40,12 @@ bool msa_benchmark_preset(msa_config *out, const char *name, int32_t image_size,
                         .decoder_mlp_dim = 2048,
                         .iou_hidden = 256,
                         .mask_tokens = 4,
-                        .adapters = adapters,
+                        .adapters = adapted,
+                        .depth_grouping = deep ? MSA_DEPTH_VOLUME : MSA_DEPTH_NONE,
+                        .depth_fold = MSA_DEPTH_LINE,
+                        .depth_slices = deep ? slices : 0,
                         .adapter_mlp_scale = 0.5f,
-                        .pad_order = adapters ? MSA_PAD_THEN_NORM : MSA_NORM_THEN_PAD,
+                        .pad_order = adapted ? MSA_PAD_THEN_NORM : MSA_NORM_THEN_PAD,
                         .untrained = true,
                         .version = "1"};
     for (int32_t i = 0; i < out->n_global; i++)
@@ -53,6 +64,15 @@ static double block_mac(const msa_config *c, double tokens, bool global)
     return tokens * (linear + 2 * keys * C + (2 * sides - 2) * C);
 }
 
+/* Depth branch of one slice in a block: attention to its own place in every slice, on the queries, keys and
+ * values that are there already, the projection once more and an adapter of its own. */
+static double depth_mac(const msa_config *c, double tokens, double slices)
+{
+    const double C = c->dim;
+    if (c->depth_grouping == MSA_DEPTH_NONE) return 0.0;
+    return tokens * (1.5 * C * C + 2 * slices * C + 2 * slices * C);
+}
+
 /* engine/sam/detail.h */
 static double detail_mac(const msa_config *c, double tokens)
 {
@@ -65,8 +85,9 @@ static double detail_mac(const msa_config *c, double tokens)
     return mac;
 }
 
-double msa_benchmark_encoder_gmac(const msa_config *c)
+double msa_benchmark_encoder_gmac(const msa_config *c, int32_t slices)
 {
+    if (c->family == MSA_FAMILY_MOBILE_SAM) return (double)NAN;
     const double side = (double)c->image_size / c->patch, tokens = side * side, P = c->prompt_dim;
     double mac =
         tokens * (3.0 * c->patch * c->patch * c->dim + P * c->dim + 9 * P * P) + detail_mac(c, tokens);
@@ -74,7 +95,12 @@ double msa_benchmark_encoder_gmac(const msa_config *c)
         bool global = c->window == 0;
         for (int32_t k = 0; k < c->n_global; k++)
             global = global || c->global_blocks[k] == i;
-        mac += block_mac(c, tokens, global);
+        mac += block_mac(c, tokens, global) + depth_mac(c, tokens, slices);
     }
-    return mac * 1e-9;
+    return mac * slices * 1e-9;
+}
+
+double msa_benchmark_fma_peak(void)
+{
+    return msa_fma_peak_gflops(msa_threads_get());
 }

@@ -6,28 +6,40 @@
 #include "server/tool/tool.h"
 
 const char srv_bench_usage[] =
-    "usage: msa bench [--model MODEL] [--image-size N] [--adapters 2d|none] [--train] [--set SET] "
-    "[--recompute]\n"
-    "                 [--threads N] [--repeat N] [--beside COMMAND] [--json [FILE]]\n"
+    "usage: msa bench [--model MODEL] [--image-size N] [--adapters none|2d|3d] [--depth D] [--train] [--set "
+    "SET]\n"
+    "                 [--recompute] [--only PARTS] [--series N] [--threads N] [--repeat N] [--beside "
+    "COMMAND]\n"
+    "                 [--json [FILE]]\n"
     "\n"
-    "Times the image encoder and the mask decoder and, with --train, a training step of one picture, beside "
-    "a\n"
-    "plain matrix product of OpenBLAS at the shape of the encoder's largest projection: the ratio of both "
-    "can be\n"
-    "compared between machines. Medians, warm, everything in turns.\n"
+    "Times the image encoder, the mask decoder (one box, 16 boxes on one image), a whole series and, with "
+    "--train, a\n"
+    "training step of one picture: medians, warm, everything in turns. Beside them stand what this "
+    "machine's\n"
+    "multiply-adds reach in registers, the share of it that the encoder reaches, and a plain matrix product "
+    "of\n"
+    "OpenBLAS at the shape of the encoder's largest projection.\n"
     "\n"
-    "  --model MODEL     vit_b (default), vit_l or vit_h with random weights; a model file; \"default\", "
-    "the\n"
-    "                    bundled model\n"
-    "  --image-size N    of vit_b, vit_l, vit_h: a multiple of 16 from 64 to 2048; default 256\n"
-    "  --adapters KIND   of vit_b, vit_l, vit_h: 2d or none (default); a training step has adapters always\n"
+    "  --model MODEL     vit_b (default), vit_l, vit_h or vit_192 (width 192 in 12 blocks) with random "
+    "weights; a\n"
+    "                    model file; \"default\", the bundled model\n"
+    "  --image-size N    of a model with random weights: a multiple of 16 from 64 to 2048; default 256\n"
+    "  --adapters KIND   of a model with random weights: none (default), 2d or 3d; a training step has "
+    "adapters\n"
+    "                    always\n"
+    "  --depth D         slices that a 3d model is given at once; default 8, of a file what it says\n"
     "  --train           a training step as well: forward, backward, Adam; weights are random\n"
     "  --set SET         what trains: adapters (default), adapters+decoder or all\n"
     "  --recompute       less memory in training: blocks are computed again in backward\n"
+    "  --only PARTS      some of train_step,encoder,decoder,decoder_16,series with commas between them\n"
+    "  --series N        slices of the whole series; default 4, of a 3d model one stack\n"
     "  --threads N       engine threads, 1 to 64; default: one a core\n"
-    "  --repeat N        measurements, 3 to 200; default 9\n"
-    "  --beside COMMAND  runs a command in turns with the training step (without --train: the encoder) and\n"
-    "                    gives the ratio; the last line that it prints begins with its milliseconds\n"
+    "  --repeat N        measurements, 3 to 200; default: as many as fit into 10 seconds a part, 3 to 15\n"
+    "  --beside COMMAND  runs a command in turns with the first part that is measured, in the order of "
+    "--only's\n"
+    "                    list here, and gives the ratio; the last line that it prints begins with its "
+    "milliseconds\n"
+    "                    and may go on: \"ms, N of all cores\"\n"
     "  --json [FILE]     the results as JSON, in FILE or instead of the table\n"
     "\n"
     "Exit codes: 0 done, 64 wrong arguments, 65 unusable input, 66 a file is missing or cannot be written,\n"
@@ -37,6 +49,9 @@ enum {
     OPT_MODEL = 1,
     OPT_IMAGE_SIZE,
     OPT_ADAPTERS,
+    OPT_DEPTH,
+    OPT_ONLY,
+    OPT_SERIES,
     OPT_TRAIN,
     OPT_SET,
     OPT_RECOMPUTE,
@@ -51,6 +66,9 @@ static const struct option options[] = {{"model", required_argument, NULL, OPT_M
                                         {"image-size", required_argument, NULL, OPT_IMAGE_SIZE},
                                         {"image", required_argument, NULL, OPT_IMAGE_SIZE},
                                         {"adapters", required_argument, NULL, OPT_ADAPTERS},
+                                        {"depth", required_argument, NULL, OPT_DEPTH},
+                                        {"only", required_argument, NULL, OPT_ONLY},
+                                        {"series", required_argument, NULL, OPT_SERIES},
                                         {"train", no_argument, NULL, OPT_TRAIN},
                                         {"set", required_argument, NULL, OPT_SET},
                                         {"recompute", no_argument, NULL, OPT_RECOMPUTE},
@@ -98,9 +116,39 @@ static int take_set(srv_bench_arguments *a, const char *text)
 
 static int take_adapters(srv_bench_arguments *a, const char *text)
 {
-    a->adapters = strcmp(text, "2d") == 0;
-    if (a->adapters || strcmp(text, "none") == 0) return 0;
-    return srv_tool_usage("bench", "--adapters is 2d or none, not \"%.30s\"", text);
+    static const char *const names[] = {
+        [MSA_BENCHMARK_PLAIN] = "none", [MSA_BENCHMARK_2D] = "2d", [MSA_BENCHMARK_3D] = "3d"};
+    for (int i = MSA_BENCHMARK_PLAIN; i <= MSA_BENCHMARK_3D; i++)
+        if (strcmp(text, names[i]) == 0) {
+            a->adapters = (msa_benchmark_adapters)i;
+            return 0;
+        }
+    return srv_tool_usage("bench", "--adapters is none, 2d or 3d, not \"%.30s\"", text);
+}
+
+static bool take_part(srv_bench_arguments *a, const char *name, size_t length)
+{
+    for (int p = 0; p < SRV_BENCH_PARTS; p++) {
+        const char *it = srv_bench_part_name((srv_bench_part)p);
+        if (strlen(it) != length || strncmp(it, name, length) != 0) continue;
+        a->part[p] = true;
+        return true;
+    }
+    return false;
+}
+
+static int take_only(srv_bench_arguments *a, const char *text)
+{
+    memset(a->part, 0, sizeof a->part);
+    for (const char *at = text;; at++) {
+        const size_t length = strcspn(at, ",");
+        if (!take_part(a, at, length))
+            return srv_tool_usage(
+                "bench", "--only takes train_step, encoder, decoder, decoder_16 and series, not \"%.30s\"",
+                at);
+        at += length;
+        if (*at == '\0') return 0;
+    }
 }
 
 /* The file may be an argument of its own: there are no others that begin without a dash. */
@@ -111,7 +159,7 @@ static void take_json(srv_bench_arguments *a, int argc, char **argv)
         a->json = argv[optind++];
 }
 
-static int take(srv_bench_arguments *a, int option, int argc, char **argv)
+static int take(srv_bench_arguments *a, int option, const char **only, int argc, char **argv)
 {
     switch (option) {
     case OPT_MODEL:
@@ -121,8 +169,15 @@ static int take(srv_bench_arguments *a, int option, int argc, char **argv)
         return take_image_size(a, optarg);
     case OPT_ADAPTERS:
         return take_adapters(a, optarg);
+    case OPT_DEPTH:
+        return take_number("--depth", optarg, 1, MSA_STACK_MAX, &a->depth);
+    case OPT_ONLY:
+        *only = optarg;
+        return 0;
+    case OPT_SERIES:
+        return take_number("--series", optarg, 1, 1024, &a->series);
     case OPT_TRAIN:
-        a->train = true;
+        a->part[SRV_BENCH_TRAIN_STEP] = true;
         return 0;
     case OPT_SET:
         return take_set(a, optarg);
@@ -152,16 +207,19 @@ static int take(srv_bench_arguments *a, int option, int argc, char **argv)
 int srv_bench_arguments_read(srv_bench_arguments *a, int argc, char **argv)
 {
     int option = 0;
+    const char *only = NULL;
     *a = (srv_bench_arguments){
-        .model = "vit_b", .image_size = 256, .repeat = 9, .set = MSA_TRAIN_ADAPTERS, .set_name = "adapters"};
+        .model = "vit_b", .image_size = 256, .set = MSA_TRAIN_ADAPTERS, .set_name = "adapters"};
+    for (int p = SRV_BENCH_ENCODER; p < SRV_BENCH_PARTS; p++)
+        a->part[p] = true;
     opterr = 0;
     optind = 1;
     while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        const int code = take(a, option, argc, argv);
+        const int code = take(a, option, &only, argc, argv);
         if (code != 0) return code;
         if (a->help) return 0;
     }
     if (optind < argc) return srv_tool_usage("bench", "\"%.60s\" is one argument too many", argv[optind]);
     if (a->beside && !*a->beside) return srv_tool_usage("bench", "--beside needs a command");
-    return 0;
+    return only ? take_only(a, only) : 0;
 }

@@ -39,86 +39,111 @@ static double median(const srv_bench_times *t)
     return srv_bench_quantile(t->ms, t->n, 0.5);
 }
 
-static double gflops(double gmac, const srv_bench_times *t)
+const char *srv_bench_part_name(srv_bench_part part)
 {
-    return 2e3 * gmac / median(t);
+    static const char *const names[SRV_BENCH_PARTS] = {"train_step", "encoder", "decoder", "decoder_16",
+                                                       "series"};
+    return names[part];
 }
 
-static double gemm_gflops(const srv_bench_report *r, const srv_bench_phase *p)
+static double encoder_gflops(const srv_bench_report *r)
 {
-    return gflops((double)r->gemm[0] * (double)r->gemm[1] * (double)r->gemm[2] * 1e-9, &p->gemm);
+    return 2e3 * r->encoder_gmac / median(&r->part[SRV_BENCH_ENCODER]);
 }
 
-/* What the command of --beside is compared with. */
-static const srv_bench_times *compared(const srv_bench_report *r)
+static double gemm_gflops(const srv_bench_machine *m)
 {
-    return r->training.step.n > 0 ? &r->training.step : &r->inference.encoder;
+    return 2e-6 * (double)m->gemm_shape[0] * (double)m->gemm_shape[1] * (double)m->gemm_shape[2] /
+           median(&m->gemm);
+}
+
+static double fma_gflops(const srv_bench_machine *m)
+{
+    return srv_bench_quantile(m->fma_gflops, m->n, 0.5);
 }
 
 static double beside_ratio(const srv_bench_report *r)
 {
-    return srv_bench_quantile(r->beside_ms, r->n_beside, 0.5) / median(compared(r));
+    return median(&r->beside) / median(&r->part[r->compared]);
 }
 
 /* ---- the table ---- */
 
+static void print_values(FILE *to, const char *what, const double *values, int32_t n)
+{
+    (void)fprintf(to, "%-26s %10.2f %10.2f %10.2f", what, srv_bench_quantile(values, n, 0.5),
+                  srv_bench_quantile(values, n, 0), srv_bench_quantile(values, n, 1));
+}
+
 static void print_times(FILE *to, const char *what, const srv_bench_times *t)
 {
-    if (t->n == 0) return;
-    (void)fprintf(to, "%-22s %10.2f %10.2f %10.2f %10.2f", what, median(t),
-                  srv_bench_quantile(t->ms, t->n, 0), srv_bench_quantile(t->ms, t->n, 1),
-                  srv_bench_quantile(t->cpu_ms, t->n, 0.5));
+    print_values(to, what, t->ms, t->n);
+    (void)fprintf(to, " %10.2f", srv_bench_quantile(t->cpu_ms, t->n, 0.5));
 }
 
-static void print_product(FILE *to, const srv_bench_report *r, const srv_bench_phase *p)
+static void part_title(const srv_bench_report *r, srv_bench_part part, char title[64])
 {
-    print_times(to, "  OpenBLAS product", &p->gemm);
-    (void)fprintf(to, "   %.1f GFLOP/s\n", gemm_gflops(r, p));
+    switch (part) {
+    case SRV_BENCH_TRAIN_STEP:
+        (void)snprintf(title, 64, "training step");
+        break;
+    case SRV_BENCH_ENCODER:
+        (void)snprintf(title, 64, r->slices > 1 ? "image encoder, %d slices" : "image encoder", r->slices);
+        break;
+    case SRV_BENCH_DECODER:
+        (void)snprintf(title, 64, "mask decoder, a box");
+        break;
+    case SRV_BENCH_DECODER_16:
+        (void)snprintf(title, 64, "mask decoder, %d boxes", SRV_BENCH_BOXES);
+        break;
+    default:
+        (void)snprintf(title, 64, "series of %d slices", r->series_slices);
+    }
 }
 
-static void print_inference(FILE *to, const srv_bench_report *r)
+static void print_part(FILE *to, const srv_bench_report *r, srv_bench_part part)
 {
-    const srv_bench_phase *p = &r->inference;
-    const double rate = gflops(r->encoder_gmac, &p->encoder);
-    (void)fprintf(to, "inference, peak memory %.0f MiB\n", p->peak_mib);
-    print_product(to, r, p);
-    print_times(to, "  image encoder", &p->encoder);
-    (void)fprintf(to, "   %.1f GFLOP/s, %.2f of the product's\n", rate, rate / gemm_gflops(r, p));
-    print_times(to, "  mask decoder, a box", &p->decoder);
+    char title[64];
+    part_title(r, part, title);
+    print_times(to, title, &r->part[part]);
+    (void)fprintf(to, " %8.0f MiB", r->part[part].peak_mib);
+    if (part == SRV_BENCH_ENCODER && isfinite(r->encoder_gmac))
+        (void)fprintf(to, "   %.1f GFLOP/s, %.0f %% of the peak", encoder_gflops(r),
+                      100 * encoder_gflops(r) / fma_gflops(&r->machine));
+    if (part == SRV_BENCH_TRAIN_STEP)
+        (void)fprintf(to, "   %s%s, %.2f of %.2f M parameters", r->arguments->set_name,
+                      r->arguments->recompute ? " with recomputing" : "", (double)r->trained * 1e-6,
+                      (double)r->parameters * 1e-6);
     (void)fputc('\n', to);
 }
 
-static void print_training(FILE *to, const srv_bench_report *r)
+static void print_machine(FILE *to, const srv_bench_machine *m)
 {
-    const srv_bench_phase *p = &r->training;
-    (void)fprintf(to, "training, %s%s, %.2f of %.2f M parameters, peak memory %.0f MiB\n",
-                  r->arguments->set_name, r->arguments->recompute ? " with recomputing" : "",
-                  (double)r->trained * 1e-6, (double)r->parameters * 1e-6, p->peak_mib);
-    print_product(to, r, p);
-    print_times(to, "  step, batch of one", &p->step);
-    (void)fputc('\n', to);
+    print_times(to, "OpenBLAS product", &m->gemm);
+    (void)fprintf(to, " %12s   %.1f GFLOP/s, %lld x %lld x %lld\n", "", gemm_gflops(m),
+                  (long long)m->gemm_shape[0], (long long)m->gemm_shape[1], (long long)m->gemm_shape[2]);
+    (void)fprintf(to, "%-26s %10.1f %10.1f %10.1f\n", "peak, fp32 GFLOP/s", fma_gflops(m),
+                  srv_bench_quantile(m->fma_gflops, m->n, 0), srv_bench_quantile(m->fma_gflops, m->n, 1));
 }
 
 static void print_beside(FILE *to, const srv_bench_report *r)
 {
-    (void)fprintf(to, "beside, peak memory %.0f MiB\n", r->beside_peak_mib);
-    (void)fprintf(to, "%-22s", "  the command");
-    for (int i = 0; i < 3; i++) {
-        static const double parts[3] = {0.5, 0, 1};
-        (void)fprintf(to, " %10.2f", srv_bench_quantile(r->beside_ms, r->n_beside, parts[i]));
-    }
-    (void)fprintf(to, "%11s   %.2f times the %s\n", "", beside_ratio(r),
-                  r->training.step.n > 0 ? "training step" : "encoder");
+    char title[64];
+    part_title(r, r->compared, title);
+    print_times(to, "beside", &r->beside);
+    (void)fprintf(to, " %8.0f MiB   %.2f times the %s\n", r->beside.peak_mib, beside_ratio(r), title);
 }
 
 void srv_bench_print(const srv_bench_report *r, FILE *to)
 {
-    (void)fprintf(to, "%s, image %d, %d threads, product %lld x %lld x %lld\n", r->name, r->image_size,
-                  r->threads, (long long)r->gemm[0], (long long)r->gemm[1], (long long)r->gemm[2]);
-    (void)fprintf(to, "%-22s %10s %10s %10s %10s\n", "milliseconds", "median", "least", "most", "all cores");
-    if (r->training.step.n > 0) print_training(to, r);
-    print_inference(to, r);
-    if (r->n_beside > 0) print_beside(to, r);
+    (void)fprintf(to, "%s, image %d, %d threads, peak memory %.0f MiB\n", r->name, r->image_size, r->threads,
+                  r->peak_mib);
+    (void)fprintf(to, "%-26s %10s %10s %10s %10s %12s\n", "milliseconds", "median", "least", "most",
+                  "all cores", "peak memory");
+    for (int p = 0; p < SRV_BENCH_PARTS; p++)
+        if (r->part[p].n > 0) print_part(to, r, (srv_bench_part)p);
+    if (r->beside.n > 0) print_beside(to, r);
+    print_machine(to, &r->machine);
 }
 
 /* ---- JSON ---- */
@@ -129,55 +154,64 @@ static json_t *number(double x)
     return isfinite(x) ? json_real(round(x * 1000) / 1000) : json_null();
 }
 
+static int set(json_t *to, const char *key, double x)
+{
+    return json_object_set_new(to, key, number(x));
+}
+
 static int set_times(json_t *to, const char *name, const srv_bench_times *t)
 {
-    const double values[4] = {median(t), srv_bench_quantile(t->ms, t->n, 0),
-                              srv_bench_quantile(t->ms, t->n, 1), srv_bench_quantile(t->cpu_ms, t->n, 0.5)};
-    static const char *const ends[4] = {"ms", "ms_least", "ms_most", "cpu_ms"};
+    const double values[5] = {median(t), srv_bench_quantile(t->ms, t->n, 0),
+                              srv_bench_quantile(t->ms, t->n, 1), srv_bench_quantile(t->cpu_ms, t->n, 0.5),
+                              t->peak_mib};
+    static const char *const ends[5] = {"ms", "ms_least", "ms_most", "cpu_ms", "peak_rss_mib"};
     char key[64];
     int bad = 0;
-    for (size_t i = 0; i < 4 && t->n > 0; i++) {
+    for (size_t i = 0; i < 5 && t->n > 0; i++) {
         (void)snprintf(key, sizeof key, "%s_%s", name, ends[i]);
-        bad |= json_object_set_new(to, key, number(values[i]));
+        bad |= set(to, key, values[i]);
     }
     return bad;
 }
 
 static int set_training(json_t *to, const srv_bench_report *r)
 {
-    const srv_bench_phase *p = &r->training;
-    if (p->step.n == 0) return 0;
-    int bad = set_times(to, "train_step", &p->step);
-    bad |= json_object_set_new(to, "train_set", json_string(r->arguments->set_name));
-    bad |= json_object_set_new(to, "train_recompute", json_boolean(r->arguments->recompute));
-    bad |= json_object_set_new(to, "train_peak_rss_mib", number(p->peak_mib));
-    bad |= json_object_set_new(to, "train_gemm_gflops", number(gemm_gflops(r, p)));
-    bad |= json_object_set_new(to, "parameters", json_integer((json_int_t)r->parameters));
-    return bad | json_object_set_new(to, "parameters_trained", json_integer((json_int_t)r->trained));
+    if (r->part[SRV_BENCH_TRAIN_STEP].n == 0) return 0;
+    return json_object_set_new(to, "train_set", json_string(r->arguments->set_name)) |
+           json_object_set_new(to, "train_recompute", json_boolean(r->arguments->recompute)) |
+           json_object_set_new(to, "parameters", json_integer((json_int_t)r->parameters)) |
+           json_object_set_new(to, "parameters_trained", json_integer((json_int_t)r->trained));
+}
+
+static int set_encoder(json_t *to, const srv_bench_report *r)
+{
+    if (r->part[SRV_BENCH_ENCODER].n == 0) return 0;
+    return json_object_set_new(to, "slices", json_integer(r->slices)) |
+           set(to, "encoder_gmac", r->encoder_gmac) | set(to, "gflops", encoder_gflops(r)) |
+           set(to, "fma_peak_share", encoder_gflops(r) / fma_gflops(&r->machine));
 }
 
 static int set_beside(json_t *to, const srv_bench_report *r)
 {
-    if (r->n_beside == 0) return 0;
-    return json_object_set_new(to, "beside_ms", number(srv_bench_quantile(r->beside_ms, r->n_beside, 0.5))) |
-           json_object_set_new(to, "beside_peak_rss_mib", number(r->beside_peak_mib)) |
-           json_object_set_new(to, "beside_ratio", number(beside_ratio(r)));
+    if (r->beside.n == 0) return 0;
+    return json_object_set_new(to, "beside_part", json_string(srv_bench_part_name(r->compared))) |
+           set_times(to, "beside", &r->beside) | set(to, "beside_ratio", beside_ratio(r));
 }
 
 static json_t *as_json(const srv_bench_report *r)
 {
-    const srv_bench_phase *p = &r->inference;
-    json_t *to =
-        json_pack("{s:s, s:i, s:i, s:i, s:[I,I,I]}", "model", r->name, "image_size", (int)r->image_size,
-                  "threads", (int)r->threads, "repeat", (int)r->arguments->repeat, "gemm_shape",
-                  (json_int_t)r->gemm[0], (json_int_t)r->gemm[1], (json_int_t)r->gemm[2]);
+    const srv_bench_machine *m = &r->machine;
+    json_t *to = json_pack("{s:s, s:i, s:i, s:[I,I,I]}", "model", r->name, "image_size", (int)r->image_size,
+                           "threads", (int)r->threads, "gemm_shape", (json_int_t)m->gemm_shape[0],
+                           (json_int_t)m->gemm_shape[1], (json_int_t)m->gemm_shape[2]);
     if (!to) return NULL;
-    int bad = set_times(to, "encoder", &p->encoder) | set_times(to, "decoder", &p->decoder);
-    bad |= json_object_set_new(to, "gflops", number(gflops(r->encoder_gmac, &p->encoder)));
-    bad |= json_object_set_new(to, "gemm_gflops", number(gemm_gflops(r, p)));
-    bad |= json_object_set_new(to, "encoder_gmac", number(r->encoder_gmac));
-    bad |= json_object_set_new(to, "peak_rss_mib", number(p->peak_mib));
-    bad |= set_training(to, r) | set_beside(to, r);
+    int bad = set(to, "peak_rss_mib", r->peak_mib) | set(to, "fma_peak_gflops", fma_gflops(m)) |
+              set(to, "gemm_gflops", gemm_gflops(m));
+    for (int p = 0; p < SRV_BENCH_PARTS; p++)
+        bad |= set_times(to, srv_bench_part_name((srv_bench_part)p), &r->part[p]);
+    if (r->part[SRV_BENCH_SERIES].n > 0)
+        bad |= json_object_set_new(to, "series_slices", json_integer(r->series_slices));
+    bad |= set_encoder(to, r) | set_training(to, r) | set_beside(to, r);
     if (bad == 0) return to;
     json_decref(to);
     return NULL;

@@ -70,7 +70,7 @@ static int start_shell(const char *command, int output, pid_t *pid)
     return code;
 }
 
-msa_status srv_bench_command(const char *command, double *ms, double *peak_mib, msa_error *err)
+msa_status srv_bench_command(const char *command, double ms[2], double *peak_mib, msa_error *err)
 {
     int ends[2];
     int status = 0;
@@ -95,8 +95,9 @@ msa_status srv_bench_command(const char *command, double *ms, double *peak_mib, 
     *peak_mib = (double)use.ru_maxrss / 1024.0;
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         return msa_fail(err, MSA_E_PARSE, "the command of --beside failed: %.120s", command);
-    *ms = strtod(last, &end);
-    if (end == last || !isfinite(*ms) || *ms <= 0)
+    ms[0] = strtod(last, &end);
+    if (end == last || !isfinite(ms[0]) || ms[0] <= 0)
         return msa_fail(err, MSA_E_PARSE, "the command of --beside printed no milliseconds on its last line");
+    if (sscanf(end, " ms, %lf of all cores", &ms[1]) != 1 || !(ms[1] > 0)) ms[1] = (double)NAN;
     return MSA_OK;
 }
