@@ -96,6 +96,24 @@ static void check_softmax_columns(const msa_vec_table *t, int64_t rows, int64_t 
     }
 }
 
+static void check_depthwise(const msa_vec_table *t, int64_t n, const float *x)
+{
+    enum { MAX = 64 };
+    float y[MAX + 1] = {0};
+    const float *taps[9], *weight = x + 5, *bias = x + 700;
+    for (int k = 0; k < 9; k++)
+        taps[k] = x + 1000 + 67 * k;
+    y[n] = 7.0f;
+    t->depthwise9(n, taps, weight, bias, y);
+    for (int64_t i = 0; i < n; i++) {
+        double wanted = (double)bias[i];
+        for (int k = 0; k < 9; k++)
+            wanted += (double)taps[k][i] * (double)weight[k * n + i];
+        vec_near("depthwise", n, i, (double)bias[i], (double)y[i], wanted, 4e-6);
+    }
+    vec_expect("depthwise stays inside", y[n] == 7.0f);
+}
+
 void vec_check_columns(const msa_vec_table *t, uint64_t seed)
 {
     enum { ROWS = 37, LD = 70 };
@@ -108,6 +126,7 @@ void vec_check_columns(const msa_vec_table *t, uint64_t seed)
     for (size_t k = 0; k < sizeof widths / sizeof widths[0]; k++) {
         const int64_t n = widths[k];
         check_softmax_columns(t, 1 + (int64_t)k * 6, n, x, LD);
+        check_depthwise(t, n, x);
         double sum[65], dweight[65], dbias[65];
         for (int i = 0; i < 65; i++)
             sum[i] = dweight[i] = dbias[i] = 3.0;
