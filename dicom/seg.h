@@ -15,6 +15,7 @@ typedef struct dicom_segment {
     char tracking_id[DICOM_LABEL_MAX], tracking_uid[DICOM_UID_MAX]; /* uid "": derived */
     dicom_code category, type, site; /* value "": category and type become Tissue (85756007 SCT), no site */
     bool automatic; /* SegmentAlgorithmType AUTOMATIC instead of SEMIAUTOMATIC */
+    const char *model_name, *model_version, *model_hash; /* what made it; name NULL: that of the options */
 } dicom_segment;
 
 typedef struct dicom_seg_options {

@@ -18,20 +18,22 @@ std::string description_of(const dicom_segment &s)
     return "Finding in the annotation: " + words + " (" + s.type.value + ", " + s.type.scheme + ")";
 }
 
-OFCondition put_algorithm(DcmItem &segment, const source &from)
+OFCondition put_algorithm(DcmItem &segment, const source &from, const dicom_segment &s)
 {
     static const dicom_code family = {"123110", "DCM", "Artificial Intelligence"};
     const dicom_seg_options &o = from.options;
-    const std::string name = from.text.encode(o.model_name && o.model_name[0] ? o.model_name : "msad", 64);
-    const std::string version =
-        from.text.encode(o.model_version && o.model_version[0] ? o.model_version : "0", 64);
+    const char *model = s.model_name ? s.model_name : o.model_name;
+    const char *number = s.model_name ? s.model_version : o.model_version;
+    const char *hash = s.model_name ? s.model_hash : o.model_hash;
+    const std::string name = from.text.encode(model && model[0] ? model : "msad", 64);
+    const std::string version = from.text.encode(number && number[0] ? number : "0", 64);
     put to(segment);
     to.text(DCM_SegmentAlgorithmName, name);
     put in(to.item(DCM_SegmentationAlgorithmIdentificationSequence));
     in.code(DCM_AlgorithmFamilyCodeSequence, family, from.text);
     in.text(DCM_AlgorithmName, name).text(DCM_AlgorithmVersion, version).text(DCM_AlgorithmSource, "msad");
-    if (o.model_hash && o.model_hash[0])
-        in.text(DCM_AlgorithmParameters, from.text.encode(std::string("model sha256 ") + o.model_hash, 1024));
+    if (hash && hash[0])
+        in.text(DCM_AlgorithmParameters, from.text.encode(std::string("model sha256 ") + hash, 1024));
     return to.note(in.cond()).cond();
 }
 
@@ -76,7 +78,7 @@ OFCondition put_segment(DcmItem &segment, const source &from, const planned_segm
     const std::string description = description_of(*s.in);
     if (!description.empty()) to.text(DCM_SegmentDescription, from.text.encode(description, 1024));
     to.text(DCM_SegmentAlgorithmType, s.in->automatic ? "AUTOMATIC" : "SEMIAUTOMATIC");
-    to.note(put_algorithm(segment, from))
+    to.note(put_algorithm(segment, from, *s.in))
         .note(put_codes(segment, from, s))
         .note(put_tracking(segment, from, s, label));
     to.note(segment.putAndInsertUint16Array(DCM_RecommendedDisplayCIELabValue, s.colour.lab, 3));

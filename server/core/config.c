@@ -95,18 +95,23 @@ static msa_status add_destination(srv_config *config, char *item, msa_error *err
     return put_entry(config, &srv_lists[SRV_LIST_DESTINATIONS], &to, texts, shown, err);
 }
 
-/* One "MODALITY=ADAPTER" of MSAD_RULES. */
+/* One "MODALITY[/BODY_PART[/LABEL]]=[auto:]ADAPTER" of MSAD_RULES. */
 static msa_status add_rule(srv_config *config, char *item, msa_error *err)
 {
     char shown[64];
     srv_rule rule;
     memset(&rule, 0, sizeof rule);
     (void)snprintf(shown, sizeof shown, "%s", item);
-    char *equals = strchr(item, '=');
-    if (equals == NULL)
-        return msa_fail(err, MSA_E_PARSE, "MSAD_RULES: %.60s is not of the form MODALITY=ADAPTER", shown);
-    *equals = '\0';
-    const char *texts[] = {item, equals + 1};
+    char *adapter = strchr(item, '=');
+    if (adapter == NULL)
+        return msa_fail(err, MSA_E_PARSE,
+                        "MSAD_RULES: %.60s is not of the form MODALITY[/BODY_PART[/LABEL]]=[auto:]ADAPTER",
+                        shown);
+    *adapter++ = '\0';
+    const bool automatic = strncmp(adapter, "auto:", 5) == 0;
+    char *modality = strsep(&item, "/"), *body_part = item == NULL ? "*" : strsep(&item, "/");
+    const char *texts[] = {modality, body_part, item == NULL ? "*" : item, adapter + (automatic ? 5 : 0),
+                           automatic ? "auto" : "given"};
     return put_entry(config, &srv_lists[SRV_LIST_RULES], &rule, texts, shown, err);
 }
 
@@ -184,6 +189,13 @@ static msa_status check_together(const srv_config *c, msa_error *err)
     if (c->dicom_port != 0 && c->dicom_port == c->http_port)
         return msa_fail(err, MSA_E_PARSE, "dicom.port and http.port are both %d; they must differ",
                         c->dicom_port);
+    for (int32_t i = 0; i < c->n_rules; i++)
+        if (strcmp(c->rules[i].prompts, "auto") == 0 && strcmp(c->rules[i].label, "*") != 0)
+            return msa_fail(
+                err, MSA_E_PARSE,
+                "the rule for %s and the label %.40s: without prompts there is no label; leave out the "
+                "label or prompts: auto",
+                c->rules[i].modality, c->rules[i].label);
     if (c->dicom_associate_timeout_s > c->dicom_association_max_s)
         return msa_fail(err, MSA_E_PARSE,
                         "dicom.associate_timeout_s (%d) is larger than dicom.association_max_s (%d)",

@@ -13,12 +13,15 @@
 
 #define SRV_PATH_MAX         1024
 #define SRV_DESTINATIONS_MAX 16
-#define SRV_RULES_MAX        16
 
-/* Which adapter goes on the model, by the modality of the series. */
+/* Which adapter goes on the model, for which series and prompts; "*": any. */
 typedef struct srv_rule {
-    char modality[SRV_MODALITY_MAX]; /* CT, MR, ...; "*": any */
-    char adapter[SRV_PATH_MAX];      /* a file; default-ct, default-mr: bundled; "": the model alone */
+    char modality[SRV_CODE_STRING_MAX];  /* CT, MR, ... */
+    char body_part[SRV_CODE_STRING_MAX]; /* Body Part Examined (0018,0015) of the series */
+    char label[DICOM_LABEL_MAX];         /* of the prompt, or its finding as SCHEME:VALUE */
+    char adapter[SRV_PATH_MAX]; /* one of model.adapters_dir; a file; default-ct, default-mr: bundled; "":
+                                   none */
+    char prompts[8];            /* given: the series waits for them; auto: it does without */
 } srv_rule;
 
 /**
@@ -46,10 +49,15 @@ typedef struct srv_config {
     int32_t work_memory_mib;      /* 16384 of address space a worker */
     int32_t work_jobs_per_worker; /* 100, then the process is replaced */
 
-    char model_path[SRV_PATH_MAX];    /* "": the bundled model beside the program */
-    char model_adapter[SRV_PATH_MAX]; /* "": rules choose */
+    char model_path[SRV_PATH_MAX];         /* "": the bundled model beside the program */
+    char model_adapter[SRV_PATH_MAX];      /* "": rules choose */
+    char model_precision[8];               /* engine/precision.h */
+    char model_adapters_dir[SRV_PATH_MAX]; /* "": none */
     int32_t n_rules;
     srv_rule rules[SRV_RULES_MAX]; /* the first that fits; CT default-ct, MR default-mr */
+
+    int32_t automatic_points_per_side, automatic_regions_max, automatic_area_min_mm2;   /* 32, 64, 50 */
+    int32_t automatic_iou_percent, automatic_stability_percent, automatic_link_percent; /* 88, 95, 50 */
 
     int32_t completeness_settle_ms;        /* 2000 after association end, positions without gap */
     int32_t completeness_quiet_ms;         /* 30000 after the last instance, whatever else */
@@ -68,10 +76,10 @@ typedef struct srv_config {
 
 /**
  * path NULL: defaults and environment only. `destinations` in the file is a list of maps (name, ae_title,
- * host, port); in MSAD_DESTINATIONS it is "NAME=AE@host:port,...". `rules` is one of modality and adapter, in
- * MSAD_RULES "MODALITY=ADAPTER,...". Errors: MSA_E_NOT_FOUND, MSA_E_PARSE: an
- * unknown key names its line and the nearest known one; a value out of range names the range. Never half
- * filled: *out is all or defaults.
+ * host, port); in MSAD_DESTINATIONS it is "NAME=AE@host:port,...". `rules` is one of srv_rule's fields, of
+ * which modality and adapter must be given, in MSAD_RULES "MODALITY[/BODY_PART[/LABEL]]=[auto:]ADAPTER,...".
+ * Errors: MSA_E_NOT_FOUND, MSA_E_PARSE: an unknown key names its line and the nearest known one; a value out
+ * of range names the range. Never half filled: *out is all or defaults.
  */
 MSA_NODISCARD msa_status srv_config_load(srv_config *out, const char *path, msa_error *err);
 /* The rules where no configuration says otherwise, as `msa` has none. */

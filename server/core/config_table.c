@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "engine/precision.h"
 #include "server/core/text.h"
 
 static const char *check_ae(const char *text)
@@ -70,14 +71,30 @@ static const char *check_level(const char *text)
     return msa_log_level_parse(text, &level) == 0 ? NULL : "is not a log level: error, warn, info or debug";
 }
 
-static const char *check_modality(const char *text)
+static const char *check_precision(const char *text)
 {
-    if (text[0] == '\0') return "is empty; write the modality of a series (CT, MR, ...), or \"*\" for any";
+    msa_precision precision;
+    return msa_precision_named(text, &precision) ? NULL : "is not a precision: fp32, fp16, bf16 or int8";
+}
+
+static const char *check_code_string(const char *text)
+{
+    if (text[0] == '\0') return "is empty; write what the header of the series has, or \"*\" for any";
     if (strcmp(text, "*") == 0) return NULL;
     for (const char *c = text; *c != '\0'; c++)
         if (!isupper((unsigned char)*c) && !isdigit((unsigned char)*c) && strchr(" _", *c) == NULL)
-            return "is not a modality as DICOM writes it (capital letters and digits), nor \"*\"";
+            return "is not a code string as DICOM writes it (capital letters and digits), nor \"*\"";
     return NULL;
+}
+
+static const char *check_label(const char *text)
+{
+    return text[0] == '\0' ? "is empty; write a label, a finding as SCHEME:VALUE, or \"*\" for any" : NULL;
+}
+
+static const char *check_prompts(const char *text)
+{
+    return strcmp(text, "given") == 0 || strcmp(text, "auto") == 0 ? NULL : "is neither given nor auto";
 }
 
 const srv_section srv_sections[] = {
@@ -86,6 +103,8 @@ const srv_section srv_sections[] = {
     {"http", "REST and metrics."},
     {"work", "Worker processes: they run the model."},
     {"model", "The model."},
+    {"automatic", "Series that a rule segments without prompts: a grid of points over every slice, and what "
+                  "is kept of what they find."},
     {"completeness", "When a series counts as complete."},
     {"delivery", "Sending results: retries and when to give up."},
     {"result", "The DICOM-SEG that is made."},
@@ -135,6 +154,15 @@ const srv_setting srv_settings[] = {
 
     TEXT("model", "path", model_path, "", NULL, "model file (safetensors); empty: the bundled model beside the program"),
     TEXT("model", "adapter", model_adapter, "", NULL, "adapter file (safetensors) that goes on it for every series; empty: chosen by the rules below"),
+    TEXT("model", "precision", model_precision, "fp32", check_precision, "fp32, fp16, bf16 or int8: what the image encoder computes with; int8 is the fastest, and masks may differ from those of fp32 at their borders"),
+    TEXT("model", "adapters_dir", model_adapters_dir, "", NULL, "folder of adapters (NAME.safetensors, with a card NAME.md beside it): rules call them by NAME; empty: none"),
+
+    INT("automatic", "points_per_side", automatic_points_per_side, 32, 1, 64, "points of the grid along each side of a slice: each is a click, so time grows with its square"),
+    INT("automatic", "regions_max", automatic_regions_max, 64, 1, 256, "regions in a result, the largest first"),
+    INT("automatic", "area_min_mm2", automatic_area_min_mm2, 50, 0, 1000000, "smaller masks are dropped, smaller holes filled, in square millimetres"),
+    INT("automatic", "iou_percent", automatic_iou_percent, 88, 0, 100, "masks of which the model predicts a lower IoU are dropped"),
+    INT("automatic", "stability_percent", automatic_stability_percent, 95, 0, 100, "masks that a stricter and a laxer cut change by more than this leaves are dropped"),
+    INT("automatic", "link_percent", automatic_link_percent, 50, 0, 100, "IoU from which masks of neighbouring slices are one region"),
 
     INT("completeness", "settle_ms", completeness_settle_ms, 2000, 0, 600000, "quiet milliseconds after the association has ended, when no slice is missing"),
     INT("completeness", "quiet_ms", completeness_quiet_ms, 30000, 100, 86400000, "quiet milliseconds after the last instance, whatever else is known"),
@@ -159,8 +187,11 @@ static const srv_setting destination_fields[] = {
     {"destinations", "port", SRV_SETTING_INT, FIELD_OF(dicom_destination, port), 0, 1, 65535, NULL, NULL, "its DICOM port"},
 };
 static const srv_setting rule_fields[] = {
-    {"rules", "modality", SRV_SETTING_TEXT, FIELD_OF(srv_rule, modality), 0, 0, 0, NULL, check_modality, "of the series, unique: CT, MR, ...; \"*\": any"},
-    {"rules", "adapter", SRV_SETTING_TEXT, FIELD_OF(srv_rule, adapter), 0, 0, 0, NULL, NULL, "adapter file (safetensors); default-ct, default-mr: those bundled with the bundled model, where there are any; \"\": the model alone"},
+    {"rules", "modality", SRV_SETTING_TEXT, FIELD_OF(srv_rule, modality), 0, 0, 0, NULL, check_code_string, "of the series: CT, MR, ...; \"*\": any"},
+    {"rules", "body_part", SRV_SETTING_TEXT, FIELD_OF(srv_rule, body_part), 0, 0, 0, "*", check_code_string, "Body Part Examined of the series: LIVER, HEAD, ...; \"*\", or left out: any"},
+    {"rules", "label", SRV_SETTING_TEXT, FIELD_OF(srv_rule, label), 0, 0, 0, "*", check_label, "of the prompt, letters of either case, or its finding as SCHEME:VALUE; \"*\", or left out: any. No two rules agree in modality, body part and label"},
+    {"rules", "adapter", SRV_SETTING_TEXT, FIELD_OF(srv_rule, adapter), 0, 0, 0, NULL, NULL, "NAME of model.adapters_dir, or a file (with a slash, or ending in .safetensors); default-ct, default-mr: those bundled with the bundled model, where there are any; \"\": the model alone"},
+    {"rules", "prompts", SRV_SETTING_TEXT, FIELD_OF(srv_rule, prompts), 0, 0, 0, "given", check_prompts, "given, or left out: a series waits for boxes or points; auto: one that nobody annotated is segmented without, as set under automatic"},
 };
 
 const srv_list srv_lists[SRV_N_LISTS] = {
@@ -168,18 +199,20 @@ const srv_list srv_lists[SRV_N_LISTS] = {
         .name = "destinations", .entry = "a destination", .members = "name, ae_title, host and port",
         .help = "Where results are sent by C-STORE; MSAD_DESTINATIONS=\"NAME=AE@host:port,...\".",
         .example = "# An entry:\n#   - name: \"pacs\"\n#     ae_title: \"PACS\"\n#     host: \"pacs.example\"\n#     port: 104\n",
-        .fields = destination_fields, .n_fields = sizeof destination_fields / sizeof *destination_fields,
+        .fields = destination_fields, .n_fields = sizeof destination_fields / sizeof *destination_fields, .n_key = 1,
         .count = offsetof(srv_config, n_destinations), .items = offsetof(srv_config, destinations),
         .item_size = sizeof(dicom_destination), .max = SRV_DESTINATIONS_MAX},
     [SRV_LIST_RULES] = {
-        .name = "rules", .entry = "a rule", .members = "modality and adapter",
-        .help = "Which adapter goes on the model, by modality: the first that fits, unless model.adapter is set; MSAD_RULES=\"MODALITY=ADAPTER,...\".",
-        .fields = rule_fields, .n_fields = sizeof rule_fields / sizeof *rule_fields,
+        .name = "rules", .entry = "a rule", .members = "modality, body_part, label, adapter and prompts",
+        .help = "Which adapter goes on the model, by modality, body part and label: the first that fits, else the model alone; model.adapter goes before them. MSAD_RULES=\"MODALITY[/BODY_PART[/LABEL]]=[auto:]ADAPTER,...\".",
+        .example = "# An entry:\n#   - modality: \"CT\"\n#     body_part: \"LIVER\"\n#     label: \"tumour\"\n#     adapter: \"liver-tumour\"\n",
+        .fields = rule_fields, .n_fields = sizeof rule_fields / sizeof *rule_fields, .n_key = 3,
         .count = offsetof(srv_config, n_rules), .items = offsetof(srv_config, rules),
         .item_size = sizeof(srv_rule), .max = SRV_RULES_MAX},
 };
 
-const srv_rule srv_rules_built_in[] = {{"CT", "default-ct"}, {"MR", "default-mr"}};
+#define BUILT_IN(of, which) {.modality = of, .body_part = "*", .label = "*", .adapter = which, .prompts = "given"}
+const srv_rule srv_rules_built_in[] = {BUILT_IN("CT", "default-ct"), BUILT_IN("MR", "default-mr")};
 const int32_t srv_n_rules_built_in = sizeof srv_rules_built_in / sizeof *srv_rules_built_in;
 /* clang-format on */
 
@@ -306,15 +339,22 @@ const void *srv_list_at(const srv_config *config, const srv_list *list, int32_t 
     return (const char *)config + list->items + (size_t)i * list->item_size;
 }
 
+static bool same_key(const srv_list *list, const char *a, const char *b)
+{
+    for (size_t i = 0; i < list->n_key; i++)
+        if (strcmp(a + list->fields[i].offset, b + list->fields[i].offset) != 0) return false;
+    return true;
+}
+
 msa_status srv_list_add(srv_config *config, const srv_list *list, const void *entry, const char *where,
                         msa_error *err)
 {
-    const srv_setting *first = &list->fields[0];
-    const char *name = (const char *)entry + first->offset;
     const int32_t n = srv_list_count(config, list), more = n + 1;
     for (int32_t i = 0; i < n; i++)
-        if (strcmp((const char *)srv_list_at(config, list, i) + first->offset, name) == 0)
-            return msa_fail(err, MSA_E_PARSE, "%s: the %s %s is there twice", where, first->key, name);
+        if (same_key(list, srv_list_at(config, list, i), entry))
+            return msa_fail(err, MSA_E_PARSE, "%s: the %s %s is there twice%s", where, list->fields[0].key,
+                            (const char *)entry + list->fields[0].offset,
+                            list->n_key > 1 ? " for the same body part and label" : "");
     if (n == list->max)
         return msa_fail(err, MSA_E_PARSE, "%s: more than %d %s", where, list->max, list->name);
     memcpy((char *)config + list->items + (size_t)n * list->item_size, entry, list->item_size);

@@ -28,13 +28,13 @@ extern const size_t srv_n_sections;
 extern const srv_setting srv_settings[];
 extern const size_t srv_n_settings;
 
-/* A list of maps; the entries lie in an array of srv_config. No two have the same first field. */
+/* A list of maps; the entries lie in an array of srv_config. No two have the same key. */
 typedef struct srv_list {
     const char *name, *entry, *members; /* "rules", "a rule", "modality and adapter" */
     const char *help, *example;         /* lines of the printed file; the example may be NULL */
-    const srv_setting *fields;          /* all must be given; offsets are into an entry */
-    size_t n_fields;
-    size_t count, items, item_size; /* offsets of the number (int32_t) and of the array */
+    const srv_setting *fields;          /* those without a default must be given; offsets are into an entry */
+    size_t n_fields, n_key;             /* the first n_key fields are an entry's key */
+    size_t count, items, item_size;     /* offsets of the number (int32_t) and of the array */
     int32_t max;
 } srv_list;
 
@@ -55,7 +55,7 @@ MSA_NODISCARD msa_status srv_setting_put(const srv_setting *setting, void *base,
 void srv_list_clear(srv_config *config, const srv_list *list);
 int32_t srv_list_count(const srv_config *config, const srv_list *list);
 const void *srv_list_at(const srv_config *config, const srv_list *list, int32_t i);
-/* Appends; refuses a first field that is there already and more than list->max. */
+/* Appends; refuses a key that is there already and more than list->max. */
 MSA_NODISCARD msa_status srv_list_add(srv_config *config, const srv_list *list, const void *entry,
                                       const char *where, msa_error *err);
 const srv_setting *srv_setting_find(const char *section, const char *key);

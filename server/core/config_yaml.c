@@ -173,9 +173,13 @@ static msa_status read_fields(reader *r, const srv_list *list, void *entry, cons
         MSA_TRY(next(r, err));
         MSA_TRY(put(r, field, entry, err));
     }
-    for (size_t i = 0; i < list->n_fields; i++)
-        if (!seen[i])
-            return msa_fail(err, MSA_E_PARSE, "%s: this entry has no %s", where, list->fields[i].key);
+    for (size_t i = 0; i < list->n_fields; i++) {
+        const srv_setting *field = &list->fields[i];
+        if (seen[i]) continue;
+        if (field->text == NULL)
+            return msa_fail(err, MSA_E_PARSE, "%s: this entry has no %s", where, field->key);
+        (void)snprintf((char *)entry + field->offset, field->size, "%s", field->text);
+    }
     return MSA_OK;
 }
 

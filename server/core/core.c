@@ -70,25 +70,30 @@ static void done_tick(srv_task *task)
     srv_core_part_stopped(core);
 }
 
-void srv_core_poke_jobs(srv_core *core)
+srv_job_policy srv_core_policy(const srv_core *core)
 {
-    if (core->ticking || core->stopping || !core->model_known) return;
-    tick_task *t = calloc(1, sizeof *t);
-    if (t == NULL) return;
     const srv_config *config = core->config;
-    t->task.run = run_tick;
-    t->task.done = done_tick;
-    t->core = core;
-    t->now_ms = srv_now_ms();
-    t->policy = (srv_job_policy){
+    return (srv_job_policy){
         .settle_ms = config->completeness_settle_ms,
         .quiet_ms = config->completeness_quiet_ms,
         .prompt_settle_ms = config->completeness_prompt_settle_ms,
         .max_attempts = config->work_attempts,
         .settings = core->settings_key,
-        .models = core->loaded.models,
-        .n_models = core->loaded.n_models,
+        .automatic = core->automatic_key,
+        .models = &core->models,
     };
+}
+
+void srv_core_poke_jobs(srv_core *core)
+{
+    if (core->ticking || core->stopping || !core->model_known) return;
+    tick_task *t = calloc(1, sizeof *t);
+    if (t == NULL) return;
+    t->task.run = run_tick;
+    t->task.done = done_tick;
+    t->core = core;
+    t->now_ms = srv_now_ms();
+    t->policy = srv_core_policy(core);
     core->ticking = true;
     srv_core_submit(core, &t->task);
 }
@@ -285,8 +290,7 @@ static msa_status start_http(srv_core *core, msa_error *err)
         .config = core->config,
         .store = core->store,
         .blobs = core->blobs,
-        .models = core->loaded.models,
-        .n_models = core->loaded.n_models,
+        .models = &core->models,
         .live = live,
         .prompts_changed = prompts_changed,
         .ctx = core,
@@ -294,11 +298,30 @@ static msa_status start_http(srv_core *core, msa_error *err)
     return srv_http_start(&core->http, &env, &core->http_port, err);
 }
 
+/* The settings that a result depends on, as texts of the input key. */
+static void settle_keys(srv_core *core)
+{
+    const srv_config *c = core->config;
+    msa_auto_options *o = &core->automatic;
+    *o = msa_auto_defaults();
+    o->points_per_side = c->automatic_points_per_side;
+    o->regions_max = c->automatic_regions_max;
+    o->area_min_mm2 = (float)c->automatic_area_min_mm2;
+    o->iou_min = (float)c->automatic_iou_percent / 100;
+    o->stability_min = (float)c->automatic_stability_percent / 100;
+    o->link_iou = (float)c->automatic_link_percent / 100;
+    (void)snprintf(core->automatic_key, sizeof core->automatic_key,
+                   "points=%d regions=%d area=%d iou=%d stability=%d link=%d", c->automatic_points_per_side,
+                   c->automatic_regions_max, c->automatic_area_min_mm2, c->automatic_iou_percent,
+                   c->automatic_stability_percent, c->automatic_link_percent);
+    (void)snprintf(core->settings_key, sizeof core->settings_key,
+                   "version=%s series_number=%d series_description=%s", MSAD_VERSION, c->result_series_number,
+                   c->result_series_description);
+}
+
 static msa_status start(srv_core *core, int *lock_fd, msa_error *err)
 {
-    (void)snprintf(core->settings_key, sizeof core->settings_key,
-                   "version=%s series_number=%d series_description=%s", MSAD_VERSION,
-                   core->config->result_series_number, core->config->result_series_description);
+    settle_keys(core);
     MSA_TRY(open_storage(core, lock_fd, err));
     MSA_TRY(srv_workers_start(core, err));
     MSA_TRY(wait_for_model(core, err));
@@ -339,14 +362,30 @@ static void finish(srv_core *core)
     srv_blobs_free(core->blobs);
 }
 
+/* Which models there are and what for; what cannot be used does not stop the service, but is said. */
+static void log_models(const srv_model_table *t)
+{
+    for (int32_t i = 0; i < t->n_models; i++) {
+        const srv_model_info *m = &t->models[i];
+        if (m->error[0] != '\0')
+            msa_log(MSA_LOG_WARN, "core", "adapter=%s cannot_be_used what=\"%s\"", m->adapter, m->error);
+        else
+            msa_log(MSA_LOG_INFO, "core", "model=%s version=%s adapter=%s hash=%.12s untrained=%d", m->name,
+                    m->version, m->adapter, m->hash, m->untrained);
+    }
+    for (int32_t i = 0; i < t->n_rules; i++) {
+        const srv_model_rule *r = &t->rules[i];
+        msa_log(r->model < 0 ? MSA_LOG_WARN : MSA_LOG_INFO, "core",
+                "rule=%d modality=%s body_part=%s label=%s prompts=%s model=%s", i + 1, r->modality,
+                r->body_part, r->label, r->automatic ? "auto" : "given",
+                r->model < 0 ? "passed_over" : t->models[r->model].name);
+    }
+}
+
 static void serve(srv_core *core)
 {
-    for (int32_t i = 0; i < core->loaded.n_models; i++) {
-        const srv_model_info *m = &core->loaded.models[i];
-        msa_log(MSA_LOG_INFO, "core", "model=%s version=%s for=%s hash=%.12s untrained=%d", m->name,
-                m->version, m->modality, m->hash, m->untrained);
-    }
-    const srv_model_info *any = &core->loaded.models[core->loaded.n_models - 1];
+    const srv_model_info *any = srv_model_any(&core->models);
+    log_models(&core->models);
     msa_log(MSA_LOG_INFO, "core",
             "ready version=%s ae=%s dicom=%s:%d http=%s:%d workers=%d threads=%d model=%s untrained=%d "
             "destinations=%d",

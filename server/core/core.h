@@ -5,6 +5,7 @@
 
 #include <uv.h>
 
+#include "engine/automatic.h"
 #include "server/blob/blob.h"
 #include "server/core/clock.h"
 #include "server/core/config.h"
@@ -28,10 +29,12 @@ typedef struct srv_core {
     srv_indexer *indexer;
     srv_workers *workers;
     srv_outbox *outbox;
-    srv_ipc_ready loaded; /* what the workers have; strings end, n_models is 1 or more */
+    srv_model_table models; /* what the workers have; texts end, indices are in range */
     bool model_known;
     char settings_key[256]; /* the settings that shape a result: part of every job's input key */
-    bool stopping;          /* SIGTERM: nothing new is begun */
+    msa_auto_options automatic;
+    char automatic_key[160]; /* the same of a job without prompts */
+    bool stopping;           /* SIGTERM: nothing new is begun */
     int exit_status;
     int32_t dicom_port, http_port; /* the ones bound */
     srv_http_live live;            /* counters; filled up by srv_core_live() */
@@ -57,6 +60,8 @@ void srv_core_submit(srv_core *core, srv_task *task);
 bool srv_core_try_later(srv_core *core, srv_task *task);
 /* An unforgivable failure (a failed fsync or commit): stop accepting, end the roles, exit 1. Invariant 1. */
 void srv_core_fatal(srv_core *core, const char *why);
+/* How jobs are bound; what it points to lives as long as core. */
+srv_job_policy srv_core_policy(const srv_core *core);
 /* Looks at completeness soon: something arrived. */
 void srv_core_poke_jobs(srv_core *core);
 /* A part has ended its work after srv_core.stopping was set; the last one lets the loop end. */

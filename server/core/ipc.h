@@ -12,6 +12,7 @@
 #include "dicom/header.h"
 #include "dicom/receive.h"
 #include "dicom/send.h"
+#include "engine/automatic.h"
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
 #include "server/core/config.h"
@@ -34,7 +35,7 @@ typedef enum srv_ipc_type {
     SRV_IPC_INDEX,             /* srv_ipc_index: read this header */
     SRV_IPC_JOB,               /* srv_ipc_job, followed by INSTANCE and PROMPT messages, then GO */
     SRV_IPC_JOB_INSTANCE,      /* srv_ipc_instance */
-    SRV_IPC_JOB_PROMPT,        /* dicom_prompt */
+    SRV_IPC_JOB_PROMPT,        /* srv_ipc_prompt */
     SRV_IPC_JOB_GO,            /* no body */
     SRV_IPC_WORK_RULE,         /* srv_rule */
     /* work to core */
@@ -45,6 +46,8 @@ typedef enum srv_ipc_type {
     SRV_IPC_JOB_SEGMENT,       /* srv_ipc_segment, before DONE */
     SRV_IPC_JOB_RESULT,        /* srv_ipc_result, before DONE */
     SRV_IPC_JOB_DONE,          /* srv_ipc_job_done */
+    SRV_IPC_WORK_MODEL,        /* srv_model_info, before READY: the base first */
+    SRV_IPC_WORK_RULE_KNOWN,   /* srv_model_rule, before READY: in the order in which they are tried */
     /* core to send, send to core */
     SRV_IPC_SEND_START = 96,   /* srv_ipc_send_start */
     SRV_IPC_SENT,              /* dicom_send_result */
@@ -84,19 +87,20 @@ typedef struct srv_ipc_committed {
 } srv_ipc_committed;
 
 typedef struct srv_ipc_work_start {
-    char storage_path[SRV_PATH_MAX], model_path[SRV_PATH_MAX], model_adapter[SRV_PATH_MAX];
+    char storage_path[SRV_PATH_MAX], model_path[SRV_PATH_MAX], model_adapter[SRV_PATH_MAX], model_adapters_dir[SRV_PATH_MAX];
+    char model_precision[8];
     int32_t n_rules;
     int32_t index_only; /* does not load the model */
     int32_t threads;    /* engine threads: the one place where they are set */
     int32_t memory_mib;
     int32_t series_number;
+    msa_auto_options automatic;
     char series_description[65];
     char log_level[8];
 } srv_ipc_work_start;
 
-typedef struct srv_ipc_ready {
-    int32_t n_models; /* 0: index_only */
-    srv_model_info models[SRV_RULES_MAX + 1]; /* in the order in which they are tried; the last is for any modality */
+typedef struct srv_ipc_ready { /* as many as were told before it; 0: index_only */
+    int32_t n_models, n_rules;
 } srv_ipc_ready;
 
 typedef struct srv_ipc_index {
@@ -113,10 +117,16 @@ typedef struct srv_ipc_indexed {
 
 typedef struct srv_ipc_job {
     int64_t job_id, token;
-    int32_t model; /* which of those that the worker has told */
+    int32_t automatic; /* without prompts, by this one of the models that the worker has told: */
+    int32_t model;
     char input_key[MSA_SHA256_HEX];
     char job_dir[SRV_PATH_MAX]; /* made by core, writable */
 } srv_ipc_job;
+
+typedef struct srv_ipc_prompt {
+    dicom_prompt prompt;
+    int32_t model; /* which of those that the worker has told */
+} srv_ipc_prompt;
 
 typedef struct srv_ipc_instance { char sha256[MSA_SHA256_HEX]; } srv_ipc_instance;
 

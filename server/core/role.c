@@ -71,6 +71,10 @@ static size_t body_size(srv_ipc_type type)
         return sizeof(dicom_receive_result);
     case SRV_IPC_WORK_READY:
         return sizeof(srv_ipc_ready);
+    case SRV_IPC_WORK_MODEL:
+        return sizeof(srv_model_info);
+    case SRV_IPC_WORK_RULE_KNOWN:
+        return sizeof(srv_model_rule);
     case SRV_IPC_INDEX_PROMPT:
         return sizeof(dicom_prompt);
     case SRV_IPC_INDEXED:

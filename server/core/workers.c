@@ -20,8 +20,9 @@ typedef struct claim_task {
     srv_task task; /* first */
     srv_workers *pool;
     srv_job job;
+    srv_job_policy policy;
     srv_ipc_instance *instances; /* owned */
-    dicom_prompt *prompts;       /* owned */
+    srv_ipc_prompt *prompts;     /* owned */
     size_t n_instances, n_prompts, cap_instances, cap_prompts;
     bool no_memory;
     int64_t now_ms;
@@ -55,31 +56,27 @@ static void claim_prompt(void *ctx, const srv_prompt *prompt)
         t->no_memory = true;
         return;
     }
-    t->prompts[t->n_prompts++] = prompt->prompt;
+    const srv_model_subject subject = {t->job.modality, t->job.body_part};
+    t->prompts[t->n_prompts++] = (srv_ipc_prompt){
+        prompt->prompt, srv_model_rule_for(t->policy.models, &subject, &prompt->prompt)->model};
 }
 
 static msa_status run_claim(srv_task *task, srv_store *store, msa_error *err)
 {
     claim_task *t = (claim_task *)task;
     MSA_TRY(srv_store_job_claim(store, t->now_ms, LEASE_MS, &t->job, err));
+    MSA_TRY(srv_store_job_rebind(store, &t->job, &t->policy, err));
     MSA_TRY(srv_store_job_instances(store, t->job.id, claim_instance, t, err));
     MSA_TRY(srv_store_job_prompts(store, t->job.id, claim_prompt, t, err));
     return t->no_memory ? msa_fail(err, MSA_E_NOMEM, "out of memory") : MSA_OK;
 }
 
-/* The one that the job was bound to; after a restart with other models, the one that it would be bound to
- * now. */
-static int32_t model_of(const srv_worker *w)
-{
-    const srv_ipc_ready *loaded = &w->pool->core->loaded;
-    for (int32_t i = 0; i < loaded->n_models; i++)
-        if (strcmp(loaded->models[i].hash, w->job.model_hash) == 0) return i;
-    return srv_model_for(loaded->models, loaded->n_models, w->job.modality);
-}
-
 static msa_status send_job(srv_worker *w, const claim_task *t, msa_error *err)
 {
-    srv_ipc_job message = {.job_id = w->job.id, .token = w->job.token, .model = model_of(w)};
+    const srv_model_subject subject = {w->job.modality, w->job.body_part};
+    const srv_model_rule *rule = srv_model_rule_for(&w->pool->core->models, &subject, NULL);
+    srv_ipc_job message = {
+        .job_id = w->job.id, .token = w->job.token, .automatic = t->n_prompts == 0, .model = rule->model};
     char dir[SRV_PATH_MAX + 64];
     srv_worker_job_dir(w, dir);
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
@@ -179,6 +176,7 @@ void srv_workers_kick(srv_workers *pool)
     t->task.run = run_claim;
     t->task.done = done_claim;
     t->pool = pool;
+    t->policy = srv_core_policy(pool->core);
     t->now_ms = srv_now_ms();
     pool->again = false;
     pool->claiming = true;
@@ -188,39 +186,35 @@ void srv_workers_kick(srv_workers *pool)
 
 /* ---- messages ---- */
 
-static void keep_models(srv_ipc_ready *to, const srv_ipc_ready *m)
+static void on_model(srv_worker *w, const srv_model_info *m)
 {
-    *to = *m;
-    for (int32_t i = 0; i < to->n_models; i++) {
-        srv_model_info *info = &to->models[i];
-        info->name[sizeof info->name - 1] = '\0';
-        info->version[sizeof info->version - 1] = '\0';
-        info->hash[sizeof info->hash - 1] = '\0';
-        info->modality[sizeof info->modality - 1] = '\0';
-    }
-    /* whatever else it says: no series is left without a model */
-    (void)snprintf(to->models[to->n_models - 1].modality, SRV_MODALITY_MAX, "*");
+    if (w->told->n_models == SRV_MODELS_MAX)
+        srv_role_kill(w->role);
+    else
+        w->told->models[w->told->n_models++] = *m;
 }
 
-static bool same_models(const srv_ipc_ready *a, const srv_ipc_ready *b)
+static void on_rule(srv_worker *w, const srv_model_rule *m)
 {
-    if (a->n_models != b->n_models) return false;
-    for (int32_t i = 0; i < a->n_models; i++)
-        if (strncmp(a->models[i].hash, b->models[i].hash, MSA_SHA256_HEX) != 0) return false;
-    return true;
+    if (w->told->n_rules == SRV_RULES_MAX + 1)
+        srv_role_kill(w->role);
+    else
+        w->told->rules[w->told->n_rules++] = *m;
 }
 
 static void on_ready(srv_worker *w, const srv_ipc_ready *m)
 {
     srv_core *core = w->pool->core;
-    if (m->n_models < 1 || m->n_models > SRV_RULES_MAX + 1) {
+    srv_model_table *told = w->told;
+    if (m->n_models < 1 || m->n_rules < 1 || m->n_models != told->n_models || m->n_rules != told->n_rules) {
         srv_role_kill(w->role);
         return;
     }
+    srv_model_table_mend(told);
     if (!core->model_known) {
-        keep_models(&core->loaded, m);
+        core->models = *told;
         core->model_known = true;
-    } else if (!same_models(&core->loaded, m)) {
+    } else if (!srv_model_table_same(&core->models, told)) {
         msa_log(MSA_LOG_ERROR, "work",
                 "worker=%d the model file changed while msad runs; restart msad to use it", w->number);
         w->pool->model_changed = true;
@@ -309,6 +303,10 @@ static void on_message(void *ctx, srv_ipc_type type, const void *body, size_t si
     const bool working = w->busy && !w->done_sent;
     if (type == SRV_IPC_WORK_READY && !w->ready)
         on_ready(w, body);
+    else if (type == SRV_IPC_WORK_MODEL && !w->ready)
+        on_model(w, body);
+    else if (type == SRV_IPC_WORK_RULE_KNOWN && !w->ready)
+        on_rule(w, body);
     else if (type == SRV_IPC_JOB_PROGRESS && working) {
         const srv_ipc_progress *m = body;
         w->progress_done = m->done;
@@ -372,11 +370,16 @@ static msa_status start_worker(srv_worker *w, msa_error *err)
     (void)snprintf(start.storage_path, sizeof start.storage_path, "%s", config->storage_path);
     (void)snprintf(start.model_path, sizeof start.model_path, "%s", config->model_path);
     (void)snprintf(start.model_adapter, sizeof start.model_adapter, "%s", config->model_adapter);
+    (void)snprintf(start.model_precision, sizeof start.model_precision, "%s", config->model_precision);
+    (void)snprintf(start.model_adapters_dir, sizeof start.model_adapters_dir, "%s",
+                   config->model_adapters_dir);
+    start.automatic = w->pool->core->automatic;
     start.n_rules = config->n_rules;
     (void)snprintf(start.series_description, sizeof start.series_description, "%s",
                    config->result_series_description);
     (void)snprintf(start.log_level, sizeof start.log_level, "%s", config->log_level);
     w->ready_by_ms = uv_now(w->pool->core->loop) + START_MS;
+    w->told->n_models = w->told->n_rules = 0;
     MSA_TRY(srv_role_spawn(&w->role, w->pool->core->loop, "work", -1, &events, err));
     MSA_TRY(srv_role_send(w->role, SRV_IPC_WORK_START, &start, sizeof start, err));
     for (int32_t i = 0; i < config->n_rules; i++)
@@ -399,7 +402,9 @@ msa_status srv_workers_start(srv_core *core, msa_error *err)
         w->number = i + 1;
         w->segments = calloc(SRV_JOB_SEGMENTS_MAX, sizeof *w->segments);
         w->results = calloc(SRV_JOB_RESULTS_MAX, sizeof *w->results);
-        if (w->segments == NULL || w->results == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+        w->told = calloc(1, sizeof *w->told);
+        if (w->segments == NULL || w->results == NULL || w->told == NULL)
+            return msa_fail(err, MSA_E_NOMEM, "out of memory");
         MSA_TRY(start_worker(w, err));
     }
     return MSA_OK;
@@ -528,6 +533,7 @@ void srv_workers_free(srv_workers *pool)
     for (int i = 0; i < pool->n; i++) {
         free(pool->worker[i].segments);
         free(pool->worker[i].results);
+        free(pool->worker[i].told);
     }
     free(pool->worker);
     free(pool);

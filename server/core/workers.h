@@ -26,6 +26,7 @@ typedef struct srv_worker {
     uint64_t deadline_ms, beat_at_ms;
     int32_t progress_done, progress_total, beaten_done;
     bool beating;
+    srv_model_table *told; /* what it says that it has, until it is ready */
     srv_segment *segments;
     srv_ipc_result *results;
     size_t n_segments, n_results;

@@ -29,8 +29,7 @@ typedef struct srv_http_env {
     const srv_config *config;
     srv_store_thread *store;
     const srv_blobs *blobs;
-    const srv_model_info *models; /* (n_models), the last is for any modality */
-    int32_t n_models;
+    const srv_model_table *models;
     void (*live)(void *ctx, srv_http_live *out);
     void (*prompts_changed)(void *ctx); /* after POST or DELETE of annotations has been committed */
     void *ctx;

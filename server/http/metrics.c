@@ -50,13 +50,18 @@ static void about(FILE *f, const srv_http *h, const srv_http_live *live)
     family(f, "info", "gauge", "Version, and the model for any modality; always 1.");
     (void)fputs("msad_info{", f);
     label(f, "version", MSAD_VERSION, "");
-    model_labels(f, &h->env.models[h->env.n_models - 1]);
+    model_labels(f, srv_model_any(h->env.models));
     (void)fputs("} 1\n", f);
-    family(f, "model_info", "gauge", "Models in use and the modality that each is for; always 1.");
-    for (int32_t i = 0; i < h->env.n_models; i++) {
+    family(f, "model_info", "gauge", "Models in use, by the rules that choose them; always 1.");
+    for (int32_t i = 0; i < h->env.models->n_rules; i++) {
+        const srv_model_rule *rule = &h->env.models->rules[i];
+        if (rule->model < 0) continue;
         (void)fputs("msad_model_info{", f);
-        label(f, "modality", h->env.models[i].modality, "");
-        model_labels(f, &h->env.models[i]);
+        label(f, "modality", rule->modality, "");
+        label(f, "body_part", rule->body_part, ",");
+        label(f, "label", rule->label, ",");
+        label(f, "prompts", rule->automatic ? "auto" : "given", ",");
+        model_labels(f, &h->env.models->models[rule->model]);
         (void)fputs("} 1\n", f);
     }
     whole(f, "ready", "gauge", "1 when instances are taken.", live->ready);

@@ -1,4 +1,4 @@
-/* What needs no catalogue: health, readiness, the description, destinations, the model. */
+/* What needs no catalogue: health, readiness, the description, destinations. */
 #include "server/http/internal.h"
 
 static json_t *health(const char *status)
@@ -46,18 +46,4 @@ void srv_get_destinations(srv_request *req)
                                                     srv_json_string(to->host), "port", to->port));
     }
     srv_reply_json(&req->reply, MHD_HTTP_OK, json_pack("{s:o}", "destinations", list));
-}
-
-void srv_get_models(srv_request *req)
-{
-    const srv_http_env *env = &req->http->env;
-    json_t *list = json_array();
-    for (int32_t i = 0; i < env->n_models; i++) {
-        const srv_model_info *m = &env->models[i];
-        (void)json_array_append_new(
-            list, json_pack("{s:o, s:o, s:o, s:b, s:o}", "name", srv_json_string(m->name), "version",
-                            srv_json_text(m->version), "hash", srv_json_text(m->hash), "untrained",
-                            m->untrained, "modality", srv_json_string(m->modality)));
-    }
-    srv_reply_json(&req->reply, MHD_HTTP_OK, json_pack("{s:o}", "models", list));
 }

@@ -28,7 +28,7 @@ typedef struct work_role {
     srv_models *models; /* NULL when index_only */
     srv_ipc_job job;
     srv_ipc_instance *instances;
-    dicom_prompt *prompts;
+    srv_ipc_prompt *prompts;
     size_t n_instances, n_prompts, cap_instances, cap_prompts;
     int64_t told_ms; /* last progress message */
 } work_role;
@@ -129,10 +129,42 @@ static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *er
     return MSA_OK;
 }
 
+/* Prompts and the model of each, as the segmenter takes them. */
+typedef struct job_prompts {
+    dicom_prompt *prompts;
+    const msa_model **models;
+} job_prompts;
+
+static void job_prompts_clear(job_prompts *p)
+{
+    free(p->prompts);
+    free(p->models);
+}
+
+static msa_status model_at(const work_role *w, int32_t i, const msa_model **out, msa_error *err)
+{
+    *out = w->models == NULL ? NULL : srv_models_at(w->models, i);
+    return *out != NULL ? MSA_OK : msa_fail(err, MSA_E_INTERNAL, "this worker has no such model");
+}
+
+static msa_status unpack_prompts(const work_role *w, job_prompts *p, msa_error *err)
+{
+    p->prompts = calloc(w->n_prompts + 1, sizeof *p->prompts);
+    p->models = calloc(w->n_prompts + 1, sizeof *p->models);
+    if (p->prompts == NULL || p->models == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < w->n_prompts; i++) {
+        p->prompts[i] = w->prompts[i].prompt;
+        MSA_TRY(model_at(w, w->prompts[i].model, &p->models[i], err));
+    }
+    return MSA_OK;
+}
+
 static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
 {
-    const msa_model *model = w->models == NULL ? NULL : srv_models_at(w->models, w->job.model);
-    if (model == NULL) return msa_fail(err, MSA_E_INTERNAL, "this worker has no such model");
+    __attribute__((cleanup(job_prompts_clear))) job_prompts prompts = {0};
+    const msa_model *model = NULL;
+    MSA_TRY(model_at(w, w->job.model, &model, err));
+    MSA_TRY(unpack_prompts(w, &prompts, err));
     if (w->n_instances == 0) return msa_fail(err, MSA_E_INVALID, "the job has no image");
     MSA_AUTO(dicom_series) series = NULL;
     MSA_TRY(load_series(w, &series, err));
@@ -142,9 +174,11 @@ static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
     if (outcome == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     const srv_segment_request request = {
         .series = series,
-        .prompts = w->prompts,
+        .prompts = prompts.prompts,
         .n_prompts = w->n_prompts,
         .model = model,
+        .prompt_models = prompts.models,
+        .automatic = w->job.automatic ? &w->start.automatic : NULL,
         .key = w->job.input_key,
         .out_dir = w->job.job_dir,
         .series_number = w->start.series_number,
@@ -184,20 +218,43 @@ static msa_status append(void **array, size_t *n, size_t *cap, const void *item,
 
 /* ---- the role ---- */
 
-static msa_status load_models(work_role *w, srv_ipc_ready *ready, msa_error *err)
+/* Core's rules: *rules (*n) is malloc'ed. */
+static msa_status receive_rules(const work_role *w, srv_rule **rules, msa_error *err)
 {
     const int32_t n = w->start.n_rules;
-    const srv_model_info *list = NULL;
-    MSA_AUTO_FREE srv_rule *rules = calloc(SRV_RULES_MAX, sizeof *rules);
-    if (rules == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     if (n < 0 || n > SRV_RULES_MAX) return msa_fail(err, MSA_E_INTERNAL, "core sent %d rules", n);
+    *rules = calloc((size_t)n + 1, sizeof **rules);
+    if (*rules == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     for (int32_t i = 0; i < n; i++)
-        MSA_TRY(srv_ipc_expect(SRV_IPC_FD, SRV_IPC_WORK_RULE, &rules[i], sizeof rules[i], err));
-    msa_threads_set(w->start.threads);
-    MSA_TRY(srv_models_load(&w->models, w->start.model_path, w->start.model_adapter, rules, n, err));
-    ready->n_models = srv_models_list(w->models, &list);
-    memcpy(ready->models, list, (size_t)ready->n_models * sizeof *list);
+        MSA_TRY(srv_ipc_expect(SRV_IPC_FD, SRV_IPC_WORK_RULE, &(*rules)[i], sizeof **rules, err));
     return MSA_OK;
+}
+
+static msa_status tell_models(const work_role *w, srv_ipc_ready *ready, msa_error *err)
+{
+    const srv_model_table *t = srv_models_table(w->models);
+    for (int32_t i = 0; i < t->n_models; i++)
+        MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_WORK_MODEL, &t->models[i], sizeof t->models[i], err));
+    for (int32_t i = 0; i < t->n_rules; i++)
+        MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_WORK_RULE_KNOWN, &t->rules[i], sizeof t->rules[i], err));
+    *ready = (srv_ipc_ready){t->n_models, t->n_rules};
+    return MSA_OK;
+}
+
+static msa_status load_models(work_role *w, srv_ipc_ready *ready, msa_error *err)
+{
+    MSA_AUTO_FREE srv_rule *rules = NULL;
+    srv_models_wanted wanted = {.path = w->start.model_path,
+                                .adapter = w->start.model_adapter,
+                                .adapters_dir = w->start.model_adapters_dir,
+                                .n_rules = w->start.n_rules};
+    if (!msa_precision_named(w->start.model_precision, &wanted.precision))
+        return msa_fail(err, MSA_E_INTERNAL, "core sent an unknown precision");
+    MSA_TRY(receive_rules(w, &rules, err));
+    wanted.rules = rules;
+    msa_threads_set(w->start.threads);
+    MSA_TRY(srv_models_load(&w->models, &wanted, err));
+    return tell_models(w, ready, err);
 }
 
 static msa_status begin(work_role *w, msa_error *err)

@@ -1,29 +1,42 @@
-/* The models that a program works with: one base, and adapters on it for series of some modalities. */
+/* The models that a program works with: one base, and adapters on it for series and labels of some kinds. */
 #ifndef SRV_SEGMENT_MODELS_H
 #define SRV_SEGMENT_MODELS_H
 
 #include "engine/model.h"
 #include "server/core/config.h"
 
-#define SRV_MODELS_MAX (SRV_RULES_MAX + 1)
-
 typedef struct srv_models srv_models;
 
-/**
- * path, adapter, rules: as model.path, model.adapter and rules of the configuration. With an adapter the
- * rules are not looked at. A bundled adapter counts only on the bundled model, and where it is not there its
- * rule is passed over; any other file must be there. Errors: those of msa_model_load() and msa_model_adapt(),
- * in a sentence that names the file.
+/* As in the configuration: model.path, model.adapter, model.adapters_dir, model.precision and rules; NULL is
+ * "".
  */
-MSA_NODISCARD msa_status srv_models_load(srv_models **out, const char *path, const char *adapter,
-                                         const srv_rule *rules, int32_t n_rules, msa_error *err);
+typedef struct srv_models_wanted {
+    const char *path, *adapter, *adapters_dir;
+    msa_precision precision; /* of the base, and so of every adapter on it */
+    const srv_rule *rules;
+    int32_t n_rules;
+} srv_models_wanted;
+
+/**
+ * The base is loaded once; adapters share its weights, so that going from one to another is taking another
+ * pointer. Every adapter of the folder is tried on the base and listed, also one that cannot be used; those
+ * that no rule names are not kept in memory.
+ *
+ * With an adapter for all, rules are not looked at. A bundled adapter counts only on the bundled model, and
+ * where it is not there its rule is passed over; so is a rule whose adapter of the folder cannot be used. Any
+ * other file must be there and be usable. Errors: those of msa_model_load() and msa_model_adapt(), in a
+ * sentence that names the file; MSA_E_NOT_FOUND for a folder, or a name in it, that is not there.
+ */
+MSA_NODISCARD msa_status srv_models_load(srv_models **out, const srv_models_wanted *wanted, msa_error *err);
 void srv_models_free(srv_models *m);
 MSA_DEFINE_AUTO(srv_models, srv_models_free);
 
-/* In the order in which they are tried (srv_model_for()); the last one is for any modality. */
-int32_t srv_models_list(const srv_models *m, const srv_model_info **list);
+const srv_model_table *srv_models_table(const srv_models *m);
+/* Model i of the table; NULL where it cannot be used or no rule names it. */
 const msa_model *srv_models_at(const srv_models *m, int32_t i);
-const msa_model *srv_models_for(const srv_models *m, const char *modality);
+/* As srv_model_rule_for(); body_part "": not known. */
+const msa_model *srv_models_for(const srv_models *m, const char *modality, const char *body_part,
+                                const dicom_prompt *prompt);
 const msa_model *srv_models_base(const srv_models *m);
 
 /**
@@ -34,5 +47,9 @@ const msa_model *srv_models_base(const srv_models *m);
 MSA_NODISCARD msa_status srv_model_path(const char *path, char *out, size_t out_size, msa_error *err);
 /* It names something bundled. */
 bool srv_model_is_bundled(const char *path);
+
+/* The card beside a model file: NAME.md for NAME.safetensors, else CARD.md; its first heading, or its first
+ * line. Both texts are "" when there is none. */
+void srv_model_card(const char *file, char title[128], char path[1024]);
 
 #endif

@@ -117,12 +117,14 @@ static const draft *find_kin(const draft *drafts, size_t n, const draft *d)
     return NULL;
 }
 
-static msa_status new_object(srv_objects *o, draft *d, msa_error *err)
+/* index: of the draft's prompt. */
+static msa_status new_object(srv_objects *o, draft *d, size_t index, msa_error *err)
 {
     if (o->n == SRV_SEGMENTS_MAX)
         return msa_fail(err, MSA_E_INVALID, "the prompts have more than %d different labels",
                         SRV_SEGMENTS_MAX);
     (void)snprintf(o->names[o->n].label, sizeof o->names[o->n].label, "%s", label_of(d->from));
+    o->origin[o->n] = index;
     d->object = o->n++;
     return MSA_OK;
 }
@@ -165,7 +167,7 @@ static msa_status group(srv_objects *o, draft *drafts, size_t n, msa_error *err)
         if (kin)
             drafts[i].object = kin->object;
         else
-            MSA_TRY(new_object(o, &drafts[i], err));
+            MSA_TRY(new_object(o, &drafts[i], i, err));
     }
     for (size_t i = 0; i < n; i++) {
         if (!drafts[i].usable || prompts_something(&drafts[i])) continue;
@@ -188,8 +190,9 @@ msa_status srv_objects_new(srv_objects **out, const dicom_series *series, const 
     const size_t most = n < SRV_SEGMENTS_MAX ? n + 1 : SRV_SEGMENTS_MAX;
     o->objects = calloc(most, sizeof *o->objects);
     o->names = calloc(most, sizeof *o->names);
+    o->origin = calloc(most, sizeof *o->origin);
     o->prompts = calloc(n + 1, sizeof *o->prompts);
-    if (!o->objects || !o->names || !o->prompts)
+    if (!o->objects || !o->names || !o->origin || !o->prompts)
         return msa_fail(err, MSA_E_NOMEM, "out of memory for the prompts");
     for (size_t i = 0; i < n; i++)
         fill_draft(&drafts[i], &prompts[i], series, o);
@@ -207,6 +210,7 @@ void srv_objects_free(srv_objects *o)
     if (!o) return;
     free(o->objects);
     free(o->names);
+    free(o->origin);
     free(o->prompts);
     free(o);
 }

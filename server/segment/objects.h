@@ -8,6 +8,7 @@ typedef struct srv_objects {
     size_t n;
     msa_object *objects;  /* (n) */
     dicom_segment *names; /* (n): label, tracking and codes filled in, no mask */
+    size_t *origin;       /* (n): the prompt, by its index, that each object began with */
     msa_prompt *prompts;  /* all of them; objects point into it */
     size_t n_left_out;    /* prompts that could not be used */
     char why[160];        /* the first reason, a sentence without a full stop; "" when all were usable */

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/segment/automatic.h"
+#include "server/segment/groups.h"
 #include "server/segment/objects.h"
 #include "server/segment/preview.h"
 #include "server/segment/text.h"
@@ -16,6 +18,8 @@ typedef struct run {
     const dicom_volume_info *info;
     srv_objects *objects;
     msa_object_result *results;
+    const msa_model **models; /* of each object */
+    const msa_model *model;   /* of all of them; NULL: they differ */
     srv_volume v;
 } run;
 
@@ -24,6 +28,7 @@ static void run_clear(run *r)
     for (size_t i = 0; r->objects && r->results && i < r->objects->n; i++)
         free(r->results[i].mask);
     free(r->results);
+    free(r->models);
     srv_volume_clear(&r->v);
     srv_objects_free(r->objects);
 }
@@ -42,9 +47,12 @@ static msa_status prepare_results(run *r, msa_error *err)
     return MSA_OK;
 }
 
-static void fill_note(const msa_object_result *result, char *note, size_t size)
+static void fill_note(const run *r, size_t i, char *note, size_t size)
 {
-    if (result->voxels == 0)
+    const msa_object_result *result = &r->results[i];
+    if (r->request->automatic)
+        (void)snprintf(note, size, "found without a prompt, on %d slices", result->n_prompted);
+    else if (result->voxels == 0)
         (void)snprintf(note, size, "nothing found: %s",
                        result->stop_reason[0] ? result->stop_reason : "the model found nothing in a prompt");
     else if (result->n_propagated > 0)
@@ -52,6 +60,8 @@ static void fill_note(const msa_object_result *result, char *note, size_t size)
                        result->stop_reason[0] ? "; " : "", result->stop_reason);
     else
         (void)snprintf(note, size, "%d prompted", result->n_prompted);
+    const size_t n = strlen(note);
+    if (!r->model) (void)snprintf(note + n, size - n, "; by %s", msa_model_config(r->models[i])->name);
 }
 
 static void fill_stats(const run *r, srv_segment_outcome *outcome)
@@ -67,7 +77,7 @@ static void fill_stats(const run *r, srv_segment_outcome *outcome)
         stat->mean_iou = (double)result->mean_iou;
         stat->first_slice = result->first_slice;
         stat->last_slice = result->last_slice;
-        fill_note(result, stat->note, sizeof stat->note);
+        fill_note(r, i, stat->note, sizeof stat->note);
     }
 }
 
@@ -76,7 +86,11 @@ static void fill_warnings(const run *r, srv_segment_outcome *outcome)
     char text[256];
     srv_text_join(outcome->warnings, sizeof outcome->warnings, r->info->issue_text);
     srv_text_join(outcome->warnings, sizeof outcome->warnings, r->v.window_note);
-    if (r->objects->n_left_out > 0) {
+    if (r->request->automatic && r->objects->n_left_out > 0) {
+        (void)snprintf(text, sizeof text, "%zu more regions, all smaller, were found and left out",
+                       r->objects->n_left_out);
+        srv_text_join(outcome->warnings, sizeof outcome->warnings, text);
+    } else if (r->objects->n_left_out > 0) {
         (void)snprintf(text, sizeof text, "%zu prompt%s could not be used: %s", r->objects->n_left_out,
                        r->objects->n_left_out == 1 ? "" : "s", r->objects->why);
         srv_text_join(outcome->warnings, sizeof outcome->warnings, text);
@@ -93,6 +107,7 @@ static const char *content_description(const run *r)
 {
     bool carried = false;
     bool several = false;
+    if (r->request->automatic) return "Regions found automatically, nothing was prompted";
     for (size_t i = 0; i < r->objects->n; i++) {
         carried = carried || r->results[i].n_propagated > 0;
         several = several || r->results[i].n_prompted > 1;
@@ -102,10 +117,34 @@ static const char *content_description(const run *r)
     return several ? "Prompted slices, boxes between them interpolated" : "Prompted slice only";
 }
 
+static bool is_untrained(const run *r)
+{
+    bool untrained = false;
+    for (size_t i = 0; i < r->objects->n; i++)
+        untrained = untrained || msa_model_config(r->models[i])->untrained;
+    return untrained;
+}
+
+/* Which model made which object: each segment names its own. */
+static msa_status name_models(run *r, msa_error *err)
+{
+    r->models = calloc(r->objects->n + 1, sizeof *r->models);
+    if (!r->models) return msa_fail(err, MSA_E_NOMEM, "out of memory for the objects");
+    srv_groups_choose(r->models, r->request, r->objects);
+    r->model = r->objects->n > 0 ? r->models[0] : r->request->model;
+    for (size_t i = 0; i < r->objects->n; i++) {
+        const msa_config *config = msa_model_config(r->models[i]);
+        r->objects->names[i].model_name = config->name;
+        r->objects->names[i].model_version = config->version;
+        r->objects->names[i].model_hash = msa_model_hash(r->models[i]);
+        if (r->models[i] != r->models[0]) r->model = NULL;
+    }
+    return MSA_OK;
+}
+
 static msa_status write_seg(const run *r, srv_segment_outcome *outcome, msa_error *err)
 {
     const srv_segment_request *q = r->request;
-    const msa_config *config = msa_model_config(q->model);
     char description[4 * DESCRIPTION_MAX + 1];
     const char *wanted =
         q->series_description && q->series_description[0] ? q->series_description : "Segmentation";
@@ -113,14 +152,15 @@ static msa_status write_seg(const run *r, srv_segment_outcome *outcome, msa_erro
     for (size_t i = 0; i < r->objects->n; i++)
         voxels += r->results[i].voxels;
     if (voxels == 0) return MSA_OK;
-    srv_text_suffix(description, sizeof description, wanted, config->untrained ? " (untrained model)" : "",
+    srv_text_suffix(description, sizeof description, wanted, is_untrained(r) ? " (untrained model)" : "",
                     DESCRIPTION_MAX);
     const dicom_seg_options options = {.key = q->key,
                                        .series_description = description,
                                        .content_description = content_description(r),
-                                       .model_name = config->name,
-                                       .model_version = config->version,
-                                       .model_hash = msa_model_hash(q->model),
+                                       .model_name = r->model ? msa_model_config(r->model)->name : "several",
+                                       .model_version =
+                                           r->model ? msa_model_config(r->model)->version : "models",
+                                       .model_hash = r->model ? msa_model_hash(r->model) : NULL,
                                        .software_version = "msad " MSAD_VERSION,
                                        .series_number = q->series_number,
                                        .prompts = q->prompts,
@@ -131,14 +171,13 @@ static msa_status write_seg(const run *r, srv_segment_outcome *outcome, msa_erro
 
 static msa_status write_pictures(const run *r, const srv_segment_outcome *outcome, msa_error *err)
 {
-    const msa_config *config = msa_model_config(r->request->model);
     srv_picture picture = {.info = r->info,
                            .voxels = r->v.volume.voxels,
                            .objects = r->objects,
                            .results = r->results,
                            .stats = outcome->stats,
-                           .model_name = config->name,
-                           .untrained = config->untrained};
+                           .model_name = r->model ? msa_model_config(r->model)->name : "several models",
+                           .untrained = is_untrained(r)};
     char path[4096];
     const int n = snprintf(path, sizeof path, "%s/preview.png", r->request->out_dir);
     if (n < 0 || (size_t)n >= sizeof path)
@@ -148,16 +187,29 @@ static msa_status write_pictures(const run *r, const srv_segment_outcome *outcom
     return r->request->overlays ? srv_overlays_write(&picture, r->request->out_dir, err) : MSA_OK;
 }
 
+static msa_status find_prompted(run *r, msa_error *err)
+{
+    const srv_segment_request *q = r->request;
+    MSA_TRY(srv_objects_new(&r->objects, q->series, q->prompts, q->n_prompts, err));
+    MSA_TRY(srv_volume_fill(&r->v, q->series, err));
+    MSA_TRY(prepare_results(r, err));
+    MSA_TRY(name_models(r, err));
+    return srv_groups_segment(q, &r->v.volume, r->objects, r->models, r->results, err);
+}
+
+static msa_status find_automatically(run *r, msa_error *err)
+{
+    MSA_TRY(srv_volume_fill(&r->v, r->request->series, err));
+    MSA_TRY(srv_automatic_find(&r->objects, &r->results, r->request, &r->v.volume, err));
+    return name_models(r, err);
+}
+
 msa_status srv_segment_run(const srv_segment_request *request, srv_segment_outcome *outcome, msa_error *err)
 {
     __attribute__((cleanup(run_clear)))
     run r = {.request = request, .info = dicom_series_info(request->series)};
     memset(outcome, 0, sizeof *outcome);
-    MSA_TRY(srv_objects_new(&r.objects, request->series, request->prompts, request->n_prompts, err));
-    MSA_TRY(srv_volume_fill(&r.v, request->series, err));
-    MSA_TRY(prepare_results(&r, err));
-    MSA_TRY(msa_segment(request->model, &r.v.volume, r.objects->objects, (int32_t)r.objects->n, r.results,
-                        request->cancel, request->progress, request->progress_ctx, err));
+    MSA_TRY(request->automatic ? find_automatically(&r, err) : find_prompted(&r, err));
     fill_stats(&r, outcome);
     fill_warnings(&r, outcome);
     MSA_TRY(write_seg(&r, outcome, err));

@@ -9,6 +9,7 @@
 #include "dicom/annotation.h"
 #include "dicom/seg.h"
 #include "dicom/series.h"
+#include "engine/automatic.h"
 #include "engine/base/hash.h"
 #include "engine/segmenter.h"
 #include "server/segment/models.h"
@@ -19,7 +20,11 @@ typedef struct srv_segment_request {
     const dicom_prompt *prompts;
     size_t n_prompts;
     const msa_model *model;
-    const char *key; /* UIDs derive from it */
+    /* (n_prompts): the model of each, where labels need different ones: an object's is that of the prompt it
+     * begins with. NULL: `model` for all. */
+    const msa_model *const *prompt_models;
+    const msa_auto_options *automatic; /* not NULL: without prompts, what `model` finds by itself */
+    const char *key;                   /* UIDs derive from it */
     /* Exists; gets seg.dcm, seg-2.dcm, ..., preview.png, and overlay-NNN.png when overlays is set. */
     const char *out_dir;
     int32_t series_number;

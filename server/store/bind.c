@@ -73,10 +73,13 @@ static msa_status hash_prompt(const srv_prompt *in, char hex[MSA_SHA256_HEX], ms
 
 typedef struct bound_prompt {
     int64_t id, ordinal;
+    int32_t model;
     char source_uid[DICOM_UID_MAX], label[DICOM_LABEL_MAX], hex[MSA_SHA256_HEX];
 } bound_prompt;
 
 typedef struct bound_prompts {
+    const srv_model_table *models;
+    srv_model_subject subject;
     bound_prompt *items;
     size_t n, room;
 } bound_prompts;
@@ -129,7 +132,8 @@ static msa_status add_prompt(bound_prompts *p, const srv_prompt *row, int64_t or
         p->room = room;
     }
     bound_prompt *item = &p->items[p->n++];
-    *item = (bound_prompt){.id = row->id, .ordinal = ordinal};
+    const srv_model_rule *rule = srv_model_rule_for(p->models, &p->subject, &row->prompt);
+    *item = (bound_prompt){.id = row->id, .ordinal = ordinal, .model = rule->model};
     memcpy(item->source_uid, row->prompt.source_instance_uid, sizeof item->source_uid);
     memcpy(item->label, row->prompt.label, sizeof item->label);
     return hash_prompt(row, item->hex, err);
@@ -154,16 +158,32 @@ static msa_status collect_prompts(srv_store *s, int64_t series_id, bound_prompts
     return MSA_OK;
 }
 
+/* ---- the models ---- */
+
+static void choose_begin(bound_prompts *p, const srv_job *job, const srv_job_policy *policy)
+{
+    p->models = policy->models;
+    p->subject = (srv_model_subject){job->modality, job->body_part};
+}
+
+/* What the job runs with, as one. */
+static void join_models(const bound_prompts *p, srv_model_info *out)
+{
+    bool used[SRV_MODELS_MAX] = {false};
+    for (size_t k = 0; k < p->n; k++)
+        used[p->items[k].model] = true;
+    if (p->n == 0) used[srv_model_rule_for(p->models, &p->subject, NULL)->model] = true;
+    srv_model_join(out, p->models, used);
+}
+
 /* ---- the key ---- */
 
-static msa_status hash_instances(srv_store *s, msa_sha256 *h, int64_t series_id, msa_error *err)
+/* sql: IMAGES_OF_SERIES or IMAGES_OF_JOB, of this id. */
+static msa_status hash_instances(srv_store *s, msa_sha256 *h, const char *sql, int64_t id, msa_error *err)
 {
     SRV_AUTO_QUERY q = NULL;
     bool row = false;
-    MSA_TRY(SRV_OPEN(s, &q, err,
-                     "SELECT sop_instance_uid, sha256 FROM instance WHERE series_id = ? AND superseded = 0"
-                     " ORDER BY sop_instance_uid, sha256",
-                     srv_i(series_id)));
+    MSA_TRY(SRV_OPEN(s, &q, err, sql, srv_i(id)));
     for (;;) {
         MSA_TRY(srv_sql_step(s, q, &row, err));
         if (!row) return MSA_OK;
@@ -172,17 +192,28 @@ static msa_status hash_instances(srv_store *s, msa_sha256 *h, int64_t series_id,
     }
 }
 
-static msa_status input_key(srv_store *s, int64_t series_id, const bound_prompts *prompts,
+#define IMAGES_OF_SERIES                                                                                     \
+    "SELECT sop_instance_uid, sha256 FROM instance WHERE series_id = ? AND superseded = 0"                   \
+    " ORDER BY sop_instance_uid, sha256"
+#define IMAGES_OF_JOB                                                                                        \
+    "SELECT i.sop_instance_uid, i.sha256 FROM job_instance j JOIN instance i ON i.id = j.instance_id"        \
+    " WHERE j.job_id = ? ORDER BY i.sop_instance_uid, i.sha256"
+
+/* Each prompt with the hash of the model, base and adapter, that it is for. */
+static msa_status input_key(srv_store *s, const char *images, int64_t images_of, const bound_prompts *prompts,
                             const srv_model_info *model, const srv_job_policy *policy,
                             char key[MSA_SHA256_HEX], msa_error *err)
 {
     msa_sha256 *h = msa_sha256_new();
     if (!h) return msa_fail(err, MSA_E_NOMEM, "out of memory");
-    hash_text(h, "msad input 1");
-    const msa_status status = hash_instances(s, h, series_id, err);
+    hash_text(h, "msad input 2");
+    const msa_status status = hash_instances(s, h, images, images_of, err);
     hash_text(h, "prompts");
-    for (size_t k = 0; k < prompts->n; k++)
+    for (size_t k = 0; k < prompts->n; k++) {
         hash_text(h, prompts->items[k].hex);
+        hash_text(h, prompts->models->models[prompts->items[k].model].hash);
+    }
+    if (prompts->n == 0) hash_text(h, policy->automatic);
     hash_text(h, "model");
     hash_text(h, model->hash);
     hash_text(h, policy->settings);
@@ -249,6 +280,7 @@ static msa_status bind_body(srv_store *s, int64_t job_id, const srv_job_policy *
                             srv_job_state *state, msa_error *err)
 {
     __attribute__((cleanup(bound_prompts_clear))) bound_prompts prompts = {0};
+    srv_model_info model;
     char key[MSA_SHA256_HEX];
     int64_t open = 0, images = 0;
     bool known = false;
@@ -269,12 +301,12 @@ static msa_status bind_body(srv_store *s, int64_t job_id, const srv_job_policy *
             " reason = 'all images of the series were sent again as part of another series' WHERE id = ?1",
             srv_i(job_id), srv_i(now_ms));
     }
+    choose_begin(&prompts, &job, policy);
     MSA_TRY(collect_prompts(s, job.series_id, &prompts, err));
-    if (prompts.n == 0) return wait_for_prompt(s, &job, state, err);
-    const int32_t which = srv_model_for(policy->models, policy->n_models, job.modality);
-    if (which < 0) return msa_fail(err, MSA_E_INTERNAL, "no model is for the modality %s", job.modality);
-    const srv_model_info *model = &policy->models[which];
-    MSA_TRY(input_key(s, job.series_id, &prompts, model, policy, key, err));
+    if (prompts.n == 0 && !srv_model_rule_for(policy->models, &prompts.subject, NULL)->automatic)
+        return wait_for_prompt(s, &job, state, err);
+    join_models(&prompts, &model);
+    MSA_TRY(input_key(s, IMAGES_OF_SERIES, job.series_id, &prompts, &model, policy, key, err));
     MSA_TRY(is_known(s, &job, key, &known, err));
     if (known) {
         *state = SRV_JOB_CANCELLED;
@@ -282,7 +314,7 @@ static msa_status bind_body(srv_store *s, int64_t job_id, const srv_job_policy *
     }
     *state = SRV_JOB_QUEUED;
     MSA_TRY(snapshot(s, &job, &prompts, err));
-    return queue_job(s, &job, model, policy, key, now_ms, err);
+    return queue_job(s, &job, &model, policy, key, now_ms, err);
 }
 
 msa_status srv_store_job_bind(srv_store *s, int64_t job_id, const srv_job_policy *policy, int64_t now_ms,
@@ -290,4 +322,48 @@ msa_status srv_store_job_bind(srv_store *s, int64_t job_id, const srv_job_policy
 {
     MSA_TRY(srv_tx_begin(s, err));
     return srv_tx_end(s, bind_body(s, job_id, policy, now_ms, state, err), err);
+}
+
+/* ---- binding again ---- */
+
+/* The prompts that a job was bound to, in bound order. */
+static msa_status collect_bound(srv_store *s, int64_t job_id, bound_prompts *out, msa_error *err)
+{
+    SRV_AUTO_QUERY q = NULL;
+    bool row = false;
+    MSA_TRY(SRV_OPEN(s, &q, err,
+                     "SELECT " SRV_PROMPT_COLUMNS
+                     ", b.ordinal FROM job_prompt b JOIN prompt p ON p.id = b.prompt_id"
+                     " WHERE b.job_id = ? ORDER BY b.ordinal",
+                     srv_i(job_id)));
+    for (;;) {
+        srv_prompt prompt;
+        MSA_TRY(srv_sql_step(s, q, &row, err));
+        if (!row) return MSA_OK;
+        srv_prompt_read(q, &prompt);
+        MSA_TRY(add_prompt(out, &prompt, sqlite3_column_int64(q, SRV_PROMPT_N_COLUMNS), err));
+    }
+}
+
+msa_status srv_store_job_rebind(srv_store *s, srv_job *job, const srv_job_policy *policy, msa_error *err)
+{
+    __attribute__((cleanup(bound_prompts_clear))) bound_prompts prompts = {0};
+    srv_model_info model;
+    char key[MSA_SHA256_HEX];
+    choose_begin(&prompts, job, policy);
+    MSA_TRY(collect_bound(s, job->id, &prompts, err));
+    join_models(&prompts, &model);
+    if (strcmp(model.hash, job->model_hash) == 0) return MSA_OK;
+    MSA_TRY(input_key(s, IMAGES_OF_JOB, job->id, &prompts, &model, policy, key, err));
+    MSA_TRY(SRV_RUN(s, NULL, err,
+                    "UPDATE job SET input_key = ?2, model_name = ?3, model_version = ?4, model_hash = ?5,"
+                    " untrained = ?6 WHERE id = ?1",
+                    srv_i(job->id), srv_t(key), srv_t(model.name), srv_t(model.version), srv_t(model.hash),
+                    srv_i(model.untrained != 0)));
+    memcpy(job->input_key, key, sizeof key);
+    memcpy(job->model_name, model.name, sizeof job->model_name);
+    memcpy(job->model_version, model.version, sizeof job->model_version);
+    memcpy(job->model_hash, model.hash, sizeof job->model_hash);
+    job->untrained = model.untrained != 0;
+    return MSA_OK;
 }

@@ -35,7 +35,8 @@ void srv_series_read(sqlite3_stmt *q, srv_series *out);
     " j.lease_until_ms, j.created_ms, j.queued_ms, j.started_ms, j.finished_ms, j.run_at_ms,"                \
     " j.progress_done, j.progress_total, j.untrained, j.reason, j.warnings, j.input_key, j.model_name,"      \
     " j.model_version, j.model_hash, j.preview_sha256,"                                                      \
-    " (SELECT count(*) FROM job_prompt b WHERE b.job_id = j.id), s.study_uid, s.series_uid, s.modality"      \
+    " (SELECT count(*) FROM job_prompt b WHERE b.job_id = j.id), s.study_uid, s.series_uid, s.modality,"     \
+    " s.body_part"                                                                                           \
     " FROM job j JOIN series s ON s.id = j.series_id "
 void srv_job_read(sqlite3_stmt *q, srv_job *out);
 

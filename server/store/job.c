@@ -46,6 +46,7 @@ void srv_job_read(sqlite3_stmt *q, srv_job *out)
     SRV_TEXT(q, 25, out->study_uid);
     SRV_TEXT(q, 26, out->series_uid);
     SRV_TEXT(q, 27, out->modality);
+    SRV_TEXT(q, 28, out->body_part);
 }
 
 /* ---- claim and lease ---- */

@@ -154,10 +154,11 @@ typedef struct srv_job {
     char reason[MSA_ERROR_WHAT_MAX]; /* of failed; "" otherwise */
     char warnings[512];
     char input_key[MSA_SHA256_HEX]; /* hash of instances, prompts, model, settings: UIDs derive from it */
-    char model_name[64], model_version[32], model_hash[MSA_SHA256_HEX];
+    char model_name[64], model_version[32],
+        model_hash[MSA_SHA256_HEX]; /* srv_model_join() of those it needs */
     char preview_sha256[MSA_SHA256_HEX];
     int64_t prompts; /* bound to the job */
-    char study_uid[DICOM_UID_MAX], series_uid[DICOM_UID_MAX], modality[17];
+    char study_uid[DICOM_UID_MAX], series_uid[DICOM_UID_MAX], modality[17], body_part[17];
 } srv_job;
 
 typedef struct srv_result { /* one SEG instance */
@@ -179,10 +180,9 @@ typedef struct srv_segment { /* what was found for one label */
 /* What srv_jobs_tick() decides with, and what a job is bound to when it is queued. */
 typedef struct srv_job_policy {
     int32_t settle_ms, quiet_ms, prompt_settle_ms, max_attempts;
-    const char *settings; /* part of the input key: result settings and software version */
-    const srv_model_info
-        *models; /* (n_models): a job is bound to the first that is for its series' modality */
-    int32_t n_models;
+    const char *settings;          /* part of the input key: result settings and software version */
+    const char *automatic;         /* the same of a job without prompts */
+    const srv_model_table *models; /* its rules choose the model of each prompt */
 } srv_job_policy;
 
 /**
@@ -238,11 +238,16 @@ MSA_NODISCARD msa_status srv_store_series_close(srv_store *s, int64_t series_id,
 /**
  * Binds the current instances and prompts of a closed series to its open job (RECEIVING or WAITING_PROMPT).
  * With prompts: QUEUED, unless the newest job of the series has the same input key and has not failed (then
- * this one is dropped and *state is CANCELLED). Without: WAITING_PROMPT. An older job of the series that is
- * still QUEUED is cancelled: this one has its inputs too.
+ * this one is dropped and *state is CANCELLED). Without: the same where a rule says that the series is
+ * segmented automatically, else WAITING_PROMPT. An older job of the series that is still QUEUED is cancelled:
+ * this one has its inputs too.
  */
 MSA_NODISCARD msa_status srv_store_job_bind(srv_store *s, int64_t job_id, const srv_job_policy *policy,
                                             int64_t now_ms, srv_job_state *state, msa_error *err);
+/* A claimed job whose prompts choose other models than when it was bound, as after a restart: its input key
+ * and model become those of what it will really run with, in the catalogue and in *job. */
+MSA_NODISCARD msa_status srv_store_job_rebind(srv_store *s, srv_job *job, const srv_job_policy *policy,
+                                              msa_error *err);
 typedef struct srv_series_evidence { /* what completeness is judged by */
     srv_series series;
     int64_t job_id;            /* its open job */

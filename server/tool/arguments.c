@@ -9,7 +9,7 @@
 
 const char srv_segment_usage[] =
     "usage: msa segment SERIES_DIR [--annot FILE]... [--box BOX]... [--model FILE] [--adapter FILE]\n"
-    "                  [--threads N] --out DIR\n"
+    "                  [--precision P] [--threads N] --out DIR\n"
     "\n"
     "Segments the CT or MR series below SERIES_DIR. Prompts come from annotations, boxes, or both.\n"
     "\n"
@@ -19,6 +19,7 @@ const char srv_segment_usage[] =
     "                 of the first pixel; SLICE counts from 0 along the slice normal\n"
     "  --model FILE   a model; default: the bundled one, with its adapter for CT or MR where it has one\n"
     "  --adapter FILE an adapter trained on that model\n"
+    "  --precision P  what the image encoder computes with: fp32 (default), fp16, bf16 or int8\n"
     "  --threads N    engine threads, 1 to 64; default: one a core\n"
     "  --out DIR      made if needed; gets seg.dcm (seg-2.dcm, ... when segments overlap), preview.png and\n"
     "                 overlay-NNN.png for each slice that holds a mask or a prompt\n"
@@ -31,12 +32,13 @@ const char srv_segment_usage[] =
     "cannot be\n"
     "written, 70 internal error, 130 cancelled.\n";
 
-enum { OPT_ANNOT = 1, OPT_BOX, OPT_MODEL, OPT_ADAPTER, OPT_THREADS, OPT_OUT, OPT_HELP };
+enum { OPT_ANNOT = 1, OPT_BOX, OPT_MODEL, OPT_ADAPTER, OPT_PRECISION, OPT_THREADS, OPT_OUT, OPT_HELP };
 
 static const struct option options[] = {{"annot", required_argument, NULL, OPT_ANNOT},
                                         {"box", required_argument, NULL, OPT_BOX},
                                         {"model", required_argument, NULL, OPT_MODEL},
                                         {"adapter", required_argument, NULL, OPT_ADAPTER},
+                                        {"precision", required_argument, NULL, OPT_PRECISION},
                                         {"threads", required_argument, NULL, OPT_THREADS},
                                         {"out", required_argument, NULL, OPT_OUT},
                                         {"help", no_argument, NULL, OPT_HELP},
@@ -75,6 +77,8 @@ static int take(srv_segment_arguments *a, int option, char **argv)
     case OPT_ADAPTER:
         a->adapter = optarg;
         return 0;
+    case OPT_PRECISION:
+        return srv_tool_precision("segment", optarg, &a->precision);
     case OPT_THREADS:
         return set_threads(a, optarg);
     case OPT_OUT:

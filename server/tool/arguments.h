@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "dicom/annotation.h"
+#include "engine/precision.h"
 
 typedef struct srv_segment_arguments {
     const char *series_dir, *out_dir;
@@ -15,6 +16,7 @@ typedef struct srv_segment_arguments {
     size_t n_annotations;
     dicom_prompt *boxes; /* (n_boxes), from --box, in order */
     size_t n_boxes;
+    msa_precision precision;
     int threads; /* 0: one a core */
     bool help;
 } srv_segment_arguments;

@@ -133,7 +133,7 @@ static msa_status run_case(evaluation *e, const srv_place *place, const srv_plac
     to->labels = calloc(c.n + 1, sizeof *to->labels);
     if (!to->labels) return msa_fail(err, MSA_E_NOMEM, "out of memory for results");
     memcpy(to->name, c.name, sizeof to->name);
-    to->model = e->model = e->models ? srv_models_for(e->models, c.modality) : NULL;
+    to->model = e->model = e->models ? srv_models_for(e->models, c.modality, "", NULL) : NULL;
     e->report.n++;
     while (next < c.n && status == MSA_OK)
         status = run_group(e, &c, &next, to, &why);
@@ -174,9 +174,12 @@ static msa_status evaluate(evaluation *e, msa_error *err)
     MSA_AUTO(srv_models) models = NULL;
     MSA_AUTO(srv_worst) worst = NULL;
     __attribute__((cleanup(srv_places_clear))) srv_places places = {0};
-    if (!e->a->baseline_name)
-        MSA_TRY(srv_models_load(&models, e->a->model, e->a->adapter, srv_rules_built_in, srv_n_rules_built_in,
-                                err));
+    const srv_models_wanted wanted = {.path = e->a->model,
+                                      .adapter = e->a->adapter,
+                                      .precision = e->a->precision,
+                                      .rules = srv_rules_built_in,
+                                      .n_rules = srv_n_rules_built_in};
+    if (!e->a->baseline_name) MSA_TRY(srv_models_load(&models, &wanted, err));
     MSA_TRY(dicom_init(err));
     MSA_TRY(srv_places_find(&places, e->a->data, err));
     if (e->a->overlays) MSA_TRY(srv_worst_new(&worst, err));

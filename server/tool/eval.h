@@ -20,6 +20,7 @@ typedef struct srv_eval_arguments {
     const char *prompt_name, *baseline_name; /* baseline NULL: the model is asked */
     msa_eval_prompt prompt;
     msa_eval_baseline baseline;
+    msa_precision precision;
     uint64_t seed;
     int threads; /* 0: one a core */
     bool whole;  /* one box a slice around all parts of a label */

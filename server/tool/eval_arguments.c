@@ -7,8 +7,8 @@
 #include "server/tool/tool.h"
 
 const char srv_eval_usage[] =
-    "usage: msa eval MODEL --data DIR [--adapter FILE] [--prompt KIND] [--whole] [--seed N] [--threads N]\n"
-    "                [--json FILE] [--overlays DIR]\n"
+    "usage: msa eval MODEL --data DIR [--adapter FILE] [--precision P] [--prompt KIND] [--whole] [--seed N]\n"
+    "                [--threads N] [--json FILE] [--overlays DIR]\n"
     "       msa eval --baseline filled|otsu --data DIR [...]\n"
     "\n"
     "Segments every labelled case below DIR with prompts taken from its labels, and compares. MODEL is a\n"
@@ -24,6 +24,7 @@ const char srv_eval_usage[] =
     "                  middle-box  one tight box on the middle slice; the engine carries it on\n"
     "  --whole         one box a slice; otherwise each connected part of the label on it gets its own\n"
     "  --adapter FILE  an adapter trained on MODEL, for every case\n"
+    "  --precision P   what the image encoder computes with: fp32 (default), fp16, bf16 or int8\n"
     "  --baseline M    no model: the boxes filled, or Otsu's threshold in them\n"
     "  --seed N        of what is random in the prompts; default 1\n"
     "  --json FILE     the results as JSON\n"
@@ -42,6 +43,7 @@ enum {
     OPT_DATA = 1,
     OPT_PROMPT,
     OPT_ADAPTER,
+    OPT_PRECISION,
     OPT_BASELINE,
     OPT_SEED,
     OPT_JSON,
@@ -54,6 +56,7 @@ enum {
 static const struct option options[] = {{"data", required_argument, NULL, OPT_DATA},
                                         {"prompt", required_argument, NULL, OPT_PROMPT},
                                         {"adapter", required_argument, NULL, OPT_ADAPTER},
+                                        {"precision", required_argument, NULL, OPT_PRECISION},
                                         {"baseline", required_argument, NULL, OPT_BASELINE},
                                         {"seed", required_argument, NULL, OPT_SEED},
                                         {"json", required_argument, NULL, OPT_JSON},
@@ -102,6 +105,8 @@ static int take(srv_eval_arguments *a, int option, char **argv)
     case OPT_ADAPTER:
         a->adapter = optarg;
         return 0;
+    case OPT_PRECISION:
+        return srv_tool_precision("eval", optarg, &a->precision);
     case OPT_BASELINE:
         return take_baseline(a, optarg);
     case OPT_SEED:

@@ -186,7 +186,7 @@ static bool add_method(json_t *root, const srv_eval_report *r)
 {
     const srv_eval_arguments *a = r->arguments;
     /* for any modality: with an adapter for all of them, that is in it */
-    const msa_model *model = r->models ? srv_models_for(r->models, "") : NULL;
+    const msa_model *model = r->models ? srv_models_for(r->models, "", "", NULL) : NULL;
     const msa_config *config = model ? msa_model_config(model) : NULL;
     json_t *method =
         json_pack("{s:s*, s:s*, s:s*, s:s*, s:s*, s:s, s:b, s:I, s:i}", "model", config ? config->name : NULL,

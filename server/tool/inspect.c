@@ -12,12 +12,13 @@ static const char usage[] =
 
 static void describe(const srv_models *models)
 {
-    const srv_model_info *list = NULL;
-    const int32_t n = srv_models_list(models, &list);
-    msa_model_describe(srv_models_at(models, n - 1), stdout);
-    for (int32_t i = 0; i + 1 < n; i++) {
-        (void)printf("\nfor %s\n", list[i].modality);
-        msa_model_describe(srv_models_at(models, i), stdout);
+    const srv_model_table *t = srv_models_table(models);
+    const srv_model_rule *last = &t->rules[t->n_rules - 1];
+    msa_model_describe(srv_models_at(models, last->model), stdout);
+    for (int32_t i = 0; i + 1 < t->n_rules; i++) {
+        if (t->rules[i].model < 0) continue;
+        (void)printf("\nfor %s\n", t->rules[i].modality);
+        msa_model_describe(srv_models_at(models, t->rules[i].model), stdout);
     }
 }
 
@@ -31,9 +32,11 @@ int srv_tool_inspect(int argc, char **argv)
     if (argc != 2 && !adapted)
         return srv_tool_usage("inspect", "it takes one MODEL, a file or \"default\", and --adapter FILE");
     if (argv[1][0] == '-') return srv_tool_usage("inspect", "there is no option %.60s", argv[1]);
-    if (srv_models_load(&models, argv[1], adapted ? argv[3] : NULL, srv_rules_built_in, srv_n_rules_built_in,
-                        &err) != MSA_OK)
-        return srv_tool_fail(&err);
+    const srv_models_wanted wanted = {.path = argv[1],
+                                      .adapter = adapted ? argv[3] : NULL,
+                                      .rules = srv_rules_built_in,
+                                      .n_rules = srv_n_rules_built_in};
+    if (srv_models_load(&models, &wanted, &err) != MSA_OK) return srv_tool_fail(&err);
     describe(models);
     return fflush(stdout) == 0 ? SRV_EXIT_OK : SRV_EXIT_NO_INPUT;
 }

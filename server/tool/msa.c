@@ -61,6 +61,12 @@ int srv_tool_usage(const char *command, const char *fmt, ...)
     return SRV_EXIT_USAGE;
 }
 
+int srv_tool_precision(const char *command, const char *text, msa_precision *out)
+{
+    if (msa_precision_named(text, out)) return 0;
+    return srv_tool_usage(command, "--precision is fp32, fp16, bf16 or int8, not \"%.30s\"", text);
+}
+
 static int is_any(const char *s, const char *a, const char *b, const char *c)
 {
     return strcmp(s, a) == 0 || strcmp(s, b) == 0 || strcmp(s, c) == 0;

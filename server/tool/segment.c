@@ -134,13 +134,19 @@ static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outco
     char out_dir[PATH_MAX];
     char key[MSA_SHA256_HEX];
     srv_progress progress;
+    const srv_models_wanted wanted = {.path = a->model,
+                                      .adapter = a->adapter,
+                                      .precision = a->precision,
+                                      .rules = srv_rules_built_in,
+                                      .n_rules = srv_n_rules_built_in};
     MSA_TRY(check_folder(a->series_dir, err));
-    MSA_TRY(srv_models_load(models, a->model, a->adapter, srv_rules_built_in, srv_n_rules_built_in, err));
+    MSA_TRY(srv_models_load(models, &wanted, err));
     MSA_TRY(dicom_init(err));
     MSA_TRY(read_prompts(a, &prompts, err));
     MSA_TRY(dicom_series_load_dir(&series, a->series_dir, NULL, err));
     MSA_TRY(check_boxes(a, dicom_series_info(series), err));
-    *model = srv_models_for(*models, dicom_series_info(series)->modality);
+    *model = srv_models_for(*models, dicom_series_info(series)->modality,
+                            dicom_series_info(series)->body_part, NULL);
     MSA_TRY(make_folder(a->out_dir, out_dir, err));
     MSA_TRY(srv_input_key(a, out_dir, msa_model_hash(*model), key, err));
     remove_old_results(out_dir);

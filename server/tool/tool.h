@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "engine/base/error.h"
+#include "engine/precision.h"
 
 /* Exit codes: those of sysexits(3), and 3 for a result that is no failure. */
 enum {
@@ -21,6 +22,9 @@ enum {
 int srv_tool_fail(const msa_error *err);
 /* The same for wrong arguments: "msa: <sentence>" and where to find help. */
 int srv_tool_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The value of --precision. 0, or the exit code after the sentence has been printed. */
+int srv_tool_precision(const char *command, const char *text, msa_precision *out);
 
 /* With its parents; one that is there is fine. Errors: MSA_E_IO, MSA_E_INVALID. */
 MSA_NODISCARD msa_status srv_tool_make_folder(const char *path, msa_error *err);

@@ -11,15 +11,18 @@
 static char result_sha[MSA_SHA256_HEX], preview_sha[MSA_SHA256_HEX];
 static int64_t result_size;
 
-static const srv_model_info tiny = {
-    .name = "tiny", .version = "1", .hash = "ab12", .modality = "*", .untrained = true};
+static const srv_model_table tiny = {
+    .n_models = 1,
+    .models = {{.name = "tiny", .version = "1", .hash = "ab12", .untrained = true}},
+    .n_rules = 1,
+    .rules = {{.modality = "*", .body_part = "*", .label = "*"}}};
 static const srv_job_policy policy = {.settle_ms = 1,
                                       .quiet_ms = 1,
                                       .prompt_settle_ms = 1,
                                       .max_attempts = 1,
                                       .settings = "test",
-                                      .models = &tiny,
-                                      .n_models = 1};
+                                      .automatic = "",
+                                      .models = &tiny};
 
 static msa_status put_blob(srv_blobs *blobs, const char *start, size_t size, char sha[MSA_SHA256_HEX],
                            int64_t *written, msa_error *err)

@@ -149,15 +149,36 @@ static msa_status start(world *w, const char *dir, msa_error *err)
     MSA_TRY(seed_all(store, w->blobs, err));
     MSA_TRY(srv_store_commit(store, err));
     MSA_TRY(srv_store_thread_start(&w->store, w->loop, store, err));
-    static const srv_model_info models[] = {
-        {.name = "tiny+ct", .version = "1", .hash = "cd34", .modality = "CT", .untrained = true},
-        {.name = "tiny", .version = "1", .hash = "ab12", .modality = "*", .untrained = true}};
+    static const srv_model_table models = {
+        .n_models = 3,
+        .models = {{.name = "tiny",
+                    .version = "1",
+                    .hash = "ab12",
+                    .untrained = true,
+                    .file_sha256 = "ab12",
+                    .size_bytes = 1000,
+                    .parameters = 200,
+                    .config = "{\"image_size\":64,\"dim\":32,\"input_norm\":\"sam\",\"crop_margin\":0.3}",
+                    .card_path = "/models/CARD.md",
+                    .card_title = "A tiny model"},
+                   {.name = "tiny+ct",
+                    .version = "1",
+                    .hash = "cd34",
+                    .untrained = true,
+                    .adapter = "liver",
+                    .file_sha256 = "ef56",
+                    .base_sha256 = "ab12",
+                    .config = "{\"image_size\":64}"},
+                   {.name = "", .adapter = "broken", .error = "the file is cut short"}},
+        .n_rules = 3,
+        .rules = {{.modality = "CT", .body_part = "LIVER", .label = "tumour", .model = 1, .adapter = "liver"},
+                  {.modality = "MR", .body_part = "*", .label = "*", .model = -1, .adapter = "broken"},
+                  {.modality = "*", .body_part = "*", .label = "*", .automatic = true}}};
     const srv_http_env env = {.loop = w->loop,
                               .config = &w->config,
                               .store = w->store,
                               .blobs = w->blobs,
-                              .models = models,
-                              .n_models = 2,
+                              .models = &models,
                               .live = live,
                               .prompts_changed = prompts_changed,
                               .ctx = w,

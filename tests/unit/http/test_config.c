@@ -121,16 +121,24 @@ static void bad_files(void **state)
          "port: 1}\n",
          " line 3: destinations: the name a is there twice"},
         {"rules: CT\n", " line 1: rules is a list of maps, not a single value"},
-        {"rules:\n  - CT\n", " line 2: rules: each entry is a map of modality and adapter"},
+        {"rules:\n  - CT\n",
+         " line 2: rules: each entry is a map of modality, body_part, label, adapter and prompts"},
         {"rules:\n  - {modality: CT}\n", " line 2: rules: this entry has no adapter"},
         {"rules:\n  - {modality: CT, adapter: a, model: b}\n",
-         " line 2: a rule has no model; it has modality and adapter"},
+         " line 2: a rule has no model; it has modality, body_part, label, adapter and prompts"},
         {"rules:\n  - {modality: ct, adapter: a}\n",
-         "rules.modality: ct is not a modality as DICOM writes it"},
+         "rules.modality: ct is not a code string as DICOM writes it"},
         {"rules:\n  - {modality: \"\", adapter: a}\n", "rules.modality: is empty"},
         {"rules:\n  - {modality: CT, adapter: }\n", "has no value; write \"\" for an empty text"},
         {"rules:\n  - {modality: CT, adapter: a}\n  - {modality: CT, adapter: b}\n",
-         " line 3: rules: the modality CT is there twice"},
+         " line 3: rules: the modality CT is there twice for the same body part and label"},
+        {"rules:\n  - {modality: CT, body_part: liver, adapter: a}\n",
+         "rules.body_part: liver is not a code string"},
+        {"rules:\n  - {modality: CT, label: \"\", adapter: a}\n", "rules.label: is empty"},
+        {"rules:\n  - {modality: CT, prompts: maybe, adapter: a}\n",
+         "rules.prompts: maybe is neither given nor auto"},
+        {"rules:\n  - {modality: CT, label: liver, prompts: auto, adapter: a}\n",
+         "the rule for CT and the label liver: without prompts there is no label"},
         {"rules: []\nrules: []\n", " line 2: rules is there twice"},
         {"rule: []\n", " line 1: there is no section rule; did you mean rules?"},
     };
@@ -165,7 +173,7 @@ static void limits_of_the_file(void **state)
         const size_t n = strlen(many);
         (void)snprintf(many + n, sizeof many - n, "  - {modality: M%d, adapter: a}\n", i);
     }
-    refused(many, strlen(many), "more than 16 rules");
+    refused(many, strlen(many), "more than 32 rules");
     assert_int_equal(srv_config_load(&config, "/nonexistent/msad.yaml", &err), MSA_E_NOT_FOUND);
     assert_non_null(strstr(err.what, "/nonexistent/msad.yaml"));
     msa_error folder = MSA_ERROR_INIT;
@@ -244,7 +252,10 @@ static void round_trip(void **state)
         "result: {series_description: 'null'}\n"
         "log: {level: debug}\n"
         "completeness:\n"
-        "rules:\n- {modality: 'PT', adapter: ''}\n- {adapter: /a/b \"c\".safetensors, modality: '*'}\n"
+        "rules:\n- {modality: 'PT', adapter: ''}\n- {modality: PT, body_part: LUNG, label: 'a \\ \"b\"', "
+        "adapter: x}\n"
+        "- {modality: PT, body_part: LUNG, prompts: auto, adapter: x}\n- {adapter: /a/b \"c\".safetensors, "
+        "modality: '*'}\n"
         "destinations:\n"
         "- {name: one, ae_title: 'X Y', host: '2001:db8::1', port: 104}\n"
         "- name: two\n  port: 65535\n  host: pacs.example\n  ae_title: TWO\n";
@@ -254,10 +265,16 @@ static void round_trip(void **state)
     if (srv_config_load(&config, path, &err) != MSA_OK) fail_msg("%s", err.what);
     assert_string_equal(config.storage_path, "/var/lib/\xc3\xa4 \"q\" # c: d");
     assert_string_equal(config.model_path, "~");
-    assert_int_equal(config.n_rules, 2);
+    assert_int_equal(config.n_rules, 4);
     assert_string_equal(config.rules[0].modality, "PT");
     assert_string_equal(config.rules[0].adapter, "");
-    assert_string_equal(config.rules[1].adapter, "/a/b \"c\".safetensors");
+    assert_string_equal(config.rules[0].body_part, "*");
+    assert_string_equal(config.rules[0].label, "*");
+    assert_string_equal(config.rules[0].prompts, "given");
+    assert_string_equal(config.rules[1].label, "a \\ \"b\"");
+    assert_string_equal(config.rules[2].body_part, "LUNG");
+    assert_string_equal(config.rules[2].prompts, "auto");
+    assert_string_equal(config.rules[3].adapter, "/a/b \"c\".safetensors");
     assert_int_equal(config.n_destinations, 2);
     assert_string_equal(config.destinations[0].calling_ae, "A B: #1");
     assert_int_equal(config.destinations[1].port, 65535);
@@ -291,7 +308,8 @@ static void environment(void **state)
     assert_int_equal(setenv("MSAD_DICOM_PORT", "2104", 1), 0);
     assert_int_equal(setenv("MSAD_DICOM_ACCEPT_ANY_CALLED_AE", "true", 1), 0);
     assert_int_equal(setenv("MSAD_MODEL_PATH", "/m.safetensors", 1), 0);
-    assert_int_equal(setenv("MSAD_RULES", "MR=/m.safetensors, *=", 1), 0);
+    assert_int_equal(
+        setenv("MSAD_RULES", "MR=/m.safetensors, CT/LIVER/tumour 1/2=zoo, CT/LIVER=auto:zoo, *=", 1), 0);
     assert_int_equal(setenv("MSAD_DESTINATIONS", "pacs=MY PACS@pacs.example:104, six=S@[::1]:11113", 1), 0);
     if (srv_config_load(&config, path, &err) != MSA_OK) fail_msg("%s", err.what);
     assert_int_equal(config.dicom_port, 2104);
@@ -304,11 +322,18 @@ static void environment(void **state)
     assert_int_equal(config.destinations[0].port, 104);
     assert_string_equal(config.destinations[1].host, "::1");
     assert_int_equal(config.destinations[1].port, 11113);
-    assert_int_equal(config.n_rules, 2); /* in place of the built-in ones */
+    assert_int_equal(config.n_rules, 4); /* in place of the built-in ones */
     assert_string_equal(config.rules[0].modality, "MR");
     assert_string_equal(config.rules[0].adapter, "/m.safetensors");
-    assert_string_equal(config.rules[1].modality, "*");
-    assert_string_equal(config.rules[1].adapter, "");
+    assert_string_equal(config.rules[0].prompts, "given");
+    assert_string_equal(config.rules[1].body_part, "LIVER");
+    assert_string_equal(config.rules[1].label, "tumour 1/2");
+    assert_string_equal(config.rules[1].adapter, "zoo");
+    assert_string_equal(config.rules[2].label, "*");
+    assert_string_equal(config.rules[2].prompts, "auto");
+    assert_string_equal(config.rules[2].adapter, "zoo");
+    assert_string_equal(config.rules[3].modality, "*");
+    assert_string_equal(config.rules[3].adapter, "");
 
     static const struct {
         const char *name, *value, *sentence;
@@ -322,8 +347,11 @@ static void environment(void **state)
         {"MSAD_DESTINATIONS", "pacs=A@h:x", "port: x is not a whole number"},
         {"MSAD_DESTINATIONS", "pacs=@h:1", "ae_title: is empty"},
         {"MSAD_DESTINATIONS", "a=A@h:1,a=B@h:2", "the name a is there twice"},
-        {"MSAD_RULES", "CT", "MSAD_RULES: CT is not of the form MODALITY=ADAPTER"},
-        {"MSAD_RULES", "ct=a", "modality: ct is not a modality"},
+        {"MSAD_RULES", "CT", "MSAD_RULES: CT is not of the form MODALITY[/BODY_PART[/LABEL]]=[auto:]ADAPTER"},
+        {"MSAD_RULES", "ct=a", "modality: ct is not a code string"},
+        {"MSAD_RULES", "CT/=a", "body_part: is empty"},
+        {"MSAD_RULES", "CT//x=auto:a", "body_part: is empty"},
+        {"MSAD_RULES", "CT/*/x=auto:a", "without prompts there is no label"},
         {"MSAD_RULES", "CT=a,CT=b", "the modality CT is there twice"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

@@ -191,9 +191,17 @@ class Reading(Base):
         self.assertIn('shorter than rows', rejected[0]['reason'])
         self.refused('GET', '/v1/instances?state=received', 400, 'rejected')
         self.assertEqual(self.get('/v1/destinations', 'DestinationList'), {'destinations': []})
-        models = self.get('/v1/models', 'ModelList')['models']
-        self.assertEqual([(m['name'], m['modality'], m['untrained']) for m in models],
-                         [('tiny+ct', 'CT', True), ('tiny', '*', True)])
+        answer = self.get('/v1/models', 'ModelList')
+        self.assertEqual([(m['kind'], m['adapter'], m['name'], m['hash'], m['rules'], m['error']) for m in answer['models']],
+                         [('base', None, 'tiny', 'ab12', [3], None), ('adapter', 'liver', 'tiny+ct', 'cd34', [1], None),
+                          ('adapter', 'broken', '', None, [], 'the file is cut short')])
+        self.assertEqual(answer['models'][0]['card'], {'path': '/models/CARD.md', 'title': 'A tiny model'})
+        self.assertEqual(answer['models'][0]['profile'], {'image_size': 64, 'input_norm': 'sam', 'crop_margin': 0.3})
+        self.assertEqual((answer['models'][1]['card'], answer['models'][2]['profile']), (None, None))
+        self.assertEqual([(r['number'], r['modality'], r['body_part'], r['label'], r['prompts'], r['adapter'], r['hash'])
+                          for r in answer['rules']],
+                         [(1, 'CT', 'LIVER', 'tumour', 'given', 'liver', 'cd34'), (2, 'MR', '*', '*', 'given', 'broken', None),
+                          (3, '*', '*', '*', 'auto', None, 'ab12')])
 
     def test_no_patient_attribute(self):
         for path in ('/v1/jobs', '/v1/series', '/v1/annotations', '/v1/associations', '/v1/instances'):

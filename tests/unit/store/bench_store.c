@@ -59,8 +59,11 @@ static void queue_job(srv_store *s, int n)
 static void jobs(srv_store *s, int n)
 {
     msa_error err = MSA_ERROR_INIT;
-    const srv_model_info any = {.hash = "00", .modality = "*"};
-    const srv_job_policy policy = {.settings = "bench", .models = &any, .n_models = 1, .max_attempts = 3};
+    static const srv_model_table any = {.n_models = 1,
+                                        .models = {{.hash = "00"}},
+                                        .n_rules = 1,
+                                        .rules = {{.modality = "*", .body_part = "*", .label = "*"}}};
+    const srv_job_policy policy = {.settings = "bench", .automatic = "", .models = &any, .max_attempts = 3};
     const char *to[] = {"PACS"};
     int32_t queued = 0;
     int64_t due = 0;

@@ -5,16 +5,20 @@
 #include <string.h>
 #include <unistd.h>
 
-static const srv_model_info models[] = {
-    {.name = "small+mr", .version = "1+1", .hash = "0123", .modality = "MR"},
-    {.name = "small", .version = "1", .hash = "abcd", .modality = "*", .untrained = true}};
+static const srv_model_table models = {
+    .n_models = 2,
+    .models = {{.name = "small", .version = "1", .hash = "abcd", .untrained = true},
+               {.name = "small+mr", .version = "1+1", .hash = "0123"}},
+    .n_rules = 2,
+    .rules = {{.modality = "MR", .body_part = "*", .label = "*", .model = 1},
+              {.modality = "*", .body_part = "*", .label = "*"}}};
 const srv_job_policy fx_policy = {.settle_ms = 2000,
                                   .quiet_ms = 30000,
                                   .prompt_settle_ms = 1000,
                                   .max_attempts = 3,
                                   .settings = "test 1",
-                                  .models = models,
-                                  .n_models = 2};
+                                  .automatic = "points 32",
+                                  .models = &models};
 
 int fixture_setup(void **state)
 {

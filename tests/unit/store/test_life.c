@@ -380,9 +380,10 @@ static void everything_that_matters_changes_the_key(void **state)
     key_with(box, "other bytes", &fx_policy, other);
     assert_string_not_equal(plain, other);
     srv_job_policy policy = fx_policy;
-    const srv_model_info retrained = {.name = "small", .version = "1", .hash = "ef01", .modality = "*"};
+    static srv_model_table retrained;
+    retrained = *fx_policy.models;
+    (void)snprintf(retrained.models[0].hash, sizeof retrained.models[0].hash, "ef01");
     policy.models = &retrained;
-    policy.n_models = 1;
     key_with(box, "bytes", &policy, other);
     assert_string_not_equal(plain, other);
     policy = fx_policy;
