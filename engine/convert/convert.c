@@ -120,15 +120,17 @@ static msa_status check_complete(const job *j)
     return MSA_OK;
 }
 
-/* The base's profile, for what it is the base of. */
-static msa_status start_from_base(job *j)
+/* What cannot be seen starts as the published models have it, or the base where that is a model of ours. */
+static msa_status start_config(job *j, bool of_base)
 {
     const char *json = j->base == NULL ? NULL : msa_checkpoint_metadata(j->base, "config");
-    if (json == NULL)
+    j->config = (msa_config){.decoder_heads = 8, .adapter_mlp_scale = 0.5f, .lora_alpha = 1.0f};
+    if (of_base && json == NULL)
         return msa_fail(j->err, MSA_E_INVALID,
                         "--profile base needs a --base that is a model of this program");
+    if (json == NULL) return MSA_OK;
     MSA_TRY(msa_config_parse(&j->config, json, j->err));
-    j->config.name[0] = j->config.version[0] = '\0';
+    j->config.version[0] = '\0';
     return MSA_OK;
 }
 
@@ -140,12 +142,11 @@ static msa_status find_config(job *j)
     if (own != NULL && profile != NULL)
         return msa_fail(j->err, MSA_E_INVALID,
                         "the file carries its configuration: --profile is for those that do not");
-    j->config = (msa_config){.decoder_heads = 8, .adapter_mlp_scale = 0.5f, .lora_alpha = 1.0f};
     if (own != NULL) {
         MSA_TRY(msa_config_parse(&j->config, own, j->err));
         return set_all(j);
     }
-    if (of_base) MSA_TRY(start_from_base(j));
+    MSA_TRY(start_config(j, of_base));
     MSA_TRY(msa_detect(&j->config, &j->names, &old_names, j->err));
     if (!of_base) MSA_TRY(msa_profile_apply(&j->config, profile, old_names, j->err));
     name_after(&j->config, j->in);
