@@ -11,12 +11,27 @@ const char srv_segment_usage[] =
     "usage: msa segment SERIES_DIR [--annot FILE]... [--box BOX]... [--model FILE] [--adapter FILE]\n"
     "                  [--precision P] [--threads N] --out DIR\n"
     "\n"
-    "Segments the CT or MR series below SERIES_DIR. Prompts come from annotations, boxes, or both.\n"
+    "       msa segment SERIES_DIR --auto [--points-per-side N] [--regions N] [--min-iou X] [--min-stability "
+    "X]\n"
+    "                  [--min-area MM2] [--link-iou X] [--model FILE] [--adapter FILE] ... --out DIR\n"
+    "\n"
+    "Segments the CT or MR series below SERIES_DIR. Prompts come from annotations, boxes, or both; with "
+    "--auto\n"
+    "there are none: every point of a grid over every slice is a click, and what is found is linked through "
+    "the\n"
+    "slices.\n"
     "\n"
     "  --annot FILE   a structured report (SR) with boxes or points on the series' images\n"
     "  --box BOX      x0,y0,x1,y1@SLICE or x0,y0,x1,y1@SLICE=LABEL: columns and rows, (0,0) is the outer "
     "corner\n"
     "                 of the first pixel; SLICE counts from 0 along the slice normal\n"
+    "  --auto         without prompts; a segment for each region found, \"Region 1\" the largest\n"
+    "  --points-per-side N   of the grid, 1 to 64 (32): time grows with its square\n"
+    "  --regions N           at most, 1 to 256 (64)\n"
+    "  --min-iou X           masks of which the model predicts less are dropped, 0 to 1 (0.88)\n"
+    "  --min-stability X     and those that change when the cut does, 0 to 1 (0.95)\n"
+    "  --min-area MM2        smaller masks are dropped, smaller holes filled (50)\n"
+    "  --link-iou X          from this overlap on masks of neighbouring slices are one region (0.5)\n"
     "  --model FILE   a model; default: the bundled one, with its adapter for CT or MR where it has one\n"
     "  --adapter FILE an adapter trained on that model\n"
     "  --precision P  what the image encoder computes with: fp32 (default), fp16, bf16 or int8\n"
@@ -32,10 +47,28 @@ const char srv_segment_usage[] =
     "cannot be\n"
     "written, 70 internal error, 130 cancelled.\n";
 
-enum { OPT_ANNOT = 1, OPT_BOX, OPT_MODEL, OPT_ADAPTER, OPT_PRECISION, OPT_THREADS, OPT_OUT, OPT_HELP };
+enum {
+    OPT_ANNOT = 1,
+    OPT_BOX,
+    OPT_AUTO,
+    OPT_TUNE,
+    OPT_MODEL,
+    OPT_ADAPTER,
+    OPT_PRECISION,
+    OPT_THREADS,
+    OPT_OUT,
+    OPT_HELP
+};
 
 static const struct option options[] = {{"annot", required_argument, NULL, OPT_ANNOT},
                                         {"box", required_argument, NULL, OPT_BOX},
+                                        {"auto", no_argument, NULL, OPT_AUTO},
+                                        {"points-per-side", required_argument, NULL, OPT_TUNE},
+                                        {"regions", required_argument, NULL, OPT_TUNE},
+                                        {"min-iou", required_argument, NULL, OPT_TUNE},
+                                        {"min-stability", required_argument, NULL, OPT_TUNE},
+                                        {"min-area", required_argument, NULL, OPT_TUNE},
+                                        {"link-iou", required_argument, NULL, OPT_TUNE},
                                         {"model", required_argument, NULL, OPT_MODEL},
                                         {"adapter", required_argument, NULL, OPT_ADAPTER},
                                         {"precision", required_argument, NULL, OPT_PRECISION},
@@ -63,7 +96,8 @@ static int set_threads(srv_segment_arguments *a, const char *text)
     return 0;
 }
 
-static int take(srv_segment_arguments *a, int option, char **argv)
+/* which: of `options`. */
+static int take(srv_segment_arguments *a, int option, int which, char **argv)
 {
     switch (option) {
     case OPT_ANNOT:
@@ -71,6 +105,12 @@ static int take(srv_segment_arguments *a, int option, char **argv)
         return 0;
     case OPT_BOX:
         return add_box(a, optarg);
+    case OPT_AUTO:
+        a->automatic = true;
+        return 0;
+    case OPT_TUNE:
+        a->tuned = true;
+        return srv_auto_argument(&a->automatic_options, options[which].name, optarg);
     case OPT_MODEL:
         a->model = optarg;
         return 0;
@@ -100,15 +140,22 @@ static int check(const srv_segment_arguments *a, int argc, char **argv)
     if (optind + 1 < argc)
         return srv_tool_usage("segment", "\"%.60s\" is one SERIES_DIR too many", argv[optind + 1]);
     if (!a->out_dir || !*a->out_dir) return srv_tool_usage("segment", "--out DIR is missing");
-    if (a->n_boxes == 0 && a->n_annotations == 0)
-        return srv_tool_usage("segment", "there is no prompt: give --annot FILE, --box BOX, or both");
+    const bool prompted = a->n_boxes > 0 || a->n_annotations > 0;
+    if (!prompted && !a->automatic)
+        return srv_tool_usage("segment",
+                              "there is no prompt: give --annot FILE, --box BOX, or both, or --auto");
+    if (prompted && a->automatic)
+        return srv_tool_usage("segment",
+                              "--auto goes without prompts: leave out --annot and --box, or --auto");
+    if (a->tuned && !a->automatic)
+        return srv_tool_usage("segment", "options of the automatic mode need --auto");
     return 0;
 }
 
 int srv_segment_arguments_read(srv_segment_arguments *a, int argc, char **argv)
 {
-    int option = 0;
-    *a = (srv_segment_arguments){.model = "", .adapter = ""};
+    int option = 0, which = 0;
+    *a = (srv_segment_arguments){.model = "", .adapter = "", .automatic_options = msa_auto_defaults()};
     a->annotations = calloc((size_t)argc, sizeof *a->annotations);
     a->boxes = calloc((size_t)argc, sizeof *a->boxes);
     if (!a->annotations || !a->boxes) {
@@ -117,8 +164,8 @@ int srv_segment_arguments_read(srv_segment_arguments *a, int argc, char **argv)
     }
     opterr = 0;
     optind = 1;
-    while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        const int code = take(a, option, argv);
+    while ((option = getopt_long(argc, argv, ":", options, &which)) != -1) {
+        const int code = take(a, option, which, argv);
         if (code != 0) return code;
         if (a->help) return 0;
     }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "dicom/annotation.h"
+#include "engine/automatic.h"
 #include "engine/precision.h"
 
 typedef struct srv_segment_arguments {
@@ -16,6 +17,8 @@ typedef struct srv_segment_arguments {
     size_t n_annotations;
     dicom_prompt *boxes; /* (n_boxes), from --box, in order */
     size_t n_boxes;
+    bool automatic, tuned; /* --auto; one of the options that need it */
+    msa_auto_options automatic_options;
     msa_precision precision;
     int threads; /* 0: one a core */
     bool help;
@@ -26,6 +29,11 @@ extern const char srv_segment_usage[];
 /* Returns 0, or the exit code after the sentence has been printed. `a` is to be cleared in either case. */
 int srv_segment_arguments_read(srv_segment_arguments *a, int argc, char **argv);
 void srv_segment_arguments_clear(srv_segment_arguments *a);
+
+/* One of the options of --auto, its name without the dashes. 0, or the exit code after the sentence has been
+ * printed.
+ */
+int srv_auto_argument(msa_auto_options *options, const char *name, const char *text);
 
 /**
  * "x0,y0,x1,y1@SLICE" or "...@SLICE=LABEL". Errors: MSA_E_INVALID with one sentence.

@@ -93,6 +93,18 @@ static void put_boxes(msa_sha256 *sum, const srv_segment_arguments *a)
     }
 }
 
+static void put_automatic(msa_sha256 *sum, const srv_segment_arguments *a)
+{
+    const msa_auto_options *o = &a->automatic_options;
+    char line[256];
+    if (!a->automatic) return;
+    const int n =
+        snprintf(line, sizeof line, "auto %d %d %.9g %.9g %.9g %.9g %.9g %.9g %d", o->points_per_side,
+                 o->regions_max, (double)o->iou_min, (double)o->stability_min, (double)o->stability_offset,
+                 (double)o->box_nms, (double)o->area_min_mm2, (double)o->link_iou, o->slices_min);
+    msa_sha256_update(sum, line, (size_t)n + 1);
+}
+
 msa_status srv_input_key(const srv_segment_arguments *a, const char *skip_dir, const char *model_hash,
                          char key[MSA_SHA256_HEX], msa_error *err)
 {
@@ -109,6 +121,7 @@ msa_status srv_input_key(const srv_segment_arguments *a, const char *skip_dir, c
     put_hashes(sum, "series", &series);
     put_hashes(sum, "annotations", &annotations);
     put_boxes(sum, a);
+    put_automatic(sum, a);
     msa_sha256_update(sum, model_hash, strlen(model_hash));
     msa_sha256_hex(sum, key);
     msa_sha256_free(sum);

@@ -155,6 +155,7 @@ static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outco
                                          .prompts = prompts.prompts,
                                          .n_prompts = prompts.n,
                                          .model = *model,
+                                         .automatic = a->automatic ? &a->automatic_options : NULL,
                                          .key = key,
                                          .out_dir = out_dir,
                                          .series_number = SERIES_NUMBER,
@@ -189,6 +190,7 @@ int srv_tool_segment(int argc, char **argv)
     if (run(&a, outcome, &models, &model, &err) != MSA_OK) return srv_tool_fail(&err);
     print_outcome(outcome, model, a.out_dir);
     if (outcome->n_files > 0) return SRV_EXIT_OK;
-    (void)fprintf(stderr, "msa: the model found nothing in the prompts, so there is no SEG\n");
+    (void)fprintf(stderr, "msa: the model found nothing%s, so there is no SEG\n",
+                  a.automatic ? " by itself" : " in the prompts");
     return SRV_EXIT_NOTHING;
 }

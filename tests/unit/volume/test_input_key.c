@@ -78,6 +78,13 @@ static void whatever_changes_the_result_changes_the_key(void **state)
     assert_differ(&one, &other);
     other.boxes = &renamed;
     assert_differ(&one, &other);
+    one = other = plain;
+    one.automatic = true;
+    assert_differ(&one, &plain);
+    other.automatic = true;
+    assert_string_equal(key_of(&one, "m"), key_of(&other, "m"));
+    other.automatic_options.points_per_side = 16;
+    assert_differ(&one, &other);
 }
 
 /* An annotation that lies among the images is none, until it is named as one. */
