@@ -31,14 +31,14 @@ typedef struct msa_auto_regions msa_auto_regions;
  * own, and every mask that the model gives for a click is a candidate. The order is fixed by content, so the
  * same volume gives the same regions, the largest first.
  *
- * Memory: packed masks of what may still be kept. Time: points_per_side squared decodings a slice.
- * Errors: as msa_segment(), and those of msa_auto_check(). Source: arXiv:2304.02643, section 5 and appendix B
- * (the generator); linking through slices is ours.
+ * cache: as in msa_segment(). Memory: packed masks of what may still be kept. Time: points_per_side squared
+ * decodings a slice. Errors: as msa_segment(), and those of msa_auto_check(). Source: arXiv:2304.02643,
+ * section 5 and appendix B (the generator); linking through slices is ours.
  */
 MSA_NODISCARD msa_status msa_segment_automatic(msa_auto_regions **out, const msa_model *model,
                                                const msa_volume *volume, const msa_auto_options *options,
-                                               const atomic_bool *cancel, msa_progress_fn *progress,
-                                               void *progress_ctx, msa_error *err);
+                                               msa_embedding_cache *cache, const atomic_bool *cancel,
+                                               msa_progress_fn *progress, void *progress_ctx, msa_error *err);
 void msa_auto_regions_free(msa_auto_regions *r);
 MSA_DEFINE_AUTO(msa_auto_regions, msa_auto_regions_free);
 

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/embedding_cache.h"
 #include "engine/predictor.h"
 
 /* Plain arrays with their geometry; nothing of DICOM beyond the meaning of the numbers. */
@@ -54,7 +55,8 @@ MSA_NODISCARD msa_status msa_volume_window(const msa_volume *volume, float *lo, 
  * the object ends, its area or position breaks, or a hard limit is met. A mask stays in the box it was
  * decoded from plus a margin, and carried masks in the prompted box plus a reach (engine/volume/propagate.h);
  * several prompts on one slice: plan.h there. Each slice is encoded once however many objects it holds, as
- * long as the embeddings fit into 512 MiB; where the profile has a crop_margin, a small box has a part of its
+ * long as the embeddings fit into the cache (NULL: 512 MiB of memory, for this call); the cache changes no
+ * bit of the result. Where the profile has a crop_margin, a small box has a part of its
  * slice encoded for itself (engine/volume/crop.h). With a depth branch neighbouring slices are encoded
  * together, in windows along the depth (engine/volume/depth_windows.h). A box that reaches over the image's
  * edge is clipped.
@@ -64,6 +66,6 @@ MSA_NODISCARD msa_status msa_volume_window(const msa_volume *volume, float *lo, 
  */
 MSA_NODISCARD msa_status msa_segment(const msa_model *model, const msa_volume *volume,
                                      const msa_object *objects, int32_t n_objects, msa_object_result *results,
-                                     const atomic_bool *cancel, msa_progress_fn *progress, void *progress_ctx,
-                                     msa_error *err);
+                                     msa_embedding_cache *cache, const atomic_bool *cancel,
+                                     msa_progress_fn *progress, void *progress_ctx, msa_error *err);
 #endif

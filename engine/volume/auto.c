@@ -218,8 +218,9 @@ static msa_status through_slices(job *j, const atomic_bool *cancel, msa_progress
 }
 
 msa_status msa_segment_automatic(msa_auto_regions **out, const msa_model *model, const msa_volume *volume,
-                                 const msa_auto_options *options, const atomic_bool *cancel,
-                                 msa_progress_fn *progress, void *progress_ctx, msa_error *err)
+                                 const msa_auto_options *options, msa_embedding_cache *cache,
+                                 const atomic_bool *cancel, msa_progress_fn *progress, void *progress_ctx,
+                                 msa_error *err)
 {
     MSA_AUTO(job) j = calloc(1, sizeof *j);
     msa_window window;
@@ -235,7 +236,7 @@ msa_status msa_segment_automatic(msa_auto_regions **out, const msa_model *model,
     if (!j->ended) return msa_fail(err, MSA_E_NOMEM, "out of memory for the automatic mode");
     j->ended->H = volume->H;
     j->ended->W = volume->W;
-    MSA_TRY(msa_auto_slicer_new(&j->slicer, model, volume, &window, options, cancel, err));
+    MSA_TRY(msa_auto_slicer_new(&j->slicer, model, volume, &window, options, cache, cancel, err));
     MSA_TRY(through_slices(j, cancel, progress, progress_ctx, err));
     keep_largest(j->ended, options->regions_max);
     *out = MSA_STEAL(j->ended);

@@ -100,7 +100,7 @@ static void measure(msa_auto_slicer *s)
 
 msa_status msa_auto_slicer_new(msa_auto_slicer **out, const msa_model *model, const msa_volume *volume,
                                const msa_window *window, const msa_auto_options *options,
-                               const atomic_bool *cancel, msa_error *err)
+                               msa_embedding_cache *cache, const atomic_bool *cancel, msa_error *err)
 {
     MSA_AUTO(msa_auto_slicer) s = calloc(1, sizeof *s);
     *out = NULL;
@@ -115,8 +115,7 @@ msa_status msa_auto_slicer_new(msa_auto_slicer **out, const msa_model *model, co
     const int32_t stack = msa_depth_windows_make(msa_model_config(model), volume->D).size;
     MSA_TRY(msa_finish_new(&s->finish, &s->view, s->side, err));
     MSA_TRY(msa_predictor_new_stack(&s->predictor, model, stack, err));
-    MSA_TRY(
-        msa_embeddings_new(&s->embeddings, model, volume, window, s->predictor, MSA_EMBEDDINGS_BYTES, err));
+    MSA_TRY(msa_embeddings_new(&s->embeddings, model, volume, window, s->predictor, cache, err));
     *out = MSA_STEAL(s);
     return MSA_OK;
 }

@@ -19,8 +19,8 @@ typedef struct msa_auto_slicer msa_auto_slicer;
 /* All borrowed, the window copied; options as msa_auto_check() wants them. Errors: as msa_predictor_new(). */
 MSA_NODISCARD msa_status msa_auto_slicer_new(msa_auto_slicer **out, const msa_model *model,
                                              const msa_volume *volume, const msa_window *window,
-                                             const msa_auto_options *options, const atomic_bool *cancel,
-                                             msa_error *err);
+                                             const msa_auto_options *options, msa_embedding_cache *cache,
+                                             const atomic_bool *cancel, msa_error *err);
 void msa_auto_slicer_free(msa_auto_slicer *s);
 MSA_DEFINE_AUTO(msa_auto_slicer, msa_auto_slicer_free);
 

@@ -8,29 +8,30 @@
 #include "engine/volume/depth_windows.h"
 #include "engine/volume/prepare.h"
 
-/* What one embedding shows. A slot is made once and then used again and again. */
-typedef struct slot {
-    int32_t slice; /* -1: of nothing, the last encoding failed */
+#define SEEN_MAX 4096 /* views whose keys are remembered */
+
+/* What was asked for before, and its key: for whoever asks again the picture is not prepared once more. */
+typedef struct seen {
+    int32_t slice;
     msa_transform view;
     float box[4]; /* all zero: none, or the model does not look at it */
-    bool crop;
-    uint64_t used;
-    float *embedding;
-} slot;
+    msa_embedding_key key;
+} seen;
 
 struct msa_embeddings {
     const msa_config *config;
+    const char *model_hash;
     const msa_volume *volume;
     msa_window window;
     msa_predictor *predictor;
+    msa_embedding_cache *cache, *own; /* own: where the caller has none */
     msa_depth_windows stacks;
-    float *images;  /* (stacks.size, 3, S, S) */
-    float *encoded; /* (stacks.size) embeddings; NULL where a stack is one slice */
-    slot *slots;
-    size_t n, room, most; /* slots there are, fit into the array, may be */
-    size_t crops;
-    size_t floats; /* of an embedding */
-    uint64_t clock;
+    float *images;     /* (stacks.size, 3, S, S) */
+    uint8_t *pictures; /* (stacks.size, MSA_SHA256_SIZE): their digests */
+    float *encoded;    /* (stacks.size) embeddings */
+    size_t floats;     /* of an embedding */
+    seen *seen;        /* (SEEN_MAX), the oldest is written over */
+    size_t n_seen, next_seen;
 };
 
 msa_status msa_volume_window_make(msa_window *w, const msa_volume *v, msa_error *err)
@@ -49,25 +50,29 @@ static size_t image_floats(const msa_embeddings *e)
 }
 
 msa_status msa_embeddings_new(msa_embeddings **out, const msa_model *model, const msa_volume *volume,
-                              const msa_window *window, msa_predictor *predictor, size_t max_bytes,
+                              const msa_window *window, msa_predictor *predictor, msa_embedding_cache *cache,
                               msa_error *err)
 {
     MSA_AUTO(msa_embeddings) e = calloc(1, sizeof *e);
     *out = NULL;
     if (!e) return msa_fail(err, MSA_E_NOMEM, "out of memory for the image embeddings");
     e->config = msa_model_config(model);
+    e->model_hash = msa_model_hash(model);
     e->volume = volume;
     e->window = *window;
     e->predictor = predictor;
     e->stacks = msa_depth_windows_make(e->config, volume->D);
     const size_t n = (size_t)e->stacks.size;
+    const msa_embedding_cache_options own = {.memory_bytes = MSA_EMBEDDINGS_BYTES};
     e->floats = msa_embedding_floats(e->config);
-    e->most = max_bytes / (e->floats * sizeof(float));
-    if (e->most < 1) e->most = 1;
     e->images = calloc(n * image_floats(e), sizeof *e->images);
-    if (n > 1) e->encoded = calloc(n * e->floats, sizeof *e->encoded);
-    if (!e->images || (n > 1 && !e->encoded))
+    e->pictures = calloc(n, MSA_SHA256_SIZE);
+    e->encoded = calloc(n * e->floats, sizeof *e->encoded);
+    e->seen = calloc(SEEN_MAX, sizeof *e->seen);
+    if (!e->images || !e->pictures || !e->encoded || !e->seen)
         return msa_fail(err, MSA_E_NOMEM, "out of memory for the image embeddings");
+    if (!cache) MSA_TRY(msa_embedding_cache_new(&e->own, &own, err));
+    e->cache = cache ? cache : e->own;
     *out = MSA_STEAL(e);
     return MSA_OK;
 }
@@ -75,18 +80,18 @@ msa_status msa_embeddings_new(msa_embeddings **out, const msa_model *model, cons
 void msa_embeddings_free(msa_embeddings *e)
 {
     if (!e) return;
-    for (size_t i = 0; i < e->n; i++)
-        free(e->slots[i].embedding);
-    free(e->slots);
+    msa_embedding_cache_free(e->own);
     free(e->images);
+    free(e->pictures);
     free(e->encoded);
+    free(e->seen);
     free(e);
 }
 
-static slot *find(msa_embeddings *e, int32_t slice, const msa_transform *view, const float box[4])
+static const seen *find(const msa_embeddings *e, int32_t slice, const msa_transform *view, const float box[4])
 {
-    for (size_t i = 0; i < e->n; i++) {
-        slot *it = &e->slots[i];
+    for (size_t i = 0; i < e->n_seen; i++) {
+        const seen *it = &e->seen[i];
         if (it->slice == slice && memcmp(&it->view, view, sizeof *view) == 0 &&
             memcmp(it->box, box, sizeof it->box) == 0)
             return it;
@@ -94,94 +99,56 @@ static slot *find(msa_embeddings *e, int32_t slice, const msa_transform *view, c
     return NULL;
 }
 
-static slot *add_slot(msa_embeddings *e)
+static void remember(msa_embeddings *e, const seen *it)
 {
-    if (e->n == e->room) {
-        const size_t room = e->room ? 2 * e->room : 16;
-        slot *grown = realloc(e->slots, room * sizeof *grown);
-        if (!grown) return NULL;
-        e->slots = grown;
-        e->room = room;
-    }
-    e->slots[e->n] = (slot){.slice = -1, .embedding = malloc(e->floats * sizeof(float))};
-    return e->slots[e->n].embedding ? &e->slots[e->n++] : NULL;
+    e->seen[e->next_seen] = *it;
+    e->next_seen = (e->next_seen + 1) % SEEN_MAX;
+    if (e->n_seen < SEEN_MAX) e->n_seen++;
 }
 
-/* One more, or the one used longest ago: of the crops when there are enough of them. NULL: no memory at all.
- */
-static slot *make_room(msa_embeddings *e, bool crop)
-{
-    const bool among_crops = crop && e->crops >= MSA_EMBEDDINGS_CROPS;
-    slot *oldest = NULL;
-    if (e->n < e->most && !among_crops) {
-        slot *fresh = add_slot(e);
-        if (fresh) return fresh;
-    }
-    for (size_t i = 0; i < e->n; i++) {
-        slot *it = &e->slots[i];
-        if ((it->crop || !among_crops) && (!oldest || it->used < oldest->used)) oldest = it;
-    }
-    return oldest;
-}
-
-/* Slice i of a stack as the network sees it. */
+/* Slice i of a stack as the network sees it, and its digest: where the picture is grey in all channels, one
+ * of them tells the others. */
 static msa_status show(msa_embeddings *e, int32_t i, int32_t slice, const msa_transform *view,
                        const float *box, msa_error *err)
 {
     const size_t pixels = (size_t)e->volume->H * (size_t)e->volume->W;
+    const size_t told = image_floats(e) / (e->config->box_in_image ? 1 : 3);
     float *image = e->images + (size_t)i * image_floats(e);
     MSA_TRY(msa_prepare_slice(view, &e->window, e->config->input_norm,
                               e->volume->voxels + (size_t)slice * pixels, e->volume->W, image, err));
     msa_prompt_into_image(e->config, box, view->in_rows, view->in_cols, image);
+    msa_sha256_bytes(image, told * sizeof *image, e->pictures + (size_t)i * MSA_SHA256_SIZE, NULL);
     return MSA_OK;
 }
 
-/* The slot that an embedding of a slice goes into; of nothing until that is good. */
-static msa_status take_slot(msa_embeddings *e, const msa_transform *view, slot **out, msa_error *err)
+static msa_status encode(msa_embeddings *e, msa_error *err)
 {
-    const bool crop = view->rows != e->volume->H || view->cols != e->volume->W;
-    slot *it = make_room(e, crop);
-    if (!it) return msa_fail(err, MSA_E_NOMEM, "out of memory for the image embeddings");
-    e->crops -= it->crop;
-    e->crops += crop;
-    it->crop = crop;
-    it->slice = -1;
-    *out = it;
-    return MSA_OK;
+    const int32_t n = e->stacks.size;
+    if (n == 1) return msa_predictor_encode(e->predictor, e->images, e->encoded, err);
+    return msa_predictor_encode_stack(e->predictor, n, e->images, e->encoded, err);
 }
 
-static void mark(msa_embeddings *e, slot *it, int32_t slice, const msa_transform *view, const float key[4])
+/* The pictures that a slice is encoded with: it alone, or the window it belongs to; of that window, what
+ * belongs to it is found or encoded at once. */
+static msa_status look(msa_embeddings *e, seen it, const float *box, const float **embedding, msa_error *err)
 {
-    it->slice = slice;
-    it->view = *view;
-    memcpy(it->box, key, sizeof it->box);
-    it->used = ++e->clock;
-}
-
-static msa_status encode_one(msa_embeddings *e, slot **out, int32_t slice, const msa_transform *view,
-                             const float *box, msa_error *err)
-{
-    MSA_TRY(take_slot(e, view, out, err));
-    MSA_TRY(show(e, 0, slice, view, box, err));
-    return msa_predictor_encode(e->predictor, e->images, (*out)->embedding, err);
-}
-
-/* The window that a slice belongs to, encoded at once. What belongs to that window is kept, the slice that
- * was asked for last, so that it stays whatever the bound. */
-static msa_status encode_stack(msa_embeddings *e, slot **out, int32_t slice, const msa_transform *view,
-                               const float *box, const float key[4], msa_error *err)
-{
-    const int32_t window = msa_depth_windows_of(&e->stacks, slice), n = e->stacks.size;
-    const int32_t first = msa_depth_windows_first(&e->stacks, window);
+    const int32_t window = msa_depth_windows_of(&e->stacks, it.slice), n = e->stacks.size;
+    const int32_t first = msa_depth_windows_first(&e->stacks, window), wanted = it.slice - first;
     for (int32_t i = 0; i < n; i++)
-        MSA_TRY(show(e, i, first + i, view, box, err));
-    MSA_TRY(msa_predictor_encode_stack(e->predictor, n, e->images, e->encoded, err));
+        MSA_TRY(show(e, i, first + i, &it.view, box, err));
+    const msa_embedding_key key = msa_embedding_key_make(e->cache, e->model_hash, e->pictures, n, wanted);
+    *embedding = msa_embedding_cache_find(e->cache, &key, e->floats);
+    const bool found = *embedding != NULL;
+    if (!found) MSA_TRY(encode(e, err));
     for (int32_t i = 1; i <= n; i++) {
-        const int32_t at = (slice - first + i) % n; /* the wanted one last */
-        if (msa_depth_windows_of(&e->stacks, first + at) != window) continue;
-        if (!(*out = find(e, first + at, view, key))) MSA_TRY(take_slot(e, view, out, err));
-        memcpy((*out)->embedding, e->encoded + (size_t)at * e->floats, e->floats * sizeof *e->encoded);
-        mark(e, *out, first + at, view, key);
+        const int32_t at = (wanted + i) % n; /* the wanted one last, so that it stays whatever the bound */
+        it.slice = first + at;
+        if (msa_depth_windows_of(&e->stacks, it.slice) != window) continue;
+        it.key = msa_embedding_key_make(e->cache, e->model_hash, e->pictures, n, at);
+        if (!find(e, it.slice, &it.view, it.box)) remember(e, &it);
+        if (!found)
+            *embedding =
+                msa_embedding_cache_keep(e->cache, &it.key, e->encoded + (size_t)at * e->floats, e->floats);
     }
     return MSA_OK;
 }
@@ -189,12 +156,9 @@ static msa_status encode_stack(msa_embeddings *e, slot **out, int32_t slice, con
 msa_status msa_embeddings_get(msa_embeddings *e, int32_t slice, const msa_transform *view, const float *box,
                               const float **embedding, msa_error *err)
 {
-    float key[4] = {0};
-    if (box && e->config->box_in_image) memcpy(key, box, sizeof key);
-    slot *it = find(e, slice, view, key);
-    if (!it && e->stacks.size > 1) MSA_TRY(encode_stack(e, &it, slice, view, box, key, err));
-    if (!it) MSA_TRY(encode_one(e, &it, slice, view, box, err));
-    mark(e, it, slice, view, key);
-    *embedding = it->embedding;
-    return MSA_OK;
+    seen it = {.slice = slice, .view = *view};
+    if (box && e->config->box_in_image) memcpy(it.box, box, sizeof it.box);
+    const seen *before = find(e, slice, view, it.box);
+    *embedding = before ? msa_embedding_cache_find(e->cache, &before->key, e->floats) : NULL;
+    return *embedding ? MSA_OK : look(e, it, box, embedding, err);
 }

@@ -7,12 +7,9 @@
 #include "engine/volume/geometry.h"
 #include "engine/volume/window.h"
 
-/* 128 slices of a 1024 model, 2,048 of a 256 one: a slice is encoded again only in a series longer than that.
- */
+/* Where nobody brings a cache: 128 slices of a 1024 model, 2,048 of a 256 one; a slice is encoded again only
+ * in a series longer than that. */
 #define MSA_EMBEDDINGS_BYTES ((size_t)512 << 20)
-/* A crop is asked for again only by another object with the same box on that slice, so few are worth their
- * memory. They count towards the bound as well. */
-#define MSA_EMBEDDINGS_CROPS 16
 
 /* The one window that a volume is seen in. Errors: MSA_E_INVALID (a window or voxel that is not finite),
  * MSA_E_NOMEM. */
@@ -24,7 +21,8 @@ typedef struct msa_embeddings msa_embeddings;
  * MSA_E_NOMEM. One thread. */
 MSA_NODISCARD msa_status msa_embeddings_new(msa_embeddings **out, const msa_model *model,
                                             const msa_volume *volume, const msa_window *window,
-                                            msa_predictor *predictor, size_t max_bytes, msa_error *err);
+                                            msa_predictor *predictor, msa_embedding_cache *cache,
+                                            msa_error *err);
 void msa_embeddings_free(msa_embeddings *e);
 MSA_DEFINE_AUTO(msa_embeddings, msa_embeddings_free);
 

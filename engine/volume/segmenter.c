@@ -25,6 +25,7 @@ typedef struct job {
     const msa_object *objects;
     msa_object_result *results;
     int32_t n_objects;
+    msa_embedding_cache *cache;
     const atomic_bool *cancel;
     msa_progress_fn *progress;
     void *progress_ctx;
@@ -116,8 +117,7 @@ static msa_status job_open(job *j, msa_error *err)
     MSA_TRY(msa_finish_new(&j->finish, &whole, low, err));
     const int32_t stack = msa_depth_windows_make(c, j->volume->D).size;
     MSA_TRY(msa_predictor_new_stack(&j->predictor, j->model, stack, err));
-    return msa_embeddings_new(&j->embeddings, j->model, j->volume, &window, j->predictor,
-                              MSA_EMBEDDINGS_BYTES, err);
+    return msa_embeddings_new(&j->embeddings, j->model, j->volume, &window, j->predictor, j->cache, err);
 }
 
 /* What one pass of the decoder is asked. */
@@ -399,14 +399,16 @@ static void summarise(job *j)
 }
 
 msa_status msa_segment(const msa_model *model, const msa_volume *volume, const msa_object *objects,
-                       int32_t n_objects, msa_object_result *results, const atomic_bool *cancel,
-                       msa_progress_fn *progress, void *progress_ctx, msa_error *err)
+                       int32_t n_objects, msa_object_result *results, msa_embedding_cache *cache,
+                       const atomic_bool *cancel, msa_progress_fn *progress, void *progress_ctx,
+                       msa_error *err)
 {
     __attribute__((cleanup(job_clear))) job j = {.model = model,
                                                  .volume = volume,
                                                  .objects = objects,
                                                  .results = results,
                                                  .n_objects = n_objects,
+                                                 .cache = cache,
                                                  .cancel = cancel,
                                                  .progress = progress,
                                                  .progress_ctx = progress_ctx};

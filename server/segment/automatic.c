@@ -106,8 +106,8 @@ msa_status srv_automatic_find(srv_objects **objects, msa_object_result **results
     *objects = NULL;
     *results = NULL;
     if (room < (size_t)options.regions_max) options.regions_max = room > 1 ? (int32_t)room : 1;
-    MSA_TRY(msa_segment_automatic(&f.regions, request->model, volume, &options, request->cancel,
-                                  request->progress, request->progress_ctx, err));
+    MSA_TRY(msa_segment_automatic(&f.regions, request->model, volume, &options, request->cache,
+                                  request->cancel, request->progress, request->progress_ctx, err));
     MSA_TRY(collect(&f, msa_auto_regions_count(f.regions), err));
     f.objects->n_left_out += (size_t)msa_auto_regions_left_out(f.regions);
     *objects = MSA_STEAL(f.objects);

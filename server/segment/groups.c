@@ -69,8 +69,8 @@ msa_status srv_groups_segment(const srv_segment_request *request, const msa_volu
     for (size_t i = 0; i < objects->n; i++) {
         if (!is_first_of_its_model(models, i)) continue;
         gather(&g, objects, models, results, models[i]);
-        MSA_TRY(msa_segment(models[i], volume, g.objects, (int32_t)g.n, g.results, request->cancel,
-                            request->progress ? tell : NULL, &g, err));
+        MSA_TRY(msa_segment(models[i], volume, g.objects, (int32_t)g.n, g.results, request->cache,
+                            request->cancel, request->progress ? tell : NULL, &g, err));
         for (size_t k = 0; k < g.n; k++)
             results[g.index[k]] = g.results[k];
         g.done_before += g.done;

@@ -30,6 +30,7 @@ typedef struct srv_segment_request {
     int32_t series_number;
     const char *series_description; /* " (untrained model)" is appended when the model is untrained */
     bool overlays;                  /* one PNG per slice that holds a mask or a prompt */
+    msa_embedding_cache *cache;     /* NULL: none beyond this call */
     const atomic_bool *cancel;
     msa_progress_fn *progress;
     void *progress_ctx;

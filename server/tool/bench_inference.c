@@ -158,7 +158,8 @@ static msa_status run_series(void *ctx, msa_error *err)
     series *s = ctx;
     const msa_object object = {s->boxes, s->volume.D > 1 ? 2 : 1};
     msa_object_result result = {.mask = s->mask};
-    return msa_segment(s->model, &s->volume, &object, 1, &result, srv_running_interrupted(), NULL, NULL, err);
+    return msa_segment(s->model, &s->volume, &object, 1, &result, NULL, srv_running_interrupted(), NULL, NULL,
+                       err);
 }
 
 static msa_status measure_series(srv_bench_report *r, const inference *k, msa_error *err)

@@ -72,7 +72,7 @@ static msa_status segment_group(group *g, const evaluation *e, const srv_case *c
     if (e->model) {
         srv_progress progress;
         srv_progress_begin(&progress, c->name);
-        const msa_status status = msa_segment(e->model, &c->volume, g->objects, (int32_t)g->n, g->masks,
+        const msa_status status = msa_segment(e->model, &c->volume, g->objects, (int32_t)g->n, g->masks, NULL,
                                               srv_running_interrupted(), srv_progress_show, &progress, err);
         srv_progress_drop(&progress);
         MSA_TRY(status);

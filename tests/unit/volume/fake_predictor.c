@@ -27,6 +27,12 @@ const msa_config *msa_model_config(const msa_model *m)
     return &fake_config;
 }
 
+const char *msa_model_hash(const msa_model *m)
+{
+    (void)m;
+    return fake_config.name;
+}
+
 msa_status msa_predictor_new(msa_predictor **out, const msa_model *model, msa_error *err)
 {
     (void)model;

@@ -39,7 +39,7 @@ static void segment(const msa_volume *v, const msa_prompt *prompts, int32_t n, u
 {
     const msa_object object = {prompts, n};
     msa_object_result result = {.mask = mask};
-    assert_int_equal(msa_segment(model, v, &object, 1, &result, NULL, NULL, NULL, NULL), MSA_OK);
+    assert_int_equal(msa_segment(model, v, &object, 1, &result, NULL, NULL, NULL, NULL, NULL), MSA_OK);
 }
 
 /* The same boxes on both, moved by the cut; two slices, so that nothing is carried by a box of its own. */

@@ -114,8 +114,10 @@ static float *by_windows(const msa_volume *v, size_t kept)
     MSA_AUTO(msa_predictor) predictor = NULL;
     MSA_AUTO(msa_embeddings) e = NULL;
     assert_int_equal(msa_predictor_new_stack(&predictor, model, room, NULL), MSA_OK);
-    assert_int_equal(msa_embeddings_new(&e, model, v, &window, predictor, kept * one * sizeof(float), NULL),
-                     MSA_OK);
+    const msa_embedding_cache_options bound = {.memory_bytes = kept * one * sizeof(float)};
+    MSA_AUTO(msa_embedding_cache) cache = NULL;
+    assert_int_equal(msa_embedding_cache_new(&cache, &bound, NULL), MSA_OK);
+    assert_int_equal(msa_embeddings_new(&e, model, v, &window, predictor, cache, NULL), MSA_OK);
     for (int32_t i = 0; i < v->D; i++) {
         const int32_t z = (11 * i + 3) % v->D;
         const float *got = NULL;
@@ -206,7 +208,7 @@ static void segment(int32_t slices, uint8_t *mask)
     const msa_object object = {&box, 1};
     const msa_volume v = volume_of(0, slices);
     msa_object_result result = {.mask = mask};
-    assert_int_equal(msa_segment(model, &v, &object, 1, &result, NULL, NULL, NULL, NULL), MSA_OK);
+    assert_int_equal(msa_segment(model, &v, &object, 1, &result, NULL, NULL, NULL, NULL, NULL), MSA_OK);
     assert_int_equal(result.n_prompted, 1);
 }
 

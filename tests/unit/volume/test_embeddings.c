@@ -28,13 +28,20 @@ static int setup(void **state)
     return msa_predictor_new(&predictor, NULL, NULL) == MSA_OK ? 0 : -1;
 }
 
-static msa_embeddings *embeddings(size_t kept)
+static msa_embedding_cache *cache_of(size_t kept, const char *folder, uint64_t on_disk)
+{
+    const msa_embedding_cache_options o = {
+        .memory_bytes = kept * EMBEDDING + EMBEDDING / 2, .folder = folder, .disk_bytes = on_disk};
+    msa_embedding_cache *c = NULL;
+    assert_int_equal(msa_embedding_cache_new(&c, &o, NULL), MSA_OK);
+    return c;
+}
+
+static msa_embeddings *embeddings(msa_embedding_cache *cache)
 {
     const msa_window window = msa_window_centered(125, 250);
     msa_embeddings *e = NULL;
-    assert_int_equal(
-        msa_embeddings_new(&e, NULL, &volume, &window, predictor, kept * EMBEDDING + EMBEDDING / 2, NULL),
-        MSA_OK);
+    assert_int_equal(msa_embeddings_new(&e, NULL, &volume, &window, predictor, cache, NULL), MSA_OK);
     return e;
 }
 
@@ -57,7 +64,8 @@ static void each_slice_and_part_is_its_own(void **state)
 {
     (void)state;
     const msa_transform whole = msa_crop_whole(&rule), left = crop_at(10), right = crop_at(40);
-    MSA_AUTO(msa_embeddings) e = embeddings(10);
+    MSA_AUTO(msa_embedding_cache) cache = cache_of(10, NULL, 0);
+    MSA_AUTO(msa_embeddings) e = embeddings(cache);
     assert_true(encoded(e, 3, &whole));
     assert_true(encoded(e, 3, &left));
     assert_true(encoded(e, 3, &right));
@@ -74,7 +82,8 @@ static void a_part_shows_what_lies_there(void **state)
     (void)state;
     const msa_transform left = crop_at(10);
     const float *got = NULL;
-    MSA_AUTO(msa_embeddings) e = embeddings(2);
+    MSA_AUTO(msa_embedding_cache) cache = cache_of(2, NULL, 0);
+    MSA_AUTO(msa_embeddings) e = embeddings(cache);
     assert_int_equal(left.x0, 5);
     assert_int_equal(left.y0, 5);
     assert_int_equal(msa_embeddings_get(e, 2, &left, NULL, &got, NULL), MSA_OK);
@@ -86,7 +95,8 @@ static void the_oldest_makes_room(void **state)
 {
     (void)state;
     const msa_transform whole = msa_crop_whole(&rule);
-    MSA_AUTO(msa_embeddings) e = embeddings(2);
+    MSA_AUTO(msa_embedding_cache) cache = cache_of(2, NULL, 0);
+    MSA_AUTO(msa_embeddings) e = embeddings(cache);
     assert_true(encoded(e, 0, &whole));
     assert_true(encoded(e, 1, &whole));
     assert_false(encoded(e, 0, &whole));
@@ -95,27 +105,12 @@ static void the_oldest_makes_room(void **state)
     assert_true(encoded(e, 1, &whole));
 }
 
-static void crops_do_not_push_slices_out(void **state)
-{
-    (void)state;
-    const msa_transform whole = msa_crop_whole(&rule), crop = crop_at(10);
-    MSA_AUTO(msa_embeddings) e = embeddings(D + MSA_EMBEDDINGS_CROPS);
-    for (int32_t s = 0; s < D; s++)
-        assert_true(encoded(e, s, &whole));
-    for (int32_t s = 0; s < D; s++)
-        assert_true(encoded(e, s, &crop));
-    for (int32_t s = 0; s < D; s++)
-        assert_false(encoded(e, s, &whole));
-    for (int32_t s = D - MSA_EMBEDDINGS_CROPS; s < D; s++)
-        assert_false(encoded(e, s, &crop));
-    assert_true(encoded(e, D - MSA_EMBEDDINGS_CROPS - 1, &crop));
-}
-
 static void a_bound_below_one_still_works(void **state)
 {
     (void)state;
     const msa_transform whole = msa_crop_whole(&rule), crop = crop_at(10);
-    MSA_AUTO(msa_embeddings) e = embeddings(0);
+    MSA_AUTO(msa_embedding_cache) cache = cache_of(0, NULL, 0);
+    MSA_AUTO(msa_embeddings) e = embeddings(cache);
     assert_true(encoded(e, 0, &crop));
     assert_true(encoded(e, 0, &whole));
     assert_true(encoded(e, 0, &crop));
@@ -130,7 +125,8 @@ static void a_stack_is_encoded_once_for_its_slices(void **state)
     fake_config.depth_slices = 8;
     const msa_transform whole = msa_crop_whole(&rule);
     const msa_depth_windows w = msa_depth_windows_make(&fake_config, D);
-    MSA_AUTO(msa_embeddings) e = embeddings(D);
+    MSA_AUTO(msa_embedding_cache) cache = cache_of(D, NULL, 0);
+    MSA_AUTO(msa_embeddings) e = embeddings(cache);
     for (int32_t s = D - 1; s >= 0; s--) {
         const float *got = NULL;
         assert_int_equal(msa_embeddings_get(e, s, &whole, NULL, &got, NULL), MSA_OK);
@@ -146,7 +142,6 @@ int main(void)
         cmocka_unit_test_setup(each_slice_and_part_is_its_own, setup),
         cmocka_unit_test_setup(a_part_shows_what_lies_there, setup),
         cmocka_unit_test_setup(the_oldest_makes_room, setup),
-        cmocka_unit_test_setup(crops_do_not_push_slices_out, setup),
         cmocka_unit_test_setup(a_bound_below_one_still_works, setup),
         cmocka_unit_test_setup(a_stack_is_encoded_once_for_its_slices, setup),
     };

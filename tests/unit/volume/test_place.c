@@ -119,9 +119,9 @@ static void segment_and_check(const dicom_series *series, const dicom_prompt *pr
                                .position_mm = position_mm,
                                .window_center = 40,
                                .window_width = 400};
-    assert_int_equal(
-        msa_segment(NULL, &volume, objects->objects, (int32_t)objects->n, results, NULL, NULL, NULL, NULL),
-        MSA_OK);
+    assert_int_equal(msa_segment(NULL, &volume, objects->objects, (int32_t)objects->n, results, NULL, NULL,
+                                 NULL, NULL, NULL),
+                     MSA_OK);
     for (size_t b = 0; b < BOXES; b++) {
         assert_string_equal(objects->names[b].label, boxes[b].label);
         check_slice(results[b].mask + (size_t)boxes[b].slice * pixels, info, b);

@@ -54,7 +54,7 @@ static msa_status segment(const msa_object *objects, int32_t n, msa_object_resul
 {
     for (int32_t i = 0; i < n; i++)
         results[i].mask = masks[i];
-    return msa_segment(NULL, &volume, objects, n, results, NULL, NULL, NULL, err);
+    return msa_segment(NULL, &volume, objects, n, results, NULL, NULL, NULL, NULL, err);
 }
 
 static const msa_prompt ball_box = {
@@ -223,7 +223,8 @@ static void progress_runs_to_its_total(void **state)
     const msa_object object = {&ball_box, 1};
     msa_object_result r = {.mask = masks[0]};
     watch w = {0};
-    assert_int_equal(msa_segment(NULL, &volume, &object, 1, &r, &w.cancel, watch_progress, &w, NULL), MSA_OK);
+    assert_int_equal(msa_segment(NULL, &volume, &object, 1, &r, NULL, &w.cancel, watch_progress, &w, NULL),
+                     MSA_OK);
     assert_false(w.backwards);
     assert_int_equal(w.done, w.total);
     assert_true(w.calls > 10);
@@ -235,7 +236,7 @@ static void cancel_is_read_between_slices(void **state)
     const msa_object object = {&ball_box, 1};
     msa_object_result r = {.mask = masks[0]};
     watch w = {.cancel_after = 3};
-    assert_int_equal(msa_segment(NULL, &volume, &object, 1, &r, &w.cancel, watch_progress, &w, NULL),
+    assert_int_equal(msa_segment(NULL, &volume, &object, 1, &r, NULL, &w.cancel, watch_progress, &w, NULL),
                      MSA_E_CANCELED);
     assert_int_equal(w.calls, 3);
 }
