@@ -9,6 +9,7 @@
 
 #include "engine/base/error.h"
 #include "engine/benchmark.h"
+#include "engine/precision.h"
 
 enum { SRV_BENCH_REPEAT_MAX = 200, SRV_BENCH_BOXES = 16, SRV_BENCH_DEPTH = 8, SRV_BENCH_SERIES_SLICES = 4 };
 
@@ -28,9 +29,10 @@ const char *srv_bench_part_name(srv_bench_part part);
 typedef struct srv_bench_arguments {
     const char *model; /* a preset, a file or "default" */
     const char *beside;
-    const char *json;   /* NULL: the table alone; "-": standard output, and no table */
-    int32_t image_size; /* of a preset */
-    int32_t repeat;     /* 0: as often as there is time for */
+    const char *json;        /* NULL: the table alone; "-": standard output, and no table */
+    int32_t image_size;      /* of a preset */
+    int32_t repeat;          /* 0: as often as there is time for */
+    msa_precision precision; /* of inference */
     int32_t threads;
     int32_t depth;  /* slices of a stack; 0: the model's */
     int32_t series; /* slices of the whole series; 0: a stack of a model that sees several, else 4 */

@@ -10,7 +10,7 @@ const char srv_bench_usage[] =
     "SET]\n"
     "                 [--recompute] [--only PARTS] [--series N] [--threads N] [--repeat N] [--beside "
     "COMMAND]\n"
-    "                 [--json [FILE]]\n"
+    "                 [--precision P] [--json [FILE]]\n"
     "\n"
     "Times the image encoder, the mask decoder (one box, 16 boxes on one image), a whole series and, with "
     "--train, a\n"
@@ -33,6 +33,7 @@ const char srv_bench_usage[] =
     "  --recompute       less memory in training: blocks are computed again in backward\n"
     "  --only PARTS      some of train_step,encoder,decoder,decoder_16,series with commas between them\n"
     "  --series N        slices of the whole series; default 4, of a 3d model one stack\n"
+    "  --precision P     of the image encoder in inference: fp32 (default), fp16, bf16 or int8\n"
     "  --threads N       engine threads, 1 to 64; default: one a core\n"
     "  --repeat N        measurements, 3 to 200; default: as many as fit into 10 seconds a part, 3 to 15\n"
     "  --beside COMMAND  runs a command in turns with the first part that is measured, in the order of "
@@ -55,6 +56,7 @@ enum {
     OPT_TRAIN,
     OPT_SET,
     OPT_RECOMPUTE,
+    OPT_PRECISION,
     OPT_THREADS,
     OPT_REPEAT,
     OPT_BESIDE,
@@ -72,6 +74,7 @@ static const struct option options[] = {{"model", required_argument, NULL, OPT_M
                                         {"train", no_argument, NULL, OPT_TRAIN},
                                         {"set", required_argument, NULL, OPT_SET},
                                         {"recompute", no_argument, NULL, OPT_RECOMPUTE},
+                                        {"precision", required_argument, NULL, OPT_PRECISION},
                                         {"threads", required_argument, NULL, OPT_THREADS},
                                         {"repeat", required_argument, NULL, OPT_REPEAT},
                                         {"beside", required_argument, NULL, OPT_BESIDE},
@@ -184,6 +187,8 @@ static int take(srv_bench_arguments *a, int option, const char **only, int argc,
     case OPT_RECOMPUTE:
         a->recompute = true;
         return 0;
+    case OPT_PRECISION:
+        return srv_tool_precision("bench", optarg, &a->precision);
     case OPT_THREADS:
         return take_number("--threads", optarg, 1, 64, &a->threads);
     case OPT_REPEAT:

@@ -185,6 +185,7 @@ msa_status srv_bench_inference(srv_bench_report *r, const char *path, msa_error 
 {
     __attribute__((cleanup(inference_clear))) inference k = {.slices = stack_of(r)};
     MSA_TRY(path ? msa_model_load(&k.model, path, err) : load_preset(&k.model, &r->config, err));
+    MSA_TRY(msa_model_set_precision(k.model, r->arguments->precision, err));
     k.config = msa_model_config(k.model);
     r->slices = k.slices;
     r->encoder_gmac = msa_benchmark_encoder_gmac(k.config, k.slices);

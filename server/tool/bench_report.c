@@ -136,8 +136,8 @@ static void print_beside(FILE *to, const srv_bench_report *r)
 
 void srv_bench_print(const srv_bench_report *r, FILE *to)
 {
-    (void)fprintf(to, "%s, image %d, %d threads, peak memory %.0f MiB\n", r->name, r->image_size, r->threads,
-                  r->peak_mib);
+    (void)fprintf(to, "%s, image %d, %s, %d threads, peak memory %.0f MiB\n", r->name, r->image_size,
+                  msa_precision_name(r->arguments->precision), r->threads, r->peak_mib);
     (void)fprintf(to, "%-26s %10s %10s %10s %10s %12s\n", "milliseconds", "median", "least", "most",
                   "all cores", "peak memory");
     for (int p = 0; p < SRV_BENCH_PARTS; p++)
@@ -201,7 +201,8 @@ static int set_beside(json_t *to, const srv_bench_report *r)
 static json_t *as_json(const srv_bench_report *r)
 {
     const srv_bench_machine *m = &r->machine;
-    json_t *to = json_pack("{s:s, s:i, s:i, s:[I,I,I]}", "model", r->name, "image_size", (int)r->image_size,
+    json_t *to = json_pack("{s:s, s:s, s:i, s:i, s:[I,I,I]}", "model", r->name, "precision",
+                           msa_precision_name(r->arguments->precision), "image_size", (int)r->image_size,
                            "threads", (int)r->threads, "gemm_shape", (json_int_t)m->gemm_shape[0],
                            (json_int_t)m->gemm_shape[1], (json_int_t)m->gemm_shape[2]);
     if (!to) return NULL;
