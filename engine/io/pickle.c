@@ -419,6 +419,14 @@ static msa_status push_float(machine *m)
     return push_kind(m, MSA_PICKLE_INERT);
 }
 
+static msa_status push_bytes(machine *m)
+{
+    uint64_t n = 0;
+    MSA_TRY(take_number(m, 1, &n));
+    MSA_TRY(skip(m, n));
+    return push_kind(m, MSA_PICKLE_INERT);
+}
+
 static msa_status op_tuple(machine *m)
 {
     uint32_t height = 0;
@@ -482,6 +490,8 @@ static msa_status step(machine *m)
         return push_long(m);
     case 'G': /* BINFLOAT */
         return push_float(m);
+    case 'C': /* SHORT_BINBYTES: of a numpy scalar */
+        return push_bytes(m);
     case 'X': /* BINUNICODE */
         return push_text(m, 4);
     case 0x8c: /* SHORT_BINUNICODE */
