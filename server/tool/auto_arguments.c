@@ -33,7 +33,7 @@ int srv_auto_argument(msa_auto_options *options, const char *name, const char *t
         const double value = strtod(text, &end);
         const bool fits = *text && !*end && value >= o->min && value <= o->max;
         if (!fits || (o->whole && value != floor(value)))
-            return srv_tool_usage("segment", "--%s takes a %snumber from %g to %g, not \"%.30s\"", name,
+            return srv_tool_usage("segment", "--%s takes a %snumber from %.7g to %.7g, not \"%.30s\"", name,
                                   o->whole ? "whole " : "", o->min, o->max, text);
         const int32_t whole = (int32_t)value;
         const float real = (float)value;

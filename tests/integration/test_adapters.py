@@ -116,8 +116,8 @@ class Adapters(harness.Case):
         adapted, plain = self.hash_of(self.base, '--adapter', adapter)[''], self.hash_of(self.base)['']
         receiver = self.receiver()
         service = self.msad(destinations=[receiver], model_path=self.base, rules='CT=%s' % adapter)
-        models = service.json('/v1/models')['models']
-        self.assertEqual([(m['modality'], m['hash']) for m in models], [('CT', adapted), ('*', plain)])
+        rules = service.json('/v1/models')['rules']
+        self.assertEqual([(r['modality'], r['hash']) for r in rules], [('CT', adapted), ('*', plain)])
         metrics = service.get('/metrics').body.decode()
         self.assertIn('msad_model_info{modality="CT"', metrics)
         ct, mr = self.ct_with_report(), self.mr_with_boxes()
@@ -136,8 +136,8 @@ class Adapters(harness.Case):
     def test_one_adapter_for_all_goes_before_the_rules(self):
         adapter = self.train('for-all', self.base)
         service = self.msad(model_path=self.base, model_adapter=adapter, rules='CT=/nowhere')
-        models = service.json('/v1/models')['models']
-        self.assertEqual([(m['modality'], 'for-all' in m['name']) for m in models], [('*', True)])
+        rules = service.json('/v1/models')['rules']
+        self.assertEqual([(r['modality'], 'for-all' in r['model']) for r in rules], [('*', True)])
 
 
 if __name__ == '__main__':

@@ -27,7 +27,7 @@ class MainJob(harness.Case):
         self.assertEqual(harness.dataset_bytes(first), harness.dataset_bytes(service.result(job)))
         self.check_rest(service, job, headers, labels)
         self.assertIs(job['model']['untrained'], untrained)
-        self.assertEqual([m['untrained'] for m in service.json('/v1/models')['models'] if m['modality'] == '*'], [untrained])
+        self.assertEqual([m['untrained'] for m in service.json('/v1/models')['models'] if m['kind'] == 'base'], [untrained])
         return job
 
     def check_rest(self, service, job, headers, labels):
