@@ -14,9 +14,10 @@ typedef enum msa_benchmark_adapters {
     MSA_BENCHMARK_3D, /* and a depth branch, as own models have it: volume, line */
 } msa_benchmark_adapters;
 
-/* Configuration of vit_b, vit_l or vit_h as published, or of vit_192, the same network of width 192 in 12
- * blocks, for images of this size (a multiple of 16, at least 64). slices: that a depth branch sees, 1 ..
- * MSA_STACK_MAX. False when there is none of that name and size. */
+/* Configuration of vit_b, vit_l, vit_h, efficientsam_vit_t, efficientsam_vit_s or mobile_sam as published, or
+ * of vit_192, SAM's network of width 192 in 12 blocks, for images of this size (a multiple of 16, at least
+ * 64). slices: that a depth branch sees, 1 .. MSA_STACK_MAX. False when there is none of that name and size.
+ */
 bool msa_benchmark_preset(msa_config *out, const char *name, int32_t image_size,
                           msa_benchmark_adapters adapters, int32_t slices);
 
@@ -33,8 +34,7 @@ MSA_DEFINE_AUTO(msa_benchmark_gemm, msa_benchmark_gemm_free);
 void msa_benchmark_gemm_run(msa_benchmark_gemm *g);
 
 /* Multiply-adds, in units of 1e9, that a stack of so many slices (an image: 1) costs the encoder: tokens of
- * the picture alone, since padding takes part only as keys and values. Adapters are dim / 4 wide. NaN of a
- * TinyViT, which is not counted. */
+ * the picture alone, since padding takes part only as keys and values. Adapters are dim / 4 wide. */
 double msa_benchmark_encoder_gmac(const msa_config *c, int32_t slices);
 
 typedef struct msa_benchmark_step_options {

@@ -1,4 +1,3 @@
-#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,16 +9,44 @@
 
 typedef struct preset {
     const char *name;
-    int32_t dim, depth, heads, global_step; /* every so many blocks, the last one first */
+    int32_t dim, depth, heads, global_step; /* every so many blocks, the last one first; 0: all, no windows */
+    msa_family family;
 } preset;
+
+static void make_efficient(msa_config *c)
+{
+    c->family = MSA_FAMILY_EFFICIENTSAM;
+    c->decoder_wiring = MSA_WIRING_ESAM;
+    c->geometry = MSA_GEOMETRY_STRETCH;
+    c->window = c->n_global = 0;
+}
+
+static void make_mobile(msa_config *c)
+{
+    static const int32_t dims[MSA_STAGES] = {64, 128, 160, 320}, depths[MSA_STAGES] = {2, 2, 6, 2},
+                         heads[MSA_STAGES] = {2, 4, 5, 10}, windows[MSA_STAGES] = {7, 7, 14, 7};
+    c->family = MSA_FAMILY_MOBILE_SAM;
+    c->window = windows[MSA_STAGES - 1];
+    c->n_global = 0;
+    c->pad_order = MSA_PAD_THEN_NORM;
+    memcpy(c->stage_dims, dims, sizeof dims);
+    memcpy(c->stage_depths, depths, sizeof depths);
+    memcpy(c->stage_heads, heads, sizeof heads);
+    memcpy(c->stage_windows, windows, sizeof windows);
+}
 
 bool msa_benchmark_preset(msa_config *out, const char *name, int32_t image_size,
                           msa_benchmark_adapters adapters, int32_t slices)
 {
-    static const preset presets[] = {{"vit_b", 768, 12, 12, 3},
-                                     {"vit_l", 1024, 24, 16, 6},
-                                     {"vit_h", 1280, 32, 16, 8},
-                                     {"vit_192", 192, 12, 3, 3}};
+    static const preset presets[] = {
+        {"vit_b", 768, 12, 12, 3, MSA_FAMILY_SAM},
+        {"vit_l", 1024, 24, 16, 6, MSA_FAMILY_SAM},
+        {"vit_h", 1280, 32, 16, 8, MSA_FAMILY_SAM},
+        {"vit_192", 192, 12, 3, 3, MSA_FAMILY_SAM},
+        {"efficientsam_vit_t", 192, 12, 3, 0, MSA_FAMILY_EFFICIENTSAM},
+        {"efficientsam_vit_s", 384, 12, 6, 0, MSA_FAMILY_EFFICIENTSAM},
+        {"mobile_sam", 320, 12, 10, 0, MSA_FAMILY_MOBILE_SAM},
+    };
     const bool adapted = adapters != MSA_BENCHMARK_PLAIN, deep = adapters == MSA_BENCHMARK_3D;
     const preset *p = NULL;
     for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++)
@@ -50,6 +77,8 @@ bool msa_benchmark_preset(msa_config *out, const char *name, int32_t image_size,
                         .version = "1"};
     for (int32_t i = 0; i < out->n_global; i++)
         out->global_blocks[i] = (i + 1) * p->global_step - 1;
+    if (p->family == MSA_FAMILY_EFFICIENTSAM) make_efficient(out);
+    if (p->family == MSA_FAMILY_MOBILE_SAM) make_mobile(out);
     (void)snprintf(out->name, sizeof out->name, "%s-random", p->name);
     return true;
 }
@@ -85,12 +114,28 @@ static double detail_mac(const msa_config *c, double tokens)
     return mac;
 }
 
+/* engine/sam/tiny_vit.h, before the neck; tokens of the last stage. */
+static double tiny_mac(const msa_config *c, double tokens)
+{
+    const double first = c->stage_dims[0], ratio = (double)c->mlp_dim / c->dim;
+    double mac = 64 * tokens * 27 * first / 2 + 16 * tokens * 9 * first / 2 * first;
+    mac += 16 * tokens * c->stage_depths[0] * ratio * first * (2 * first + 9);
+    for (int32_t i = 1; i < MSA_STAGES; i++) {
+        const double C = c->stage_dims[i], window = c->stage_windows[i], n = i == 1 ? 4 * tokens : tokens;
+        const double before = i == 1 ? 16 * tokens : i == 2 ? 4 * tokens : tokens;
+        const double linear = (4 + 2 * ratio + (c->adapters ? 1 : 0)) * C * C; /* adapters: as below */
+        mac += before * c->stage_dims[i - 1] * C + n * C * (9 + C);
+        mac += c->stage_depths[i] * n * (linear + 9 * C + 2 * window * window * C);
+    }
+    return mac;
+}
+
 double msa_benchmark_encoder_gmac(const msa_config *c, int32_t slices)
 {
-    if (c->family == MSA_FAMILY_MOBILE_SAM) return (double)NAN;
     const double side = (double)c->image_size / c->patch, tokens = side * side, P = c->prompt_dim;
-    double mac =
-        tokens * (3.0 * c->patch * c->patch * c->dim + P * c->dim + 9 * P * P) + detail_mac(c, tokens);
+    double mac = tokens * (P * c->dim + 9 * P * P) + detail_mac(c, tokens);
+    if (c->family == MSA_FAMILY_MOBILE_SAM) return (mac + tiny_mac(c, tokens)) * slices * 1e-9;
+    mac += tokens * 3.0 * c->patch * c->patch * c->dim;
     for (int32_t i = 0; i < c->depth; i++) {
         bool global = c->window == 0;
         for (int32_t k = 0; k < c->n_global; k++)
