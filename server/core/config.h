@@ -49,6 +49,9 @@ typedef struct srv_config {
     int32_t work_memory_mib;      /* 16384 of address space a worker */
     int32_t work_jobs_per_worker; /* 100, then the process is replaced */
 
+    int32_t cache_memory_mib; /* 256 a worker */
+    int32_t cache_disk_mib;   /* 2048 in all; 0: none */
+
     char model_path[SRV_PATH_MAX];         /* "": the bundled model beside the program */
     char model_adapter[SRV_PATH_MAX];      /* "": rules choose */
     char model_precision[8];               /* engine/precision.h */

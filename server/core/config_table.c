@@ -102,6 +102,7 @@ const srv_section srv_sections[] = {
     {"dicom", "The DICOM node: who we are and whom we listen to."},
     {"http", "REST and metrics."},
     {"work", "Worker processes: they run the model."},
+    {"cache", "What the model makes of a slice, kept for further prompts on it; a cache changes no bit of a result."},
     {"model", "The model."},
     {"automatic", "Series that a rule segments without prompts: a grid of points over every slice, and what "
                   "is kept of what they find."},
@@ -151,6 +152,9 @@ const srv_setting srv_settings[] = {
     INT("work", "timeout_s", work_timeout_s, 1800, 10, 86400, "seconds a job may take"),
     INT("work", "memory_mib", work_memory_mib, 16384, 512, 1048576, "address space of a worker, in MiB"),
     INT("work", "jobs_per_worker", work_jobs_per_worker, 100, 1, 1000000, "jobs after which a worker process is replaced"),
+
+    INT("cache", "memory_mib", cache_memory_mib, 256, 0, 1048576, "image embeddings that a worker keeps in memory, in MiB; the last one always stays"),
+    INT("cache", "disk_mib", cache_disk_mib, 2048, 0, 16777216, "image embeddings that all workers keep in the folder embeddings below storage.path, in MiB; 0: none. They may be deleted at any time, and need no backup"),
 
     TEXT("model", "path", model_path, "", NULL, "model file (safetensors); empty: the bundled model beside the program"),
     TEXT("model", "adapter", model_adapter, "", NULL, "adapter file (safetensors) that goes on it for every series; empty: chosen by the rules below"),

@@ -93,6 +93,7 @@ typedef struct srv_ipc_work_start {
     int32_t index_only; /* does not load the model */
     int32_t threads;    /* engine threads: the one place where they are set */
     int32_t memory_mib;
+    int32_t cache_memory_mib, cache_disk_mib;
     int32_t series_number;
     msa_auto_options automatic;
     char series_description[65];

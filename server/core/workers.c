@@ -366,6 +366,8 @@ static msa_status start_worker(srv_worker *w, msa_error *err)
     const srv_role_events events = {.ctx = w, .message = on_message, .exited = on_exited};
     srv_ipc_work_start start = {.threads = config->work_threads,
                                 .memory_mib = config->work_memory_mib,
+                                .cache_memory_mib = config->cache_memory_mib,
+                                .cache_disk_mib = config->cache_disk_mib,
                                 .series_number = config->result_series_number};
     (void)snprintf(start.storage_path, sizeof start.storage_path, "%s", config->storage_path);
     (void)snprintf(start.model_path, sizeof start.model_path, "%s", config->model_path);

@@ -25,7 +25,8 @@
 typedef struct work_role {
     srv_ipc_work_start start;
     srv_blobs *blobs;
-    srv_models *models; /* NULL when index_only */
+    srv_models *models;         /* NULL when index_only */
+    msa_embedding_cache *cache; /* over jobs; likewise */
     srv_ipc_job job;
     srv_ipc_instance *instances;
     srv_ipc_prompt *prompts;
@@ -183,6 +184,7 @@ static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
         .out_dir = w->job.job_dir,
         .series_number = w->start.series_number,
         .series_description = w->start.series_description,
+        .cache = w->cache,
         .progress = tell_progress,
         .progress_ctx = w,
     };
@@ -191,12 +193,26 @@ static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
     return tell_outcome(outcome, err);
 }
 
+/* What the model was spared. */
+static void log_cache(const work_role *w, const msa_embedding_cache_stats *before)
+{
+    if (w->cache == NULL) return;
+    const msa_embedding_cache_stats now = msa_embedding_cache_stats_get(w->cache);
+    msa_log(MSA_LOG_INFO, "work", "job=%lld encoded=%lld from_memory=%lld from_disk=%lld damaged=%lld",
+            (long long)w->job.job_id, (long long)(now.encoded - before->encoded),
+            (long long)(now.from_memory - before->from_memory),
+            (long long)(now.from_disk - before->from_disk), (long long)(now.damaged - before->damaged));
+}
+
 static msa_status answer_job(work_role *w, msa_error *err)
 {
     msa_error why = MSA_ERROR_INIT;
     srv_ipc_job_done done = {.job_id = w->job.job_id};
     const int64_t began = monotonic_ms();
+    const msa_embedding_cache_stats before =
+        w->cache != NULL ? msa_embedding_cache_stats_get(w->cache) : (msa_embedding_cache_stats){0};
     done.status = run_job(w, &done, &why);
+    log_cache(w, &before);
     done.engine_seconds = (double)(monotonic_ms() - began) / 1000.0;
     (void)snprintf(done.what, sizeof done.what, "%s", why.what);
     return srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_DONE, &done, sizeof done, err);
@@ -241,6 +257,16 @@ static msa_status tell_models(const work_role *w, srv_ipc_ready *ready, msa_erro
     return MSA_OK;
 }
 
+static msa_status open_cache(work_role *w, msa_error *err)
+{
+    char folder[SRV_PATH_MAX + 16];
+    (void)snprintf(folder, sizeof folder, "%s/embeddings", w->start.storage_path);
+    const msa_embedding_cache_options options = {.memory_bytes = (size_t)w->start.cache_memory_mib << 20,
+                                                 .folder = folder,
+                                                 .disk_bytes = (uint64_t)w->start.cache_disk_mib << 20};
+    return msa_embedding_cache_new(&w->cache, &options, err);
+}
+
 static msa_status load_models(work_role *w, srv_ipc_ready *ready, msa_error *err)
 {
     MSA_AUTO_FREE srv_rule *rules = NULL;
@@ -269,6 +295,7 @@ static msa_status begin(work_role *w, msa_error *err)
     MSA_TRY(dicom_init(err));
     MSA_TRY(srv_blobs_attach(&w->blobs, w->start.storage_path, err));
     srv_ipc_ready ready = {0};
+    if (!w->start.index_only) MSA_TRY(open_cache(w, err));
     if (!w->start.index_only) MSA_TRY(load_models(w, &ready, err));
     return srv_ipc_send(SRV_IPC_FD, SRV_IPC_WORK_READY, &ready, sizeof ready, err);
 }
@@ -308,6 +335,7 @@ int srv_work_main(void)
             return 1;
         }
     }
+    msa_embedding_cache_free(w.cache);
     srv_models_free(w.models);
     srv_blobs_free(w.blobs);
     free(w.instances);
