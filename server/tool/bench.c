@@ -12,7 +12,6 @@
 #include "server/tool/running.h"
 #include "server/tool/tool.h"
 
-#define BESIDE_TURNS 3 /* a command takes seconds to begin, so it is not run as often */
 /* Where no number is given: as often as fits into this time, within these bounds. */
 #define REPEAT_LEAST 3
 #define REPEAT_MOST  15
@@ -36,7 +35,7 @@ static msa_status take_turn(srv_bench_report *r, srv_bench_part part, int32_t i,
 {
     double ms[2], peak = 0;
     srv_bench_times *t = &r->beside;
-    const int32_t turns = n < BESIDE_TURNS ? n : BESIDE_TURNS;
+    const int32_t turns = n < r->arguments->turns ? n : r->arguments->turns;
     MSA_TRY(check_interrupt(err));
     if (!r->arguments->beside || part != r->compared || (i + 1) * turns / n == i * turns / n) return MSA_OK;
     MSA_TRY(srv_bench_command(r->arguments->beside, ms, &peak, err));
@@ -89,8 +88,9 @@ msa_status srv_bench_measure(srv_bench_report *r, srv_bench_part part, srv_bench
                              msa_error *err)
 {
     srv_bench_times *times = &r->part[part];
-    MSA_AUTO(msa_benchmark_gemm) product = NULL;
+    msa_benchmark_gemm *product = NULL;
     srv_bench_moment began = srv_bench_now();
+    msa_status status = MSA_OK;
     if (!r->arguments->part[part]) return MSA_OK;
     note_peak(r);
     srv_bench_peak_reset();
@@ -99,14 +99,16 @@ msa_status srv_bench_measure(srv_bench_report *r, srv_bench_part part, srv_bench
     note_peak(r);
     const int32_t n = repeats(r->arguments, srv_bench_now().ms - began.ms);
     if (part == beside_machine(r->arguments)) MSA_TRY(open_product(&product, r, &r->config, err));
-    for (int32_t i = 0; i < n; i++) {
+    for (int32_t i = 0; i < n && status == MSA_OK; i++) {
         if (product) measure_machine(&r->machine, product);
         began = srv_bench_now();
-        MSA_TRY(run(ctx, err));
+        status = run(ctx, err);
         srv_bench_add(times, began);
-        MSA_TRY(take_turn(r, part, i, n, err));
+        if (status == MSA_OK) status = take_turn(r, part, i, n, err);
     }
-    return MSA_OK;
+    msa_benchmark_gemm_free(product);
+    srv_bench_peak_reset(); /* the product's memory is nobody's */
+    return status;
 }
 
 static msa_status run_step(void *ctx, msa_error *err)

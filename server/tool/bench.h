@@ -19,6 +19,7 @@ typedef enum srv_bench_part {
     SRV_BENCH_ENCODER,
     SRV_BENCH_DECODER,
     SRV_BENCH_DECODER_16,
+    SRV_BENCH_CACHED_BOX, /* a further box on a slice that is encoded already, as msa_segment() does it */
     SRV_BENCH_SERIES,
     SRV_BENCH_PARTS,
 } srv_bench_part;
@@ -33,6 +34,7 @@ typedef struct srv_bench_arguments {
     int32_t image_size;      /* of a preset */
     int32_t repeat;          /* 0: as often as there is time for */
     msa_precision precision; /* of inference */
+    int32_t turns; /* of the command of --beside: it takes seconds to begin, so it is not run as often */
     int32_t threads;
     int32_t depth;  /* slices of a stack; 0: the model's */
     int32_t series; /* slices of the whole series; 0: a stack of a model that sees several, else 4 */

@@ -6,42 +6,33 @@
 #include "server/tool/tool.h"
 
 const char srv_bench_usage[] =
-    "usage: msa bench [--model MODEL] [--image-size N] [--adapters none|2d|3d] [--depth D] [--train] [--set "
-    "SET]\n"
-    "                 [--recompute] [--only PARTS] [--series N] [--threads N] [--repeat N] [--beside "
-    "COMMAND]\n"
-    "                 [--precision P] [--json [FILE]]\n"
+    "usage: msa bench [--model MODEL] [--image-size N] [--adapters none|2d|3d] [--depth D] [--precision P]\n"
+    "                 [--train] [--set SET] [--recompute] [--only PARTS] [--series N] [--threads N]\n"
+    "                 [--repeat N] [--beside COMMAND] [--turns N] [--json [FILE]]\n"
     "\n"
-    "Times the image encoder, the mask decoder (one box, 16 boxes on one image), a whole series and, with "
-    "--train, a\n"
-    "training step of one picture: medians, warm, everything in turns. Beside them stand what this "
-    "machine's\n"
-    "multiply-adds reach in registers, the share of it that the encoder reaches, and a plain matrix product "
-    "of\n"
-    "OpenBLAS at the shape of the encoder's largest projection.\n"
+    "Times the image encoder, the mask decoder (one box, 16 boxes on one image), a further box on a slice\n"
+    "that is encoded already, a whole series and, with --train, a training step of one picture: medians,\n"
+    "warm. Beside them stand what this machine's multiply-adds reach in registers, the share of it that the\n"
+    "encoder reaches, and a plain product of OpenBLAS at the shape of the encoder's largest projection.\n"
     "\n"
-    "  --model MODEL     with random weights: vit_b (default), vit_l, vit_h, vit_192 (width 192 in 12 "
-    "blocks),\n"
+    "  --model MODEL     with random weights: vit_b (default), vit_l, vit_h, vit_192 (of width 192),\n"
     "                    efficientsam_vit_t, efficientsam_vit_s, mobile_sam; a model file; \"default\", the\n"
     "                    bundled model\n"
-    "  --image-size N    of a model with random weights: a multiple of 16 from 64 to 2048; default 256\n"
-    "  --adapters KIND   of a model with random weights: none (default), 2d or 3d; a training step has "
-    "adapters\n"
-    "                    always\n"
+    "  --image-size N    of random weights: a multiple of 16 from 64 to 2048; default 256\n"
+    "  --adapters KIND   of random weights: none (default), 2d or 3d; a training step has adapters always\n"
     "  --depth D         slices that a 3d model is given at once; default 8, of a file what it says\n"
+    "  --precision P     of the image encoder in inference: fp32 (default), fp16, bf16 or int8\n"
     "  --train           a training step as well: forward, backward, Adam; weights are random\n"
     "  --set SET         what trains: adapters (default), adapters+decoder or all\n"
     "  --recompute       less memory in training: blocks are computed again in backward\n"
-    "  --only PARTS      some of train_step,encoder,decoder,decoder_16,series with commas between them\n"
+    "  --only PARTS      some of train_step,encoder,decoder,decoder_16,cached_box,series\n"
     "  --series N        slices of the whole series; default 4, of a 3d model one stack\n"
-    "  --precision P     of the image encoder in inference: fp32 (default), fp16, bf16 or int8\n"
     "  --threads N       engine threads, 1 to 64; default: one a core\n"
-    "  --repeat N        measurements, 3 to 200; default: as many as fit into 10 seconds a part, 3 to 15\n"
-    "  --beside COMMAND  runs a command in turns with the first part that is measured, in the order of "
-    "--only's\n"
-    "                    list here, and gives the ratio; the last line that it prints begins with its "
-    "milliseconds\n"
-    "                    and may go on: \"ms, N of all cores\"\n"
+    "  --repeat N        measurements, 3 to 200; default: what fits into 10 seconds a part, 3 to 15\n"
+    "  --beside COMMAND  runs a command in turns with the first part that is measured, in the order of\n"
+    "                    --only's list here, and gives the ratio; its last line begins with its\n"
+    "                    milliseconds and may go on: \"ms, N of all cores\"\n"
+    "  --turns N         of the command, 1 to 200; default 3\n"
     "  --json [FILE]     the results as JSON, in FILE or instead of the table\n"
     "\n"
     "Exit codes: 0 done, 64 wrong arguments, 65 unusable input, 66 a file is missing or cannot be written,\n"
@@ -61,6 +52,7 @@ enum {
     OPT_THREADS,
     OPT_REPEAT,
     OPT_BESIDE,
+    OPT_TURNS,
     OPT_JSON,
     OPT_HELP
 };
@@ -79,6 +71,7 @@ static const struct option options[] = {{"model", required_argument, NULL, OPT_M
                                         {"threads", required_argument, NULL, OPT_THREADS},
                                         {"repeat", required_argument, NULL, OPT_REPEAT},
                                         {"beside", required_argument, NULL, OPT_BESIDE},
+                                        {"turns", required_argument, NULL, OPT_TURNS},
                                         {"json", optional_argument, NULL, OPT_JSON},
                                         {"help", no_argument, NULL, OPT_HELP},
                                         {NULL, 0, NULL, 0}};
@@ -148,7 +141,8 @@ static int take_only(srv_bench_arguments *a, const char *text)
         const size_t length = strcspn(at, ",");
         if (!take_part(a, at, length))
             return srv_tool_usage(
-                "bench", "--only takes train_step, encoder, decoder, decoder_16 and series, not \"%.30s\"",
+                "bench",
+                "--only takes train_step, encoder, decoder, decoder_16, cached_box and series, not \"%.30s\"",
                 at);
         at += length;
         if (*at == '\0') return 0;
@@ -197,6 +191,8 @@ static int take(srv_bench_arguments *a, int option, const char **only, int argc,
     case OPT_BESIDE:
         a->beside = optarg;
         return 0;
+    case OPT_TURNS:
+        return take_number("--turns", optarg, 1, SRV_BENCH_REPEAT_MAX, &a->turns);
     case OPT_JSON:
         take_json(a, argc, argv);
         return 0;
@@ -215,7 +211,7 @@ int srv_bench_arguments_read(srv_bench_arguments *a, int argc, char **argv)
     int option = 0;
     const char *only = NULL;
     *a = (srv_bench_arguments){
-        .model = "vit_b", .image_size = 256, .set = MSA_TRAIN_ADAPTERS, .set_name = "adapters"};
+        .model = "vit_b", .image_size = 256, .turns = 3, .set = MSA_TRAIN_ADAPTERS, .set_name = "adapters"};
     for (int p = SRV_BENCH_ENCODER; p < SRV_BENCH_PARTS; p++)
         a->part[p] = true;
     opterr = 0;

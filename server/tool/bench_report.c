@@ -41,8 +41,8 @@ static double median(const srv_bench_times *t)
 
 const char *srv_bench_part_name(srv_bench_part part)
 {
-    static const char *const names[SRV_BENCH_PARTS] = {"train_step", "encoder", "decoder", "decoder_16",
-                                                       "series"};
+    static const char *const names[SRV_BENCH_PARTS] = {"train_step", "encoder",    "decoder",
+                                                       "decoder_16", "cached_box", "series"};
     return names[part];
 }
 
@@ -60,6 +60,16 @@ static double gemm_gflops(const srv_bench_machine *m)
 static double fma_gflops(const srv_bench_machine *m)
 {
     return srv_bench_quantile(m->fma_gflops, m->n, 0.5);
+}
+
+/* The encoder's share of the peak in the processor time that it was given: what remains when others use the
+ * machine as well. */
+static double cores_share(const srv_bench_report *r)
+{
+    const srv_bench_times *t = &r->part[SRV_BENCH_ENCODER];
+    const srv_bench_machine *m = &r->machine;
+    return 2e3 * r->encoder_gmac * r->threads / srv_bench_quantile(t->cpu_ms, t->n, 0.5) /
+           srv_bench_quantile(m->fma_gflops, m->n, 1);
 }
 
 static double beside_ratio(const srv_bench_report *r)
@@ -95,6 +105,9 @@ static void part_title(const srv_bench_report *r, srv_bench_part part, char titl
         break;
     case SRV_BENCH_DECODER_16:
         (void)snprintf(title, 64, "mask decoder, %d boxes", SRV_BENCH_BOXES);
+        break;
+    case SRV_BENCH_CACHED_BOX:
+        (void)snprintf(title, 64, "a box on a known slice");
         break;
     default:
         (void)snprintf(title, 64, "series of %d slices", r->series_slices);
@@ -188,6 +201,7 @@ static int set_encoder(json_t *to, const srv_bench_report *r)
     if (r->part[SRV_BENCH_ENCODER].n == 0) return 0;
     return json_object_set_new(to, "slices", json_integer(r->slices)) |
            set(to, "encoder_gmac", r->encoder_gmac) | set(to, "gflops", encoder_gflops(r)) |
+           set(to, "fma_peak_share_of_cores", cores_share(r)) |
            set(to, "fma_peak_share", encoder_gflops(r) / fma_gflops(&r->machine));
 }
 

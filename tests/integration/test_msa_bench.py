@@ -18,7 +18,7 @@ class MsaBench(harness.Case):
 
     def test_inference(self):
         found = json.loads(self.bench('--model', 'default', '--repeat', '3', '--threads', '2', '--json').stdout)
-        for part in ('encoder', 'decoder', 'decoder_16', 'series'):
+        for part in ('encoder', 'decoder', 'decoder_16', 'cached_box', 'series'):
             self.assert_times(found, part)
             self.assertGreater(found[part + '_peak_rss_mib'], 1)
             self.assertLessEqual(found[part + '_peak_rss_mib'], found['peak_rss_mib'])
