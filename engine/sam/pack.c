@@ -25,8 +25,23 @@ static void add_adapter(layer_list *l, msa_adapter *a)
     add(l, &a->up);
 }
 
+/* Its convolutions are packed where they take over their norms: tiny_tables.c. */
+static void list_tiny(layer_list *l, const msa_config *c, msa_tiny_weights *t)
+{
+    for (int32_t i = 0; i < c->depth - c->stage_depths[0]; i++) {
+        msa_tiny_block_weights *b = &t->blocks[i];
+        add(l, &b->qkv);
+        add(l, &b->proj);
+        add(l, &b->fc1);
+        add(l, &b->fc2);
+        add_adapter(l, &b->space);
+        add_adapter(l, &b->mlp);
+    }
+}
+
 static void list_encoder(layer_list *l, const msa_config *c, msa_encoder_weights *e)
 {
+    if (c->family == MSA_FAMILY_MOBILE_SAM) list_tiny(l, c, &e->tiny);
     add(l, &e->patch);
     for (int32_t i = 0; i < c->depth; i++) {
         msa_block_weights *b = &e->blocks[i];

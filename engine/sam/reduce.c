@@ -13,7 +13,14 @@ void msa_reduced_layers_release(msa_reduced_layers *own)
 static int32_t layers_of(const msa_config *c, msa_weights *w, msa_linear *list[MSA_REDUCED_MAX])
 {
     int32_t n = 0;
-    for (int32_t i = 0; i < c->depth; i++) {
+    for (int32_t i = 0; c->family == MSA_FAMILY_MOBILE_SAM && i < c->depth - c->stage_depths[0]; i++) {
+        msa_tiny_block_weights *b = &w->encoder.tiny.blocks[i];
+        list[n++] = &b->qkv;
+        list[n++] = &b->proj;
+        list[n++] = &b->fc1;
+        list[n++] = &b->fc2;
+    }
+    for (int32_t i = 0; c->family != MSA_FAMILY_MOBILE_SAM && i < c->depth; i++) {
         msa_block_weights *b = &w->encoder.blocks[i];
         list[n++] = &b->qkv;
         list[n++] = &b->proj;

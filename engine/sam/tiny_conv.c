@@ -15,7 +15,7 @@ static size_t max_size(size_t a, size_t b)
 
 static msa_linear linear_of(const msa_tiny_conv *c)
 {
-    return (msa_linear){.weight = c->weight, .bias = c->bias, .N = c->N, .K = c->K};
+    return (msa_linear){.weight = c->weight, .bias = c->bias, .packed = c->packed, .N = c->N, .K = c->K};
 }
 
 static int32_t strip_lines(int32_t w)

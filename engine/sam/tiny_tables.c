@@ -3,6 +3,7 @@
 #include "engine/nn/bias_attention.h"
 #include "engine/nn/conv.h"
 #include "engine/nn/depthwise.h"
+#include "engine/nn/packed.h"
 #include "engine/sam/tiny_vit.h"
 
 /* ---- sizes ---- */
@@ -15,19 +16,26 @@ static void take(msa_tiny_conv *c, msa_arena *arena, int32_t N, int32_t K)
     c->bias = msa_arena_floats(arena, (size_t)N);
 }
 
+static void take_dense(msa_tiny_conv *c, msa_arena *arena, int32_t N, int32_t K)
+{
+    const size_t packed = msa_packed_floats(N, K);
+    take(c, arena, N, K);
+    c->packed = packed == 0 ? NULL : msa_arena_floats(arena, packed);
+}
+
 static void take_block(msa_tiny_conv_block *b, msa_arena *arena, int32_t in, int32_t hidden, int32_t out)
 {
-    take(&b->enter, arena, hidden, in);
+    take_dense(&b->enter, arena, hidden, in);
     take(&b->each, arena, hidden, 9);
-    take(&b->leave, arena, out, hidden);
+    take_dense(&b->leave, arena, out, hidden);
 }
 
 void msa_tiny_tables_layout(msa_tiny_tables *t, msa_arena *arena, const msa_config *c)
 {
     const int32_t first = c->stage_dims[0], ratio = c->mlp_dim / c->dim;
     int32_t widest = ratio * first, index = 0;
-    take(&t->embed[0], arena, first / 2, 27);
-    take(&t->embed[1], arena, first, 9 * (first / 2));
+    take_dense(&t->embed[0], arena, first / 2, 27);
+    take_dense(&t->embed[1], arena, first, 9 * (first / 2));
     for (int32_t j = 0; j < c->stage_depths[0]; j++)
         take_block(&t->convs[j], arena, first, ratio * first, first);
     for (int32_t i = 1; i < MSA_STAGES; i++) {
@@ -45,10 +53,17 @@ void msa_tiny_tables_layout(msa_tiny_tables *t, msa_arena *arena, const msa_conf
 
 /* ---- contents ---- */
 
+/* Of a dense convolution whose weight lies as it is wanted. */
+static void fold(msa_tiny_conv *to, const msa_bn_conv *from)
+{
+    msa_batchnorm_fold(from, from->K, 1, to->weight, to->bias);
+    if (to->packed != NULL) msa_pack_weight(to->N, to->K, to->weight, to->packed);
+}
+
 static void fold_1x1(msa_tiny_conv *to, const msa_bn_conv *from)
 {
     memcpy(to->weight, from->weight, (size_t)from->N * (size_t)from->K * sizeof *to->weight);
-    msa_batchnorm_fold(from, from->K, 1, to->weight, to->bias);
+    fold(to, from);
 }
 
 static void fold_each(msa_tiny_conv *to, const msa_bn_conv *from)
@@ -70,7 +85,7 @@ void msa_tiny_tables_fill(msa_tiny_tables *t, const msa_config *c, const msa_tin
     int32_t index = 0;
     fold_1x1(&t->embed[0], &w->embed[0]); /* a kernel of planes lies as it is wanted */
     msa_conv3x3_weight(second->weight, second->N, second->K / 9, t->embed[1].weight);
-    msa_batchnorm_fold(second, second->K, 1, t->embed[1].weight, t->embed[1].bias);
+    fold(&t->embed[1], second);
     for (int32_t j = 0; j < c->stage_depths[0]; j++)
         fold_block(&t->convs[j], &w->convs[j]);
     for (int32_t i = 1; i < MSA_STAGES; i++) {

@@ -16,6 +16,7 @@
  * want it. */
 typedef struct msa_tiny_conv {
     float *weight, *bias;
+    float *packed; /* of a dense one, engine/nn/packed.h; NULL: not packed */
     int32_t N, K;
 } msa_tiny_conv;
 
