@@ -84,6 +84,8 @@ typedef struct msa_config {
     msa_decoder_wiring decoder_wiring;
     msa_pad_order pad_order;
     msa_mask_select mask_select;
+    int32_t classes; /* of mask_select first: the first masks are as many classes, and a prompt gives one mask
+                      * of each; 0: all of them where there are more than SAM's four, else one */
     msa_input_norm input_norm;
     msa_geometry geometry;
     /* A box that is small against its slice is looked at closely: the network sees a square around it, this
@@ -100,6 +102,9 @@ typedef struct msa_config {
     char name[64];       /* "msad-untrained-tiny" */
     char version[32];
 } msa_config;
+
+/* Masks that a prompt is to be asked for: the classes of a model that has several, else 1. */
+int32_t msa_config_classes(const msa_config *c);
 
 #ifdef __cplusplus
 }

@@ -32,7 +32,20 @@ typedef struct msa_prompt {
 typedef struct msa_object {
     const msa_prompt *prompts;
     int32_t n_prompts;
+    int32_t
+        channel; /* of a model of several classes: which is wanted, 0 .. msa_config_classes() - 1; else 0 */
 } msa_object;
+
+#define MSA_CANDIDATES_MAX 16
+
+/* The model's masks on the lowest slice that somebody prompted, by what it predicts of their IoU, and which
+ * was taken. SAM: 0 is the answer to a box or to several points; 1 to 3, from part to whole, those to a
+ * single point, of which the best is taken. A model of classes: one for each. */
+typedef struct msa_candidates {
+    int32_t slice;     /* -1: none */
+    int32_t n, chosen; /* n at most MSA_CANDIDATES_MAX, although there may be more */
+    float iou[MSA_CANDIDATES_MAX];
+} msa_candidates;
 
 typedef struct msa_object_result {
     uint8_t *mask; /* (D, H, W) 0 or 1; caller's memory, zeroed by the call */
@@ -40,7 +53,8 @@ typedef struct msa_object_result {
     int32_t first_slice, last_slice;  /* of the mask; -1 when empty */
     float mean_iou;                   /* predicted, over the decoded slices */
     int32_t n_prompted, n_propagated; /* slices decoded from a given prompt, and by propagation */
-    const char *stop_reason;          /* why propagation ended, static text; "" when there was none */
+    msa_candidates candidates;
+    const char *stop_reason; /* why propagation ended, static text; "" when there was none */
 } msa_object_result;
 
 /* Called from the thread that called msa_segment(). done and total count slices to encode or decode. */

@@ -82,6 +82,7 @@ static const field fields[] = {
     {"decoder_wiring", FIELD_ENUM, AT(decoder_wiring), 0, 0, wiring_names, false},
     {"pad_order", FIELD_ENUM, AT(pad_order), 0, 0, pad_names, false},
     {"mask_select", FIELD_ENUM, AT(mask_select), 0, 0, select_names, false},
+    {"classes", FIELD_SIZE, AT(classes), 0, 64, NULL, true},
     {"input_norm", FIELD_ENUM, AT(input_norm), 0, 0, norm_names, false},
     {"geometry", FIELD_ENUM, AT(geometry), 0, 0, geometry_names, false},
     {"crop_margin", FIELD_FLOAT, AT(crop_margin), 0, 0, NULL, true},
@@ -254,6 +255,8 @@ msa_status msa_config_check(const msa_config *c, msa_error *err)
     if (c->prompt_dim % 8 != 0) return misfit(err, "prompt_dim is not a multiple of 8");
     if (c->prompt_dim / 2 % c->decoder_heads != 0)
         return misfit(err, "half of prompt_dim is not a multiple of decoder_heads");
+    if (c->classes > c->mask_tokens || (c->classes > 0 && c->mask_select != MSA_SELECT_FIRST))
+        return misfit(err, "classes are more than mask_tokens, or mask_select is not first");
     if (c->n_global < 0 || c->n_global > MSA_DEPTH_MAX) return misfit(err, "too many global_blocks");
     for (int32_t i = 0; i < c->n_global; i++)
         if (c->global_blocks[i] < 0 || c->global_blocks[i] >= c->depth)
@@ -338,6 +341,7 @@ static bool left_out(const field *f, const msa_config *c)
     if (f->offset == AT(adalora)) return !c->adalora;
     if (f->offset == AT(box_in_image)) return !c->box_in_image;
     if (f->offset == AT(detail)) return c->detail == 0;
+    if (f->offset == AT(classes)) return c->classes == 0;
     if (f->offset == AT(crop_margin)) return c->crop_margin == 0.0f;
     if (f->offset == AT(box_as_mask)) return !c->box_as_mask;
     if (strncmp(f->key, "depth_", 6) == 0) return c->depth_grouping == MSA_DEPTH_NONE;

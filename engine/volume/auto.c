@@ -270,5 +270,6 @@ void msa_auto_regions_get(const msa_auto_regions *r, int32_t i, msa_object_resul
                                   .last_slice = from->first + from->n - 1,
                                   .mean_iou = (float)(iou / from->n),
                                   .n_prompted = from->n,
+                                  .candidates = {.slice = -1},
                                   .stop_reason = ""};
 }

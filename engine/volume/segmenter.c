@@ -38,6 +38,10 @@ typedef struct job {
     float *logits, *iou;    /* (mask_tokens, 4g, 4g), (mask_tokens) */
     uint8_t *mask;          /* (H, W): of one row, before it joins its object */
     float *points, *labels; /* of one row, in input coordinates */
+    float *asked;           /* what the decoder was asked last, and which of it lies in logits and iou */
+    size_t n_asked;
+    int32_t asked_slice;
+    msa_transform asked_view;
     int32_t points_room;
     int32_t *marks;  /* (D + 1): scratch of the progress count */
     double *iou_sum; /* (objects) */
@@ -56,6 +60,7 @@ static void job_clear(job *j)
     free(j->iou);
     free(j->mask);
     free(j->points);
+    free(j->asked);
     free(j->labels);
     free(j->marks);
     free(j->iou_sum);
@@ -97,8 +102,10 @@ static msa_status job_memory(job *j, msa_error *err)
         if (j->objects[o].n_prompts > j->points_room) j->points_room = j->objects[o].n_prompts;
     j->points = calloc((size_t)j->points_room + 1, 2 * sizeof *j->points);
     j->labels = calloc((size_t)j->points_room + 1, sizeof *j->labels);
+    j->asked = calloc(3 * (size_t)j->points_room + 5, sizeof *j->asked);
+    j->asked_slice = -1;
     if (!j->up || !j->down || !j->logits || !j->iou || !j->mask || !j->marks || !j->iou_sum || !j->points ||
-        !j->labels)
+        !j->labels || !j->asked)
         return msa_fail(err, MSA_E_NOMEM, "out of memory for the masks");
     return MSA_OK;
 }
@@ -109,6 +116,10 @@ static msa_status job_open(job *j, msa_error *err)
     const int32_t low = 4 * (c->image_size / c->patch);
     msa_window window;
     MSA_TRY(check_volume(j->volume, j->results, j->n_objects, err));
+    for (int32_t o = 0; o < j->n_objects; o++)
+        if (j->objects[o].channel < 0 || j->objects[o].channel >= msa_config_classes(c))
+            return msa_fail(err, MSA_E_INVALID, "object %d asks for class %d of a model of %d", o,
+                            j->objects[o].channel, msa_config_classes(c));
     MSA_TRY(msa_volume_window_make(&window, j->volume, err));
     MSA_TRY(msa_plan_new(&j->plan, j->volume, j->objects, j->n_objects, err));
     MSA_TRY(job_memory(j, err));
@@ -123,6 +134,7 @@ static msa_status job_open(job *j, msa_error *err)
 /* What one pass of the decoder is asked. */
 typedef struct question {
     int32_t object, slice;
+    bool given;         /* by somebody: neither carried nor interpolated */
     const msa_box *box; /* NULL: points only */
     int32_t first_point, n_points;
     msa_region clip;
@@ -183,22 +195,76 @@ static msa_status keep_clicked(job *j, const question *q, msa_error *err)
     return msa_mask_keep_touched(j->mask, j->volume->W, q->clip, j->points, n, err);
 }
 
+static int32_t choose(const job *j, const question *q, int32_t n_points)
+{
+    const msa_config *c = msa_model_config(j->model);
+    if (msa_config_classes(c) > 1) return j->objects[q->object].channel;
+    return msa_select_mask(c, n_points, q->box != NULL, j->iou);
+}
+
+static void note_candidates(job *j, const question *q, int32_t token)
+{
+    msa_candidates *to = &j->results[q->object].candidates;
+    const int32_t n = msa_model_config(j->model)->mask_tokens;
+    if (!q->given || to->slice >= 0) return;
+    to->slice = q->slice;
+    to->n = n < MSA_CANDIDATES_MAX ? n : MSA_CANDIDATES_MAX;
+    to->chosen = token;
+    memcpy(to->iou, j->iou, (size_t)to->n * sizeof *to->iou);
+}
+
+/* Objects of several classes ask the same one after the other: the decoder answers once. */
+static bool asked_before(job *j, const question *q, const msa_prompt_set *set)
+{
+    const size_t n = (size_t)set->n_points, size = (set->box ? 4 : 0) + 3 * n;
+    float *now = j->asked;
+    bool same = j->asked_slice == q->slice && j->n_asked == size &&
+                memcmp(&j->asked_view, &q->view, sizeof q->view) == 0;
+    if (set->box) {
+        same = same && memcmp(now, set->box, 4 * sizeof *now) == 0;
+        memcpy(now, set->box, 4 * sizeof *now);
+        now += 4;
+    }
+    if (n > 0) {
+        same = same && memcmp(now, set->points, 2 * n * sizeof *now) == 0 &&
+               memcmp(now + 2 * n, set->labels, n * sizeof *now) == 0;
+        memcpy(now, set->points, 2 * n * sizeof *now);
+        memcpy(now + 2 * n, set->labels, n * sizeof *now);
+    }
+    j->n_asked = size;
+    j->asked_slice = q->slice;
+    j->asked_view = q->view;
+    return same;
+}
+
+/* The decoder's masks of a question to j->logits and j->iou. */
+static msa_status ask(job *j, const question *q, const msa_prompt_set *set, msa_error *err)
+{
+    const float *embedding = NULL;
+    if (asked_before(j, q, set)) return MSA_OK;
+    const int32_t slice = j->asked_slice;
+    j->asked_slice = -1; /* until there is an answer */
+    MSA_TRY(msa_embeddings_get(j->embeddings, q->slice, &q->view, set->box, &embedding, err));
+    MSA_TRY(msa_predictor_decode(j->predictor, embedding, set, j->logits, j->iou, err));
+    j->asked_slice = slice;
+    return MSA_OK;
+}
+
 /* Decodes into j->mask, inside the clip region only. */
 static msa_status answer(job *j, question *q, msa_mask_stats *stats, float *iou, msa_error *err)
 {
     const msa_config *c = msa_model_config(j->model);
     const size_t low = 4 * (size_t)(c->image_size / c->patch);
-    const float *embedding = NULL;
     float box[4];
     msa_prompt_set set;
     look(j, q);
     question_prompt(j, q, box, &set);
-    MSA_TRY(msa_embeddings_get(j->embeddings, q->slice, &q->view, set.box, &embedding, err));
-    MSA_TRY(msa_predictor_decode(j->predictor, embedding, &set, j->logits, j->iou, err));
-    const int32_t token = msa_select_mask(c, set.n_points, q->box != NULL, j->iou);
+    MSA_TRY(ask(j, q, &set, err));
+    const int32_t token = choose(j, q, set.n_points);
     *iou = j->iou[token];
     if (!isfinite(*iou))
         return msa_fail(err, MSA_E_INTERNAL, "the predicted IoU on slice %d is not finite", q->slice);
+    note_candidates(j, q, token);
     msa_finish_aim(j->finish, &q->view);
     MSA_TRY(msa_finish_mask(j->finish, j->logits + (size_t)token * low * low, q->clip, j->mask, err));
     MSA_TRY(keep_clicked(j, q, err));
@@ -251,6 +317,7 @@ static msa_status decode_row(job *j, int32_t index, msa_error *err)
     const msa_box clip = row->has_box ? msa_box_grow(row->box, MSA_CLIP_FRACTION, MSA_CLIP_PIXELS) : whole;
     question q = {.object = row->object,
                   .slice = row->slice,
+                  .given = row->given,
                   .box = row->has_box ? &row->box : NULL,
                   .first_point = row->first_point,
                   .n_points = row->n_points,
@@ -414,8 +481,11 @@ msa_status msa_segment(const msa_model *model, const msa_volume *volume, const m
                                                  .progress_ctx = progress_ctx};
     MSA_TRY(job_open(&j, err));
     for (int32_t o = 0; o < n_objects; o++) {
-        results[o] = (msa_object_result){
-            .mask = results[o].mask, .first_slice = -1, .last_slice = -1, .stop_reason = ""};
+        results[o] = (msa_object_result){.mask = results[o].mask,
+                                         .first_slice = -1,
+                                         .last_slice = -1,
+                                         .candidates = {.slice = -1},
+                                         .stop_reason = ""};
         memset(results[o].mask, 0, (size_t)volume->D * (size_t)volume->H * (size_t)volume->W);
     }
     if (progress) progress(progress_ctx, 0, slices_left(&j, 0, true));

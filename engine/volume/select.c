@@ -1,11 +1,18 @@
 #include "engine/volume/select.h"
 
+int32_t msa_config_classes(const msa_config *config)
+{
+    if (config->mask_select != MSA_SELECT_FIRST) return 1;
+    if (config->classes > 0) return config->classes;
+    return config->mask_tokens > 4 ? config->mask_tokens : 1;
+}
+
 void msa_mask_range(const msa_config *config, bool multi, int32_t *first, int32_t *count)
 {
     const bool sam = config->mask_select == MSA_SELECT_SAM;
-    const bool several = multi && config->mask_tokens > (sam ? 1 : 4);
-    *first = several && sam ? 1 : 0;
-    *count = several ? config->mask_tokens - *first : 1;
+    const bool several = multi && config->mask_tokens > 1 && sam;
+    *first = several ? 1 : 0;
+    *count = several ? config->mask_tokens - 1 : multi ? msa_config_classes(config) : 1;
 }
 
 int32_t msa_select_mask(const msa_config *config, int32_t n_points, bool has_box, const float *iou)

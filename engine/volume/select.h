@@ -6,7 +6,7 @@
 
 /**
  * Which of the decoder's masks may be the answer. SAM: mask 0 for one, 1 .. M - 1 for several of growing
- * size. First: the masks are classes, all M when there are more than SAM's four tokens, else mask 0.
+ * size. First: the masks are classes, msa_config_classes() of them.
  */
 void msa_mask_range(const msa_config *config, bool multi, int32_t *first, int32_t *count);
 

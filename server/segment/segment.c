@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/segment/automatic.h"
+#include "server/segment/classes.h"
 #include "server/segment/groups.h"
 #include "server/segment/objects.h"
 #include "server/segment/preview.h"
@@ -191,6 +192,7 @@ static msa_status find_prompted(run *r, msa_error *err)
 {
     const srv_segment_request *q = r->request;
     MSA_TRY(srv_objects_new(&r->objects, q->series, q->prompts, q->n_prompts, err));
+    MSA_TRY(srv_classes_expand(r->objects, q, err));
     MSA_TRY(srv_volume_fill(&r->v, q->series, err));
     MSA_TRY(prepare_results(r, err));
     MSA_TRY(name_models(r, err));

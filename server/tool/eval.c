@@ -59,7 +59,7 @@ static msa_status fill_group(group *g, const evaluation *e, const srv_case *c, s
         if (voxels == 0) continue;
         MSA_TRY(msa_eval_prompts(&g->prompts[g->n], &n, reference, size, e->a->prompt, e->a->whole,
                                  e->a->seed, item_of(c->labels[*next].name), err));
-        g->objects[g->n] = (msa_object){g->prompts[g->n], n};
+        g->objects[g->n] = (msa_object){.prompts = g->prompts[g->n], .n_prompts = n};
         g->masks[g->n].mask = g->results + g->n * g->voxels;
         g->labels[g->n++] = *next;
     }

@@ -18,6 +18,7 @@ static void survives_a_round_trip(void **state)
     MSA_AUTO_FREE char *again = NULL;
     c.decoder_wiring = MSA_WIRING_ESAM;
     c.mask_select = MSA_SELECT_FIRST;
+    c.classes = 3;
     c.input_norm = MSA_NORM_SAM_ON_UNIT;
     c.geometry = MSA_GEOMETRY_STRETCH;
     c.adapter_act = MSA_ACT_RELU;
@@ -31,6 +32,7 @@ static void survives_a_round_trip(void **state)
     assert_string_equal(text, again);
     assert_int_equal(back.window, 5);
     assert_int_equal(back.global_blocks[0], 1);
+    assert_int_equal(back.classes, 3);
     assert_int_equal(back.input_norm, MSA_NORM_SAM_ON_UNIT);
     assert_int_equal(back.decoder_wiring, MSA_WIRING_ESAM);
     assert_true(back.adapter_mlp_scale == 0.3f);

@@ -99,10 +99,11 @@ msa_status msa_predictor_decode(msa_predictor *p, const float *embedding, const 
     if (prompt->box) memcpy(fake_log.last_box, prompt->box, sizeof fake_log.last_box);
     if (prompt->n_points > 0) memcpy(fake_log.last_point, prompt->points, sizeof fake_log.last_point);
     for (int32_t m = 0; m < fake_config.mask_tokens; m++) {
-        iou[m] = fake_log.iou;
+        iou[m] = fake_log.iou + (float)m * fake_log.iou_step;
+        const bool inverted = fake_log.inverted != (fake_log.odd_inverted && m % 2 == 1);
         for (int32_t i = 0; i < S * S; i++)
             logits[m * S * S + i] = fake_log.box_is_mask && prompt->box ? inside_box(prompt->box, i)
-                                    : fake_log.inverted                 ? (0.5F - embedding[i]) * 10
+                                    : inverted                          ? (0.5F - embedding[i]) * 10
                                                                         : (embedding[i] - 0.5F) * 10;
     }
     if (fake_log.nan_at == fake_log.decoded) logits[S + 1] = NAN;

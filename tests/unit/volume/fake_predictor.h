@@ -12,10 +12,11 @@ typedef struct fake_predictor_log {
     bool last_had_box;
     int32_t last_points;
     float last_point[2];
-    int32_t nan_at;   /* this decode, counted from 1, has a NaN logit; 0: none */
-    bool inverted;    /* everything dark is the object */
-    bool box_is_mask; /* the object is what the box covers, wherever that is */
-    float iou;
+    int32_t nan_at;      /* this decode, counted from 1, has a NaN logit; 0: none */
+    bool inverted;       /* everything dark is the object */
+    bool box_is_mask;    /* the object is what the box covers, wherever that is */
+    float iou, iou_step; /* predicted of mask 0; more for each further one */
+    bool odd_inverted;   /* of masks 1 and 3 */
 } fake_predictor_log;
 
 extern fake_predictor_log fake_log;

@@ -37,7 +37,7 @@ static msa_prompt box_at(int32_t slice, float x0, float y0, float x1, float y1)
 
 static void segment(const msa_volume *v, const msa_prompt *prompts, int32_t n, uint8_t *mask)
 {
-    const msa_object object = {prompts, n};
+    const msa_object object = {prompts, n, 0};
     msa_object_result result = {.mask = mask};
     assert_int_equal(msa_segment(model, v, &object, 1, &result, NULL, NULL, NULL, NULL, NULL), MSA_OK);
 }

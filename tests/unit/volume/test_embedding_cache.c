@@ -278,7 +278,7 @@ static void segment(const msa_model *m, msa_embedding_cache *cache, uint8_t *mas
                           .position_mm = positions,
                           .window_center = 50,
                           .window_width = 100};
-    const msa_object object = {prompts, D};
+    const msa_object object = {prompts, D, 0};
     msa_object_result result = {.mask = mask};
     assert_int_equal(msa_segment(m, &v, &object, 1, &result, cache, NULL, NULL, NULL, NULL), MSA_OK);
     assert_true(result.voxels > 100);

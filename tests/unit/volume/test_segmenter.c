@@ -63,7 +63,7 @@ static const msa_prompt ball_box = {
 static void one_box_finds_the_whole_ball(void **state)
 {
     (void)state;
-    const msa_object object = {&ball_box, 1};
+    const msa_object object = {&ball_box, 1, 0};
     msa_object_result r;
     assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
     /* The poles of 1 and a few pixels fall under the area limits; nothing else may differ. */
@@ -83,7 +83,7 @@ static void the_prompt_reaches_the_network_in_its_coordinates(void **state)
     (void)state;
     const msa_prompt point = {
         .kind = MSA_PROMPT_POINT, .slice = 3, .x0 = 10.5F, .y0 = 20.5F, .positive = true};
-    const msa_object object = {&point, 1};
+    const msa_object object = {&point, 1, 0};
     msa_object_result r;
     assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
     assert_int_equal(r.voxels, 0); /* dark there */
@@ -102,7 +102,7 @@ static void the_prompt_reaches_the_network_in_its_coordinates(void **state)
 static void masks_stay_in_the_box_and_its_margin(void **state)
 {
     (void)state;
-    const msa_object object = {&ball_box, 1};
+    const msa_object object = {&ball_box, 1, 0};
     msa_object_result r;
     fake_log.inverted = true; /* a model that would fill the whole image */
     for (int i = 0; i < D * PIXELS; i++)
@@ -122,7 +122,7 @@ static void carrying_ends_at_the_distance_limit(void **state)
 {
     (void)state;
     const msa_prompt small = {.kind = MSA_PROMPT_BOX, .slice = 12, .x0 = 20, .y0 = 16, .x1 = 24, .y1 = 20};
-    const msa_object object = {&small, 1};
+    const msa_object object = {&small, 1, 0};
     msa_object_result r;
     for (int i = 0; i < D; i++)
         positions[i] = 4.0F * (float)i; /* 20 mm are 5 slices */
@@ -139,7 +139,7 @@ static void each_slice_is_encoded_once_for_all_objects(void **state)
     (void)state;
     const msa_prompt other = {.kind = MSA_PROMPT_BOX, .slice = 12, .x0 = 42, .y0 = 23, .x1 = 58, .y1 = 37};
     const msa_prompt far = {.kind = MSA_PROMPT_BOX, .slice = 10, .x0 = 17, .y0 = 13, .x1 = 31, .y1 = 27};
-    const msa_object objects[] = {{&ball_box, 1}, {&other, 1}, {&far, 1}};
+    const msa_object objects[] = {{&ball_box, 1, 0}, {&other, 1, 0}, {&far, 1, 0}};
     msa_object_result r[3];
     add_ball(50, 30, 12, 7);
     assert_int_equal(segment(objects, 3, r, NULL), MSA_OK);
@@ -156,7 +156,7 @@ static void boxes_on_two_slices_are_not_extrapolated(void **state)
     (void)state;
     const msa_prompt boxes[] = {
         ball_box, {.kind = MSA_PROMPT_BOX, .slice = 15, .x0 = 18, .y0 = 14, .x1 = 30, .y1 = 26}};
-    const msa_object object = {boxes, 2};
+    const msa_object object = {boxes, 2, 0};
     msa_object_result r;
     assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
     assert_int_equal(r.first_slice, 12);
@@ -170,7 +170,7 @@ static void a_click_takes_only_what_it_touches(void **state)
 {
     (void)state;
     const msa_prompt click = {.kind = MSA_PROMPT_POINT, .slice = 12, .x0 = 24, .y0 = 20, .positive = true};
-    const msa_object object = {&click, 1};
+    const msa_object object = {&click, 1, 0};
     msa_object_result r;
     add_ball(50, 30, 12, 7);
     assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
@@ -184,7 +184,7 @@ static void a_click_takes_only_what_it_touches(void **state)
 static void a_nan_logit_fails_the_job(void **state)
 {
     (void)state;
-    const msa_object object = {&ball_box, 1};
+    const msa_object object = {&ball_box, 1, 0};
     msa_object_result r;
     msa_error err = MSA_ERROR_INIT;
     fake_log.nan_at = 4; /* while being carried */
@@ -195,7 +195,7 @@ static void a_nan_logit_fails_the_job(void **state)
 static void a_nan_voxel_fails_the_job(void **state)
 {
     (void)state;
-    const msa_object object = {&ball_box, 1};
+    const msa_object object = {&ball_box, 1, 0};
     msa_object_result r;
     voxels[12 * PIXELS] = NAN;
     assert_int_equal(segment(&object, 1, &r, NULL), MSA_E_INVALID);
@@ -220,7 +220,7 @@ static void watch_progress(void *ctx, int32_t done, int32_t total)
 static void progress_runs_to_its_total(void **state)
 {
     (void)state;
-    const msa_object object = {&ball_box, 1};
+    const msa_object object = {&ball_box, 1, 0};
     msa_object_result r = {.mask = masks[0]};
     watch w = {0};
     assert_int_equal(msa_segment(NULL, &volume, &object, 1, &r, NULL, &w.cancel, watch_progress, &w, NULL),
@@ -233,7 +233,7 @@ static void progress_runs_to_its_total(void **state)
 static void cancel_is_read_between_slices(void **state)
 {
     (void)state;
-    const msa_object object = {&ball_box, 1};
+    const msa_object object = {&ball_box, 1, 0};
     msa_object_result r = {.mask = masks[0]};
     watch w = {.cancel_after = 3};
     assert_int_equal(msa_segment(NULL, &volume, &object, 1, &r, NULL, &w.cancel, watch_progress, &w, NULL),
@@ -245,7 +245,7 @@ static void the_same_twice_is_the_same_bits(void **state)
 {
     (void)state;
     static uint8_t first[D * PIXELS];
-    const msa_object object = {&ball_box, 1};
+    const msa_object object = {&ball_box, 1, 0};
     msa_object_result r;
     assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
     memcpy(first, masks[0], sizeof first);
@@ -255,9 +255,59 @@ static void the_same_twice_is_the_same_bits(void **state)
     assert_memory_equal(first, masks[0], sizeof first);
 }
 
+static void candidates_are_told(void **state)
+{
+    (void)state;
+    const msa_prompt click = {.kind = MSA_PROMPT_POINT, .slice = 11, .x0 = 24, .y0 = 20, .positive = true};
+    const msa_object objects[] = {{&click, 1, 0}, {&ball_box, 1, 0}};
+    msa_object_result r[2];
+    fake_log.iou_step = 0.05F;
+    assert_int_equal(segment(objects, 2, r, NULL), MSA_OK);
+    assert_int_equal(r[0].candidates.slice, 11);
+    assert_int_equal(r[0].candidates.n, 4);
+    assert_int_equal(r[0].candidates.chosen, 3);
+    for (int i = 0; i < 4; i++)
+        assert_near((double)r[0].candidates.iou[i], 0.8 + 0.05 * i, 1e-6);
+    assert_int_equal(r[1].candidates.slice, 12);
+    assert_int_equal(r[1].candidates.chosen, 0);
+    assert_near((double)r[1].mean_iou, 0.8, 1e-6); /* carried by boxes as well: mask 0 everywhere */
+}
+
+static void a_prompt_gives_a_mask_of_each_class(void **state)
+{
+    (void)state;
+    const msa_config sam = fake_config;
+    const msa_prompt other[] = {{.kind = MSA_PROMPT_BOX, .slice = 3, .x0 = 1, .y0 = 2, .x1 = 9, .y1 = 9},
+                                {.kind = MSA_PROMPT_BOX, .slice = 5, .x0 = 1, .y0 = 2, .x1 = 9, .y1 = 9}};
+    const msa_prompt ball[] = {ball_box,
+                               {.kind = MSA_PROMPT_BOX, .slice = 13, .x0 = 17, .y0 = 13, .x1 = 31, .y1 = 27}};
+    const msa_object objects[] = {{ball, 2, 0}, {ball, 2, 1}, {other, 2, 1}};
+    msa_object_result r[3];
+    msa_error err = MSA_ERROR_INIT;
+    fake_log.odd_inverted = true;
+    fake_config.mask_select = MSA_SELECT_FIRST;
+    fake_config.classes = 2;
+    assert_int_equal(segment(objects, 3, r, NULL), MSA_OK);
+    assert_int_equal(fake_log.decoded, 5); /* slices 12 and 13 once for both classes, 3 to 5 */
+    assert_int_equal(r[0].candidates.chosen, 0);
+    assert_int_equal(r[1].candidates.chosen, 1);
+    assert_true(r[0].voxels > 100 && r[1].voxels > 100);
+    for (int i = 12 * PIXELS; i < 14 * PIXELS; i++) {
+        assert_false(masks[0][i] && masks[1][i]);
+        if (masks[0][i]) assert_true(voxels[i] > 50);
+        if (masks[1][i]) assert_true(voxels[i] < 50);
+    }
+    const msa_object third = {ball, 2, 2};
+    assert_int_equal(segment(&third, 1, r, &err), MSA_E_INVALID);
+    assert_non_null(strstr(err.what, "class 2"));
+    fake_config = sam;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(candidates_are_told, setup),
+        cmocka_unit_test_setup(a_prompt_gives_a_mask_of_each_class, setup),
         cmocka_unit_test_setup(one_box_finds_the_whole_ball, setup),
         cmocka_unit_test_setup(the_prompt_reaches_the_network_in_its_coordinates, setup),
         cmocka_unit_test_setup(masks_stay_in_the_box_and_its_margin, setup),

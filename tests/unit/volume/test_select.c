@@ -24,12 +24,14 @@ static void mask_range_follows_the_profile(void **state)
         msa_mask_select select;
         int32_t tokens;
         bool multi;
-        int32_t first, count;
-    } cases[] = {{MSA_SELECT_SAM, 4, false, 0, 1},  {MSA_SELECT_SAM, 4, true, 1, 3},
-                 {MSA_SELECT_SAM, 1, true, 0, 1},   {MSA_SELECT_FIRST, 4, true, 0, 1},
-                 {MSA_SELECT_FIRST, 7, true, 0, 7}, {MSA_SELECT_FIRST, 7, false, 0, 1}};
+        int32_t first, count, classes;
+    } cases[] = {{MSA_SELECT_SAM, 4, false, 0, 1, 0},  {MSA_SELECT_SAM, 4, true, 1, 3, 0},
+                 {MSA_SELECT_SAM, 1, true, 0, 1, 0},   {MSA_SELECT_FIRST, 4, true, 0, 1, 0},
+                 {MSA_SELECT_FIRST, 7, true, 0, 7, 0}, {MSA_SELECT_FIRST, 7, false, 0, 1, 0},
+                 {MSA_SELECT_FIRST, 4, true, 0, 3, 3}, {MSA_SELECT_FIRST, 7, true, 0, 5, 5}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const msa_config c = {.mask_select = cases[i].select, .mask_tokens = cases[i].tokens};
+        const msa_config c = {
+            .mask_select = cases[i].select, .mask_tokens = cases[i].tokens, .classes = cases[i].classes};
         int32_t first = -1, count = -1;
         msa_mask_range(&c, cases[i].multi, &first, &count);
         assert_int_equal(first, cases[i].first);
