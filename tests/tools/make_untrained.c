@@ -1,6 +1,10 @@
-/* make_untrained FILE...: writes a model of seeded random weights that says that it is untrained. */
+/* make_untrained FILE...: writes a model of seeded random weights that says that it is untrained.
+ * make_untrained --preset NAME IMAGE_SIZE FILE: as `msa bench` knows NAME, with adapters. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "engine/benchmark.h"
 #include "engine/model.h"
 
 /* Small enough that a slice costs tens of milliseconds on one core; a window of 8 divides the 16 x 16 grid.
@@ -32,17 +36,26 @@ static const msa_config config = {.image_size = 256,
                                   .name = "msad-untrained-tiny",
                                   .version = "0"};
 
-int main(int argc, char **argv)
+static int make(const char *path, const msa_config *c)
 {
     msa_error err = MSA_ERROR_INIT;
-    if (argc < 2) {
-        fprintf(stderr, "usage: make_untrained FILE...\n");
+    if (msa_model_write_random(path, c, 2304, &err) == MSA_OK) return 0;
+    fprintf(stderr, "make_untrained: %s\n", err.what);
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    msa_config c;
+    if (argc == 5 && strcmp(argv[1], "--preset") == 0 &&
+        msa_benchmark_preset(&c, argv[2], (int32_t)strtol(argv[3], NULL, 10), MSA_BENCHMARK_2D, 1))
+        return make(argv[4], &c);
+    if (argc < 2 || argv[1][0] == '-') {
+        fprintf(stderr,
+                "usage: make_untrained FILE...\n       make_untrained --preset NAME IMAGE_SIZE FILE\n");
         return 2;
     }
     for (int i = 1; i < argc; i++)
-        if (msa_model_write_random(argv[i], &config, 2304, &err) != MSA_OK) {
-            fprintf(stderr, "make_untrained: %s\n", err.what);
-            return 1;
-        }
+        if (make(argv[i], &config) != 0) return 1;
     return 0;
 }
