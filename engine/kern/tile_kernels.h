@@ -35,7 +35,7 @@ INLINE piece all(float x)
 
 /* m rows of n registers; m and n are constants where it is used, so that sums stay in registers. */
 INLINE void tile(const int m, const int n, int64_t K, const float *a, int64_t lda, const float *b,
-                 int64_t ldb, float *c, int64_t ldc, bool add)
+                 int64_t ldb, float *c, int64_t ldc, bool add, const char *next, int64_t step)
 {
     piece sum[TILE_ROWS][2];
 #pragma GCC unroll 16
@@ -43,7 +43,8 @@ INLINE void tile(const int m, const int n, int64_t K, const float *a, int64_t ld
 #pragma GCC unroll 2
         for (int p = 0; p < n; p++)
             sum[i][p] = add ? get(c + i * ldc + p * WIDTH) : all(0.0f);
-    for (int64_t k = 0; k < K; k++, a += lda, b += ldb) {
+    for (int64_t k = 0; k < K; k++, a += lda, b += ldb, next += step) {
+        __builtin_prefetch(next, 0, 2);
         const piece b0 = get(b), b1 = n > 1 ? get(b + WIDTH) : b0;
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++) {
@@ -60,19 +61,19 @@ INLINE void tile(const int m, const int n, int64_t K, const float *a, int64_t ld
 }
 
 typedef void tile_fn(int64_t K, const float *a, int64_t lda, const float *b, int64_t ldb, float *c,
-                     int64_t ldc, bool add);
+                     int64_t ldc, bool add, const char *next, int64_t step);
 
 /* One function for each height, so that the last rows of a product cost what they are. */
 #define TILE_OF(m)                                                                                           \
     static void tile_##m##_1(int64_t K, const float *a, int64_t lda, const float *b, int64_t ldb, float *c,  \
-                             int64_t ldc, bool add)                                                          \
+                             int64_t ldc, bool add, const char *next, int64_t step)                          \
     {                                                                                                        \
-        tile(m, 1, K, a, lda, b, ldb, c, ldc, add);                                                          \
+        tile(m, 1, K, a, lda, b, ldb, c, ldc, add, next, step);                                              \
     }                                                                                                        \
     static void tile_##m##_2(int64_t K, const float *a, int64_t lda, const float *b, int64_t ldb, float *c,  \
-                             int64_t ldc, bool add)                                                          \
+                             int64_t ldc, bool add, const char *next, int64_t step)                          \
     {                                                                                                        \
-        tile(m, 2, K, a, lda, b, ldb, c, ldc, add);                                                          \
+        tile(m, 2, K, a, lda, b, ldb, c, ldc, add, next, step);                                              \
     }
 #define TILES_4(DO)  DO(1) DO(2) DO(3) DO(4)
 #define TILES_6(DO)  TILES_4(DO) DO(5) DO(6)
@@ -91,16 +92,21 @@ TILES(TILE_OF)
 #define TILE_PAIR(m) {tile_##m##_1, tile_##m##_2},
 static tile_fn *const tiles[TILE_ROWS][2] = {TILES(TILE_PAIR)};
 
+/* The first rows of tiles fetch what is next, a part each: all at once, memory would be what is waited for.
+ */
 static void tile_product(int64_t M, int64_t N, int64_t K, msa_tile_operand a, msa_tile_operand b, float *C,
-                         int64_t ldc, bool add)
+                         int64_t ldc, bool add, const float *next)
 {
+    const int64_t parts = (M + TILE_ROWS - 1) / TILE_ROWS, bytes = TILE_COLS * (int64_t)sizeof(float);
+    const int64_t step = next == NULL ? 0 : (bytes + parts - 1) / parts;
     for (int64_t n = 0; n < N; n += TILE_COLS) {
         const float *bn = b.x + n / TILE_COLS * b.panel;
+        const char *fetch = next == NULL ? (const char *)bn : (const char *)next;
         const int wide = N - n >= TILE_COLS;
-        for (int64_t m = 0; m < M; m += TILE_ROWS) {
+        for (int64_t m = 0; m < M; m += TILE_ROWS, fetch += K * step) {
             const int64_t rows = M - m < TILE_ROWS ? M - m : TILE_ROWS;
-            tiles[rows - 1][wide](K, a.x + m / TILE_ROWS * a.panel, a.ld, bn, b.ld, C + m * ldc + n, ldc,
-                                  add);
+            tiles[rows - 1][wide](K, a.x + m / TILE_ROWS * a.panel, a.ld, bn, b.ld, C + m * ldc + n, ldc, add,
+                                  fetch, step);
         }
     }
 }
@@ -215,9 +221,9 @@ INLINE piece exp_piece(piece x)
     return get(v);
 }
 
-static void tile_softmax_block(int64_t n, float *s, float *max, float *sum, float *fade)
+static void tile_softmax_block(int64_t n, int64_t width, float *s, float *max, float *sum, float *fade)
 {
-    for (int p = 0; p < 2; p++) {
+    for (int p = 0; p < width / WIDTH; p++) {
         const piece before = get(max + p * WIDTH);
         piece most = before, total = get(sum + p * WIDTH);
         float *x = s + p * WIDTH;

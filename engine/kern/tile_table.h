@@ -29,10 +29,11 @@ typedef struct msa_tile_table {
     int32_t rows, cols; /* of the tile that is held in registers */
     /**
      * C(M, N) = sum over k of a(k, m) b(k, n), added to what C holds when `add`. N: a multiple of cols / 2,
-     * which b must have room for; any M.
+     * which b must have room for; any M. next (K, cols): what will be b in the next call, fetched while this
+     * one computes; NULL: nothing.
      */
     void (*product)(int64_t M, int64_t N, int64_t K, msa_tile_operand a, msa_tile_operand b, float *C,
-                    int64_t ldc, bool add);
+                    int64_t ldc, bool add, const float *next);
     /**
      * Rows x (n, K), ldx apart, to panels (n / width, K, width), width being rows or cols, each value times
      * `scale`; zero where the last panel has more rows than there are. to: msa_tile_packed_floats().
@@ -41,9 +42,10 @@ typedef struct msa_tile_table {
     /**
      * Softmax of columns that come in blocks of rows: s (n, cols), the next block of scores, becomes
      * e^(s - max); max (cols), sum (cols) are brought up to it; fade (cols) out: what earlier results are to
-     * be multiplied with. max is -FLT_MAX and sum 0 before the first block.
+     * be multiplied with. max is -FLT_MAX and sum 0 before the first block. Only the first `width` columns,
+     * cols or half of them.
      */
-    void (*softmax_block)(int64_t n, float *s, float *max, float *sum, float *fade);
+    void (*softmax_block)(int64_t n, int64_t width, float *s, float *max, float *sum, float *fade);
     /* s (n, cols) = row (cols), n times */
     void (*fill)(int64_t n, const float *row, float *s);
     /* y (n, width), rows ldy apart, = the first columns of s (n, cols), added to what y holds when `add`. */

@@ -7,7 +7,7 @@
 #include "engine/kern/vec.h"
 
 #define BLOCK_FLOATS   (256 * 1024) /* of x, packed: stays in the second level of cache */
-#define BLOCK_ROWS     84           /* whole tiles at every level: 6 x 14, 14 x 6, 7 x 12, 21 x 4 */
+#define BLOCK_ROWS     168          /* whole tiles at every level: 12 x 14, 28 x 6, 14 x 12, 42 x 4 */
 #define DEPTH          768          /* of one pass over a strip of the weight */
 #define ITEM_COLS_MIN  256          /* narrower, packing x again for each piece would show */
 #define ITEMS_A_THREAD 16
@@ -65,8 +65,10 @@ void msa_pack_weight(int32_t N, int32_t K, const float *weight, float *packed)
 
 /* ---- forward ---- */
 
-/* One strip of `cols` columns of the result: s (m, cols) is in the first level of cache until it is done. */
-static void strip(const packed_job *j, int64_t m, int64_t m0, int64_t n0, const float *a, float *s)
+/* One strip of `cols` columns of the result, the next one beginning at column `next`: s (m, cols) is in the
+ * first level of cache until it is done. */
+static void strip(const packed_job *j, int64_t m, int64_t m0, int64_t n0, int64_t next, const float *a,
+                  float *s)
 {
     const msa_tile_table *t = j->t;
     const int64_t K = j->l->K, width = j->l->N - n0 < t->cols ? j->l->N - n0 : t->cols;
@@ -77,7 +79,9 @@ static void strip(const packed_job *j, int64_t m, int64_t m0, int64_t n0, const 
     for (int64_t k = 0; k < K; k += DEPTH) {
         const int64_t depth = K - k < DEPTH ? K - k : DEPTH;
         const msa_tile_operand x = {a + k * t->rows, t->rows, K * t->rows}, w = {b + k * t->cols, t->cols, 0};
-        t->product(m, t->cols, depth, x, w, s, t->cols, true);
+        const bool last = k + depth == K;
+        t->product(m, t->cols, depth, x, w, s, t->cols, true,
+                   last ? j->l->packed + next * K : w.x + depth * t->cols);
     }
     if (j->epilogue == MSA_EPILOGUE_GELU) msa_gelu(m * t->cols, s, s);
     if (j->epilogue == MSA_EPILOGUE_RELU) msa_relu(m * t->cols, s, s);
@@ -95,7 +99,7 @@ static void packed_item(void *ctx, int32_t item, int32_t worker)
     _Alignas(64) float a[BLOCK_FLOATS], s[BLOCK_ROWS * MSA_TILE_COLS_MAX];
     t->pack(m, j->l->K, j->x + m0 * j->ldx, j->ldx, t->rows, 1.0f, a);
     for (int64_t n = n0; n < last; n += t->cols)
-        strip(j, m, m0, n, a, s);
+        strip(j, m, m0, n, n + t->cols < last ? n + t->cols : n0, a, s); /* who is next begins at n0 */
 }
 
 static int64_t divide_up(int64_t a, int64_t b)

@@ -10,6 +10,7 @@
 #include "engine/io/safetensors.h"
 #include "engine/kern/vec.h"
 #include "engine/sam/internal.h"
+#include "engine/sam/pack.h"
 #include "engine/sam/reduce.h"
 
 #define FREE_AXIS_MAX 16384
@@ -22,6 +23,7 @@ struct msa_model {
     float *merged;         /* NULL; else projections with their low-rank updates in them */
     msa_weights w;
     msa_tables t;
+    msa_arena packed; /* the large layers' weights once more, as products read them */
     int64_t parameters;
     int32_t tensors;
     msa_precision precision;
@@ -38,6 +40,7 @@ void msa_model_free(msa_model *m)
     msa_model_free(m->own_base);
     free(m->merged);
     msa_reduced_layers_release(&m->reduced);
+    msa_arena_release(&m->packed);
     free(m);
 }
 
@@ -140,6 +143,18 @@ static msa_status merge_updates(msa_model *m, msa_error *err)
     return MSA_OK;
 }
 
+/* ---- packed weights ---- */
+
+/* Layers that have no other form are packed. */
+static msa_status pack(msa_model *m, msa_error *err)
+{
+    size_t size = 0;
+    const void *bytes = msa_safetensors_bytes(m->file, &size);
+    const msa_weights *base = m->base == NULL ? NULL : &m->base->w;
+    msa_weights_unpack(&m->packed, &m->c, &m->w);
+    return msa_weights_pack(&m->packed, &m->c, &m->w, base, bytes, size, err);
+}
+
 /* ---- precision ---- */
 
 /* Whoever compares hashes or reads a result sees that it was not float32. */
@@ -165,7 +180,7 @@ msa_status msa_model_set_precision(msa_model *m, msa_precision precision, msa_er
     MSA_TRY(msa_weights_reduce(&m->reduced, &m->c, &m->w, base, precision, err));
     m->precision = precision;
     tell_precision(m);
-    return MSA_OK;
+    return pack(m, err);
 }
 
 msa_precision msa_model_precision(const msa_model *m)
@@ -202,6 +217,7 @@ static msa_status prepare(msa_model *m, const char *prefix, msa_error *err)
     msa_sha256_bytes(bytes, size, NULL, m->content);
     memcpy(m->hash, m->content, sizeof m->hash);
     memcpy(m->version, m->c.version, sizeof m->version);
+    MSA_TRY(pack(m, err));
     return msa_tables_make(&m->t, &m->c, &m->w, side, side, err);
 }
 

@@ -1,5 +1,8 @@
 #include "engine/sam/pack.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "engine/nn/packed.h"
 
 /* Patches, qkv, proj, lin1, lin2 and three adapters of every block, the neck's 1 x 1, the detail's; three
@@ -121,8 +124,19 @@ static void layout(msa_arena *own, layer_list *l, const msa_weights *w, const ms
     }
 }
 
+/* Only of a mapped file may pages be dropped: other memory would lose what is in it. */
+static void leave_pages(const msa_linear *l, const void *file, size_t file_bytes)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)file,
+                    at = (uintptr_t)l->weight;
+    const uintptr_t end = at + (size_t)l->N * (size_t)l->K * sizeof(float);
+    if (at < from || end > from + file_bytes) return;
+    const uintptr_t first = (at + page - 1) / page * page, last = end / page * page;
+    if (first < last) (void)madvise((void *)first, last - first, MADV_DONTNEED);
+}
+
 msa_status msa_weights_pack(msa_arena *own, const msa_config *c, msa_weights *w, const msa_weights *base,
-                            msa_error *err)
+                            const void *file, size_t file_bytes, msa_error *err)
 {
     layer_list l;
     list_layers(&l, c, w);
@@ -131,8 +145,10 @@ msa_status msa_weights_pack(msa_arena *own, const msa_config *c, msa_weights *w,
     layout(own, &l, w, base);
     for (int32_t i = 0; i < l.n; i++) {
         msa_linear *to = l.list[i];
-        if (l.packed[i] != NULL && shared_with(base, w, to) == NULL)
+        if (l.packed[i] != NULL && shared_with(base, w, to) == NULL) {
             msa_pack_weight(to->N, to->K, to->weight, (float *)(uintptr_t)l.packed[i]);
+            leave_pages(to, file, file_bytes);
+        }
         to->packed = l.packed[i];
     }
     return MSA_OK;

@@ -8,11 +8,13 @@
 
 /**
  * Packs the layers of w into `own`, an arena that is empty; where a layer computes with the weight of the
- * same layer of base (NULL: none), it shares that one's. l->weight stays what it is. Errors: MSA_E_NOMEM; w
- * is then as before.
+ * same layer of base (NULL: none), it shares that one's. l->weight stays what it is; where it lies in
+ * the mapped file, its pages are left to the system, which reads them again should anybody look: so a weight
+ * is in memory once. Errors: MSA_E_NOMEM; w is then as before.
  */
 MSA_NODISCARD msa_status msa_weights_pack(msa_arena *own, const msa_config *c, msa_weights *w,
-                                          const msa_weights *base, msa_error *err);
+                                          const msa_weights *base, const void *file, size_t file_bytes,
+                                          msa_error *err);
 /* Takes it from them. */
 void msa_weights_unpack(msa_arena *own, const msa_config *c, msa_weights *w);
 
