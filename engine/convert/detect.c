@@ -190,7 +190,9 @@ static void find_decoder(msa_config *c, const msa_names *names)
     c->prompt_dim = axis(names, "mask_decoder.iou_token.weight", 1);
     c->mask_tokens = axis(names, "mask_decoder.mask_tokens.weight", 0);
     c->decoder_mlp_dim = msa_names_axis(mlp, 0);
-    c->decoder_wiring = mlp != NULL && mlp->renamed ? MSA_WIRING_ESAM : MSA_WIRING_SAM;
+    c->decoder_wiring = (mlp != NULL && mlp->renamed) || c->family == MSA_FAMILY_EFFICIENTSAM
+                            ? MSA_WIRING_ESAM
+                            : MSA_WIRING_SAM;
     c->iou_hidden =
         axis(names,
              c->family == MSA_FAMILY_EFFICIENTSAM ? "mask_decoder.iou_prediction_head.layers.0.0.weight"

@@ -9,6 +9,7 @@
 
 #include "engine/convert.h"
 #include "engine/convert/names.h"
+#include "engine/io/config_json.h"
 #include "engine/io/half.h"
 #include "engine/model.h"
 #include "engine/sam/internal.h"
@@ -251,6 +252,124 @@ static void own_models(void **state)
     assert_string_equal(load(half).name, "sam");
 }
 
+/* ---- networks ---- */
+
+static msa_config plain_config(void)
+{
+    msa_config c = fixture_config();
+    c.adapters = false;
+    c.pad_order = MSA_NORM_THEN_PAD;
+    return c;
+}
+
+static msa_config decoder_adapter_config(void)
+{
+    msa_config c = fixture_config();
+    c.decoder_adapters = MSA_DECODER_ADAPTERS_FIRST;
+    c.decoder_adapter_mode = MSA_ADAPTER_HYPER;
+    return c;
+}
+
+static msa_config lora_config(bool adaptive)
+{
+    msa_config c = plain_config();
+    c.lora_rank = 2;
+    c.lora_alpha = 1.0f;
+    c.adalora = adaptive;
+    return c;
+}
+
+static msa_config efficient_config(void)
+{
+    msa_config c = fixture_config();
+    c.family = MSA_FAMILY_EFFICIENTSAM;
+    c.window = c.n_global = 0;
+    c.decoder_wiring = MSA_WIRING_ESAM;
+    c.block_norm_eps = 1e-5f;
+    return c;
+}
+
+static msa_config mobile_config(void)
+{
+    msa_config c = fixture_config();
+    c.family = MSA_FAMILY_MOBILE_SAM;
+    c.patch = 16;
+    c.n_global = 0;
+    for (int32_t i = 0; i < MSA_STAGES; i++) {
+        c.stage_dims[i] = 8 + 4 * i;
+        c.stage_depths[i] = 1 + i % 2;
+        c.stage_heads[i] = i == 0 ? 1 : 2;
+        c.stage_windows[i] = i == 0 ? 1 : 3;
+    }
+    c.dim = 20;
+    c.depth = 6;
+    c.heads = 2;
+    c.window = 3;
+    c.mlp_dim = 40;
+    return c;
+}
+
+static msa_config all_global_config(void)
+{
+    msa_config c = plain_config();
+    c.window = c.n_global = 0;
+    return c;
+}
+
+/* Everything that a foreign file would not say is taken away. */
+static void strip_metadata(const char *path)
+{
+    MSA_AUTO(msa_safetensors) f = NULL;
+    assert_int_equal(msa_safetensors_open(&f, path, NULL), MSA_OK);
+    const int32_t n = msa_safetensors_count(f);
+    assert_int_equal(msa_safetensors_write(path, msa_safetensors_at(f, 0), n, NULL, 0, NULL, NULL, NULL),
+                     MSA_OK);
+}
+
+/* A network of each kind, its configuration found again in its tensors and the profile. */
+static void networks_come_back(void **state)
+{
+    const struct {
+        msa_config c;
+        const char *profile, *set[4];
+    } known[] = {
+        {plain_config(), "sam", {"4", "64", "5", "1"}},
+        {all_global_config(), "sam", {"4", "64", NULL, NULL}},
+        {lora_config(false), "sam", {"4", "64", "5", "1"}},
+        {lora_config(true), "sam", {"4", "64", "5", "1"}},
+        {decoder_adapter_config(), "msa2023", {"4", "64", "5", "1"}},
+        {efficient_config(), "msa2025", {"4", "64", NULL, NULL}},
+        {mobile_config(), "msa2023", {"4", "64", NULL, NULL}},
+    };
+    static const char *const keys[] = {"decoder_heads", "image_size", "window", "global_blocks"};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        msa_convert_setting s[4];
+        msa_convert_options o = {.profile = known[i].profile, .settings = s};
+        const char *in = out_of(state, "foreign"), *out = out_of(state, "found");
+        msa_config wanted = known[i].c;
+        MSA_AUTO_FREE char *one = NULL;
+        MSA_AUTO_FREE char *other = NULL;
+        for (; o.n_settings < 4 && known[i].set[o.n_settings] != NULL; o.n_settings++)
+            s[o.n_settings] = (msa_convert_setting){keys[o.n_settings], known[i].set[o.n_settings]};
+        assert_int_equal(msa_model_write_random(in, &wanted, 9, NULL), MSA_OK);
+        strip_metadata(in);
+        const msa_convert_report r = convert(in, out, &o);
+        check_values(out, in, false);
+        wanted.input_norm = r.config.input_norm; /* these are the profile's */
+        wanted.geometry = r.config.geometry;
+        wanted.point_order_yx = r.config.point_order_yx;
+        wanted.mask_select = r.config.mask_select;
+        (void)snprintf(wanted.name, sizeof wanted.name, "foreign");
+        wanted.version[0] = '\0';
+        assert_int_equal(msa_config_print(&one, &wanted, NULL), MSA_OK);
+        assert_int_equal(msa_config_print(&other, &r.config, NULL), MSA_OK);
+        assert_string_equal(other, one);
+        (void)load(out);
+    }
+}
+
+/* ---- refusals ---- */
+
 static const struct {
     const char *in;
     msa_convert_options o;
@@ -330,9 +449,11 @@ static void settings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sam),         cmocka_unit_test(medsam_half), cmocka_unit_test(eras),
-        cmocka_unit_test(image_sizes), cmocka_unit_test(merged),      cmocka_unit_test(as_an_adapter),
-        cmocka_unit_test(own_models),  cmocka_unit_test(refuses),     cmocka_unit_test(settings),
+        cmocka_unit_test(sam),        cmocka_unit_test(medsam_half),
+        cmocka_unit_test(eras),       cmocka_unit_test(image_sizes),
+        cmocka_unit_test(merged),     cmocka_unit_test(as_an_adapter),
+        cmocka_unit_test(own_models), cmocka_unit_test(networks_come_back),
+        cmocka_unit_test(refuses),    cmocka_unit_test(settings),
     };
     return cmocka_run_group_tests(tests, fixture_folder, fixture_remove);
 }
