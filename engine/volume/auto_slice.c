@@ -12,6 +12,8 @@
 #include "engine/volume/parts.h"
 #include "engine/volume/select.h"
 
+enum { BATCH = 32 }; /* clicks decoded together */
+
 /* A mask that the filters let pass: where it came from, so that it can be made again when it survives. */
 typedef struct candidate {
     int32_t point, token;
@@ -30,8 +32,8 @@ struct msa_auto_slicer {
     msa_predictor *predictor;
     msa_embeddings *embeddings;
     msa_finish *finish;
-    float *logits, *iou; /* (mask_tokens, side, side), (mask_tokens) */
-    int32_t decoded;     /* the point that these are of; -1: none */
+    size_t mask_floats;  /* of the logits of one click: (mask_tokens, side, side) */
+    float *logits, *iou; /* (BATCH, mask_tokens, side, side), (BATCH, mask_tokens) */
     uint8_t *mask;       /* (H, W) */
     int32_t *list;       /* (H, W) */
     int32_t room;        /* candidates there can be */
@@ -69,8 +71,9 @@ static msa_status allocate(msa_auto_slicer *s, msa_error *err)
 {
     const size_t pixels = (size_t)s->volume->H * (size_t)s->volume->W, room = (size_t)s->room;
     const size_t tokens = (size_t)msa_model_config(s->model)->mask_tokens;
-    s->logits = malloc(tokens * (size_t)s->side * (size_t)s->side * sizeof *s->logits);
-    s->iou = malloc(tokens * sizeof *s->iou);
+    s->mask_floats = tokens * (size_t)s->side * (size_t)s->side;
+    s->logits = malloc(BATCH * s->mask_floats * sizeof *s->logits);
+    s->iou = malloc(BATCH * tokens * sizeof *s->iou);
     s->mask = malloc(pixels);
     s->list = malloc(pixels * sizeof *s->list);
     s->candidates = malloc(room * sizeof *s->candidates);
@@ -130,19 +133,27 @@ static void place(const msa_auto_slicer *s, int32_t point, float *x, float *y)
     *y = ((float)(point / n) + 0.5F) / (float)n * (float)s->volume->H;
 }
 
-static msa_status click(msa_auto_slicer *s, const float *embedding, int32_t point, msa_error *err)
+/* points (n), n up to BATCH: a click at each, the answers in s->logits and s->iou in their order. */
+static msa_status click(msa_auto_slicer *s, const float *embedding, const int32_t *points, int32_t n,
+                        msa_error *err)
 {
+    static const float positive = 1;
     const bool swap = msa_model_config(s->model)->point_order_yx;
-    const float label = 1;
-    float at[2], x = 0, y = 0;
-    if (s->decoded == point) return MSA_OK;
-    s->decoded = -1;
-    place(s, point, &x, &y);
-    msa_transform_to_input(&s->view, x, y, &at[swap], &at[!swap]);
-    const msa_prompt_set set = {.points = at, .labels = &label, .n_points = 1};
-    MSA_TRY(msa_predictor_decode(s->predictor, embedding, &set, s->logits, s->iou, err));
-    s->decoded = point;
-    return MSA_OK;
+    msa_prompt_set sets[BATCH];
+    float at[BATCH][2];
+    if (s->cancel && atomic_load(s->cancel)) return msa_fail(err, MSA_E_CANCELED, "the job was cancelled");
+    for (int32_t i = 0; i < n; i++) {
+        float x = 0, y = 0;
+        place(s, points[i], &x, &y);
+        msa_transform_to_input(&s->view, x, y, &at[i][swap], &at[i][!swap]);
+        sets[i] = (msa_prompt_set){.points = at[i], .labels = &positive, .n_points = 1};
+    }
+    return msa_predictor_decode_batch(s->predictor, embedding, n, sets, s->logits, s->iou, err);
+}
+
+static const float *logits_of(const msa_auto_slicer *s, int32_t click, int32_t token)
+{
+    return s->logits + (size_t)click * s->mask_floats + (size_t)token * (size_t)s->side * (size_t)s->side;
 }
 
 msa_status msa_auto_judge(const float *logits, int32_t side, int32_t rows, int32_t cols, float offset,
@@ -168,64 +179,79 @@ msa_status msa_auto_judge(const float *logits, int32_t side, int32_t rows, int32
     return MSA_OK;
 }
 
-/* Appends the masks of one click that pass the filters. */
-static msa_status judge_point(msa_auto_slicer *s, int32_t point, int32_t *n, msa_error *err)
+/* Appends the masks of a click of the batch that pass the filters. */
+static msa_status judge_click(msa_auto_slicer *s, int32_t click, int32_t point, int32_t *n, msa_error *err)
 {
+    const float *iou = s->iou + (size_t)click * (size_t)msa_model_config(s->model)->mask_tokens;
     int32_t first = 0, count = 0;
     msa_mask_range(msa_model_config(s->model), true, &first, &count);
     for (int32_t token = first; token < first + count; token++) {
-        const float *logits = s->logits + (size_t)token * (size_t)s->side * (size_t)s->side;
         float stability = 0;
         msa_region box;
-        if (!isfinite(s->iou[token])) return msa_fail(err, MSA_E_INTERNAL, "a predicted IoU is not finite");
-        if (s->iou[token] < s->options->iou_min) continue;
-        MSA_TRY(msa_auto_judge(logits, s->side, s->low_rows, s->low_cols, s->options->stability_offset,
-                               &stability, &box, err));
+        if (!isfinite(iou[token])) return msa_fail(err, MSA_E_INTERNAL, "a predicted IoU is not finite");
+        if (iou[token] < s->options->iou_min) continue;
+        MSA_TRY(msa_auto_judge(logits_of(s, click, token), s->side, s->low_rows, s->low_cols,
+                               s->options->stability_offset, &stability, &box, err));
         if (stability < s->options->stability_min || box.x0 >= box.x1) continue;
         s->candidates[*n] = (candidate){point, token};
         s->boxes[*n] = (msa_box){(float)box.x0, (float)box.y0, (float)box.x1, (float)box.y1};
-        s->scores[(*n)++] = s->iou[token];
+        s->scores[(*n)++] = iou[token];
     }
     return MSA_OK;
 }
 
 static msa_status click_all(msa_auto_slicer *s, const float *embedding, int32_t *n, msa_error *err)
 {
-    const int32_t side = s->options->points_per_side;
+    const int32_t all = s->options->points_per_side * s->options->points_per_side;
+    int32_t points[BATCH];
     *n = 0;
-    for (int32_t point = 0; point < side * side; point++) {
-        if (point % side == 0 && s->cancel && atomic_load(s->cancel))
-            return msa_fail(err, MSA_E_CANCELED, "the job was cancelled");
-        MSA_TRY(click(s, embedding, point, err));
-        MSA_TRY(judge_point(s, point, n, err));
+    for (int32_t first = 0; first < all; first += BATCH) {
+        const int32_t batch = all - first < BATCH ? all - first : BATCH;
+        for (int32_t i = 0; i < batch; i++)
+            points[i] = first + i;
+        MSA_TRY(click(s, embedding, points, batch, err));
+        for (int32_t i = 0; i < batch; i++)
+            MSA_TRY(judge_click(s, i, points[i], n, err));
     }
     return MSA_OK;
 }
 
 /* ---- the survivors ---- */
 
-/* The candidate's mask at the slice's own size, cleaned. */
-static msa_status make_mask(msa_auto_slicer *s, const float *embedding, const candidate *c, msa_bits *bits,
-                            msa_error *err)
+/* Logits at the slice's own size, cleaned. */
+static msa_status make_mask(msa_auto_slicer *s, const float *logits, msa_bits *bits, msa_error *err)
 {
     const msa_region all = {0, 0, s->volume->W, s->volume->H};
-    MSA_TRY(click(s, embedding, c->point, err));
-    MSA_TRY(msa_finish_mask(s->finish, s->logits + (size_t)c->token * (size_t)s->side * (size_t)s->side, all,
-                            s->mask, err));
+    MSA_TRY(msa_finish_mask(s->finish, logits, all, s->mask, err));
     msa_parts_clean(s->mask, s->volume->H, s->volume->W, s->area_min, s->list);
     return msa_bits_pack(bits, s->mask, s->volume->W, all, err);
 }
 
-/* The masks that survived among the candidates (n), best first; *n becomes how many. */
+/* The next of the candidates (n) that survived, best first, from s->order[*at] on; chosen (BATCH) out. */
+static int32_t choose(const msa_auto_slicer *s, int32_t n, int32_t *at, int32_t *chosen)
+{
+    int32_t found = 0;
+    for (; *at < n && found < BATCH; (*at)++)
+        if (s->kept[s->order[*at]]) chosen[found++] = s->order[*at];
+    return found;
+}
+
+/* The masks that survived among the candidates, which are decoded once more: to keep all until then would
+ * take more memory than the masks of a whole volume. */
 static msa_status make_masks(msa_auto_slicer *s, const float *embedding, int32_t n_candidates,
                              msa_auto_mask *masks, int32_t *n, msa_error *err)
 {
-    for (int32_t k = 0; k < n_candidates && *n < MSA_AUTO_MASKS_MAX; k++) {
-        const int32_t i = s->order[k];
-        if (!s->kept[i]) continue;
-        masks[*n] = (msa_auto_mask){.iou = s->scores[i]};
-        MSA_TRY(make_mask(s, embedding, &s->candidates[i], &masks[*n].bits, err));
-        *n += masks[*n].bits.area > 0;
+    int32_t chosen[BATCH], points[BATCH], at = 0;
+    for (int32_t batch = choose(s, n_candidates, &at, chosen); batch > 0 && *n < MSA_AUTO_MASKS_MAX;
+         batch = choose(s, n_candidates, &at, chosen)) {
+        for (int32_t i = 0; i < batch; i++)
+            points[i] = s->candidates[chosen[i]].point;
+        MSA_TRY(click(s, embedding, points, batch, err));
+        for (int32_t i = 0; i < batch && *n < MSA_AUTO_MASKS_MAX; i++) {
+            masks[*n] = (msa_auto_mask){.iou = s->scores[chosen[i]]};
+            MSA_TRY(make_mask(s, logits_of(s, i, s->candidates[chosen[i]].token), &masks[*n].bits, err));
+            *n += masks[*n].bits.area > 0;
+        }
     }
     return MSA_OK;
 }
@@ -265,7 +291,6 @@ msa_status msa_auto_slice(msa_auto_slicer *s, int32_t slice, msa_auto_mask *mask
     const float *embedding = NULL;
     int32_t candidates = 0;
     *n = 0;
-    s->decoded = -1;
     if (is_flat(s, slice)) return MSA_OK;
     MSA_TRY(msa_embeddings_get(s->embeddings, slice, &s->view, NULL, &embedding, err));
     MSA_TRY(click_all(s, embedding, &candidates, err));

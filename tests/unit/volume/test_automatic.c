@@ -102,6 +102,16 @@ msa_status msa_predictor_decode(msa_predictor *p, const float *embedding, const 
     return MSA_OK;
 }
 
+msa_status msa_predictor_decode_batch(msa_predictor *p, const float *embedding, int32_t n,
+                                      const msa_prompt_set *prompts, float *logits, float *iou,
+                                      msa_error *err)
+{
+    for (int32_t i = 0; i < n; i++)
+        MSA_TRY(msa_predictor_decode(p, embedding, &prompts[i], logits + (size_t)i * 4 * S * S, iou + 4 * i,
+                                     err));
+    return MSA_OK;
+}
+
 /* ---- parts ---- */
 
 static void the_better_of_two_boxes_stays(void **state)
