@@ -141,6 +141,7 @@ typedef struct srv_ipc_segment {
     int64_t voxels;
     double volume_ml, mean_iou;
     int32_t first_slice, last_slice;
+    msa_candidates candidates;
 } srv_ipc_segment;
 
 typedef struct srv_ipc_result { /* file `name` in the job folder; core's store side hashes and keeps it */

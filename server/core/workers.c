@@ -240,7 +240,8 @@ static void on_segment(srv_worker *w, const srv_ipc_segment *m)
                        .first_slice = m->first_slice,
                        .last_slice = m->last_slice,
                        .volume_ml = m->volume_ml,
-                       .mean_iou = m->mean_iou};
+                       .mean_iou = m->mean_iou,
+                       .candidates = m->candidates}; /* checked where they become text */
     memcpy(s->label, m->label, sizeof s->label);
     memcpy(s->note, m->note, sizeof s->note);
     s->label[sizeof s->label - 1] = '\0';

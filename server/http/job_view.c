@@ -4,15 +4,24 @@
 #include <math.h>
 #include <string.h>
 
+static json_t *candidates_of(const msa_candidates *c)
+{
+    if (c->slice < 0) return json_null();
+    json_t *iou = json_array();
+    for (int32_t i = 0; i < c->n; i++)
+        (void)json_array_append_new(iou, json_real((double)c->iou[i]));
+    return json_pack("{s:i, s:o, s:i}", "slice", c->slice, "predicted_iou", iou, "chosen", c->chosen);
+}
+
 static void add_segment(void *ctx, const srv_segment *s)
 {
     (void)json_array_append_new(
-        ctx, json_pack("{s:i, s:o, s:I, s:o, s:i, s:i, s:o, s:o}", "number", s->number, "label",
+        ctx, json_pack("{s:i, s:o, s:I, s:o, s:i, s:i, s:o, s:o, s:o}", "number", s->number, "label",
                        srv_json_string(s->label), "voxels", (json_int_t)s->voxels, "volume_ml",
                        isfinite(s->volume_ml) ? json_real(s->volume_ml) : json_null(), "first_slice",
                        s->first_slice, "last_slice", s->last_slice, "mean_predicted_iou",
-                       isfinite(s->mean_iou) ? json_real(s->mean_iou) : json_null(), "note",
-                       srv_json_text(s->note)));
+                       isfinite(s->mean_iou) ? json_real(s->mean_iou) : json_null(), "candidates",
+                       candidates_of(&s->candidates), "note", srv_json_text(s->note)));
 }
 
 typedef struct with_job {

@@ -112,7 +112,8 @@ static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *er
                              .volume_ml = s->volume_ml,
                              .mean_iou = s->mean_iou,
                              .first_slice = s->first_slice,
-                             .last_slice = s->last_slice};
+                             .last_slice = s->last_slice,
+                             .candidates = s->candidates};
         memcpy(m.label, s->label, sizeof m.label);
         memcpy(m.note, s->note, sizeof m.note);
         MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_SEGMENT, &m, sizeof m, err));

@@ -78,6 +78,7 @@ static void fill_stats(const run *r, srv_segment_outcome *outcome)
         stat->mean_iou = (double)result->mean_iou;
         stat->first_slice = result->first_slice;
         stat->last_slice = result->last_slice;
+        stat->candidates = result->candidates;
         fill_note(r, i, stat->note, sizeof stat->note);
     }
 }

@@ -44,6 +44,7 @@ typedef struct srv_segment_stat {
     double volume_ml; /* voxels x pixel spacing x median distance of slices; a gap is not filled */
     double mean_iou;  /* predicted, over the decoded slices */
     int32_t first_slice, last_slice;
+    msa_candidates candidates;
     char note[128];
 } srv_segment_stat;
 

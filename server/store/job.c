@@ -1,3 +1,4 @@
+#include "server/store/candidates.h"
 #include "server/store/internal.h"
 
 #include <math.h>
@@ -309,12 +310,15 @@ static msa_status put_results(srv_store *s, int64_t job_id, const srv_result *re
     }
     for (size_t k = 0; k < n_segments; k++) {
         const srv_segment *g = &segments[k];
+        char candidates[SRV_CANDIDATES_TEXT];
+        srv_candidates_print(&g->candidates, candidates);
         MSA_TRY(SRV_RUN(
             s, NULL, err,
             "INSERT INTO segment(job_id, number, voxels, first_slice, last_slice, volume_ml, mean_iou, label,"
-            " note) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " note, candidates) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             srv_i(job_id), srv_i(g->number), srv_i(g->voxels), srv_i(g->first_slice), srv_i(g->last_slice),
-            srv_d(or_zero(g->volume_ml)), srv_d(or_zero(g->mean_iou)), srv_t(g->label), srv_t(g->note)));
+            srv_d(or_zero(g->volume_ml)), srv_d(or_zero(g->mean_iou)), srv_t(g->label), srv_t(g->note),
+            srv_t(candidates)));
     }
     return MSA_OK;
 }

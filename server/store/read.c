@@ -1,4 +1,5 @@
 /* Lists and counts for REST; the rows themselves are read beside the idea they belong to. */
+#include "server/store/candidates.h"
 #include "server/store/internal.h"
 
 msa_status srv_store_jobs(srv_store *s, int state, const char *series_uid, int64_t before_id, int32_t limit,
@@ -76,8 +77,8 @@ msa_status srv_store_job_segments(srv_store *s, int64_t job_id, srv_segment_fn *
     bool more = false;
     MSA_TRY(
         SRV_OPEN(s, &q, err,
-                 "SELECT job_id, number, voxels, first_slice, last_slice, volume_ml, mean_iou, label, note"
-                 " FROM segment WHERE job_id = ? ORDER BY number",
+                 "SELECT job_id, number, voxels, first_slice, last_slice, volume_ml, mean_iou, label, note,"
+                 " candidates FROM segment WHERE job_id = ? ORDER BY number",
                  srv_i(job_id)));
     for (;;) {
         MSA_TRY(srv_sql_step(s, q, &more, err));
@@ -91,6 +92,9 @@ msa_status srv_store_job_segments(srv_store *s, int64_t job_id, srv_segment_fn *
                          .mean_iou = sqlite3_column_double(q, 6)};
         SRV_TEXT(q, 7, g.label);
         SRV_TEXT(q, 8, g.note);
+        char candidates[SRV_CANDIDATES_TEXT];
+        SRV_TEXT(q, 9, candidates);
+        g.candidates = srv_candidates_read(candidates);
         row(ctx, &g);
     }
 }

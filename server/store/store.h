@@ -24,6 +24,7 @@
 #include "engine/base/cleanup.h"
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
+#include "engine/segmenter.h"
 #include "server/core/model_info.h"
 
 typedef struct srv_store srv_store;
@@ -173,6 +174,7 @@ typedef struct srv_segment { /* what was found for one label */
     int32_t number;
     int32_t first_slice, last_slice;
     double volume_ml, mean_iou;
+    msa_candidates candidates;
     char label[DICOM_LABEL_MAX];
     char note[128]; /* why propagation stopped */
 } srv_segment;

@@ -36,6 +36,12 @@ const char srv_segment_usage[] =
     "  --adapter FILE an adapter trained on that model\n"
     "  --precision P  what the image encoder computes with: fp32 (default), fp16, bf16 or int8\n"
     "  --threads N    engine threads, 1 to 64; default: one a core\n"
+    "  --cache DIR    keeps what the model makes of slices there, up to 2 GiB: prompting the same series "
+    "again\n"
+    "                 then takes a fraction of the time, and gives the same files\n"
+    "  --json FILE    what was found, with the model's scores, as JSON; -: to standard output instead of "
+    "the\n"
+    "                 text\n"
     "  --out DIR      made if needed; gets seg.dcm (seg-2.dcm, ... when segments overlap), preview.png and\n"
     "                 overlay-NNN.png for each slice that holds a mask or a prompt\n"
     "\n"
@@ -57,6 +63,8 @@ enum {
     OPT_PRECISION,
     OPT_THREADS,
     OPT_OUT,
+    OPT_JSON,
+    OPT_CACHE,
     OPT_HELP
 };
 
@@ -74,6 +82,8 @@ static const struct option options[] = {{"annot", required_argument, NULL, OPT_A
                                         {"precision", required_argument, NULL, OPT_PRECISION},
                                         {"threads", required_argument, NULL, OPT_THREADS},
                                         {"out", required_argument, NULL, OPT_OUT},
+                                        {"json", required_argument, NULL, OPT_JSON},
+                                        {"cache", required_argument, NULL, OPT_CACHE},
                                         {"help", no_argument, NULL, OPT_HELP},
                                         {NULL, 0, NULL, 0}};
 
@@ -123,6 +133,12 @@ static int take(srv_segment_arguments *a, int option, int which, char **argv)
         return set_threads(a, optarg);
     case OPT_OUT:
         a->out_dir = optarg;
+        return 0;
+    case OPT_JSON:
+        a->json = optarg;
+        return 0;
+    case OPT_CACHE:
+        a->cache = optarg;
         return 0;
     case OPT_HELP:
         a->help = true;

@@ -19,6 +19,8 @@ typedef struct srv_segment_arguments {
     size_t n_boxes;
     bool automatic, tuned; /* --auto; one of the options that need it */
     msa_auto_options automatic_options;
+    const char *json;  /* NULL; a file, or "-": what was found, as JSON */
+    const char *cache; /* NULL; a folder of embeddings */
     msa_precision precision;
     int threads; /* 0: one a core */
     bool help;

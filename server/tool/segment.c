@@ -13,9 +13,12 @@
 #include "server/tool/arguments.h"
 #include "server/tool/input_key.h"
 #include "server/tool/running.h"
+#include "server/tool/segment_json.h"
 #include "server/tool/tool.h"
 
 enum { SERIES_NUMBER = 1000 };
+#define CACHE_MEMORY_BYTES ((size_t)512 << 20)
+#define CACHE_DISK_BYTES   ((uint64_t)2 << 30)
 
 static msa_status make_folder(const char *dir, char real[PATH_MAX], msa_error *err)
 {
@@ -134,6 +137,9 @@ static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outco
     char out_dir[PATH_MAX];
     char key[MSA_SHA256_HEX];
     srv_progress progress;
+    MSA_AUTO(msa_embedding_cache) cache = NULL;
+    const msa_embedding_cache_options cached = {
+        .memory_bytes = CACHE_MEMORY_BYTES, .folder = a->cache, .disk_bytes = CACHE_DISK_BYTES};
     const srv_models_wanted wanted = {.path = a->model,
                                       .adapter = a->adapter,
                                       .precision = a->precision,
@@ -149,6 +155,7 @@ static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outco
                             dicom_series_info(series)->body_part, NULL);
     MSA_TRY(make_folder(a->out_dir, out_dir, err));
     MSA_TRY(srv_input_key(a, out_dir, msa_model_hash(*model), key, err));
+    MSA_TRY(msa_embedding_cache_new(&cache, &cached, err));
     remove_old_results(out_dir);
     srv_progress_begin(&progress, "segmenting");
     const srv_segment_request request = {.series = series,
@@ -161,6 +168,7 @@ static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outco
                                          .series_number = SERIES_NUMBER,
                                          .series_description = "msad segmentation",
                                          .overlays = true,
+                                         .cache = cache,
                                          .cancel = srv_running_interrupted(),
                                          .progress = srv_progress_show,
                                          .progress_ctx = &progress};
@@ -188,7 +196,9 @@ int srv_tool_segment(int argc, char **argv)
     }
     srv_running_begin(a.threads);
     if (run(&a, outcome, &models, &model, &err) != MSA_OK) return srv_tool_fail(&err);
-    print_outcome(outcome, model, a.out_dir);
+    if (a.json && srv_segment_json_write(a.json, outcome, model, a.out_dir, &err) != MSA_OK)
+        return srv_tool_fail(&err);
+    if (!a.json || strcmp(a.json, "-") != 0) print_outcome(outcome, model, a.out_dir);
     if (outcome->n_files > 0) return SRV_EXIT_OK;
     (void)fprintf(stderr, "msa: the model found nothing%s, so there is no SEG\n",
                   a.automatic ? " by itself" : " in the prompts");

@@ -112,6 +112,7 @@ static msa_status end_job(srv_store *s, const srv_job *job, const char *how, boo
                                     err);
     seg.volume_ml = 0.1;
     seg.mean_iou = 0.875;
+    seg.candidates = (msa_candidates){.slice = 1, .n = 4, .chosen = 3, .iou = {0.5F, 0.25F, 0.75F, 0.875F}};
     (void)snprintf(seg.label, sizeof seg.label, "liver");
     (void)snprintf(r.sha256, sizeof r.sha256, "%s", result_sha);
     (void)snprintf(r.sop_class_uid, sizeof r.sop_class_uid, "1.2.840.10008.5.1.4.1.1.66.4");

@@ -95,6 +95,8 @@ class Reading(Base):
         self.assertEqual(job['model'], {'name': 'tiny', 'version': '1', 'hash': 'ab12', 'untrained': True})
         self.assertEqual(job['warnings'], ['slice spacing varies by 1%', 'one box lies outside'])
         self.assertEqual(job['segments'][0]['volume_ml'], 0.1)
+        self.assertEqual(job['segments'][0]['candidates'],
+                         {'slice': 1, 'predicted_iou': [0.5, 0.25, 0.75, 0.875], 'chosen': 3})
         self.assertEqual(job['deliveries'][0]['state'], 'delivered')
         self.assertEqual(job['deliveries'][0]['dimse_status'], '0000')
         self.assertEqual(job['prompts'], 1)

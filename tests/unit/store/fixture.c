@@ -200,7 +200,12 @@ void fx_done(srv_store *s, const srv_job *job, const char *a, const char *b, int
 {
     srv_result result = {.number = 1, .size_bytes = 100, .sop_class_uid = "1.2.840.10008.5.1.4.1.1.66.4"};
     const srv_segment segment = {
-        .number = 1, .voxels = 5, .volume_ml = 0.5, .label = "liver", .note = "image end"};
+        .number = 1,
+        .voxels = 5,
+        .volume_ml = 0.5,
+        .label = "liver",
+        .note = "image end",
+        .candidates = {.slice = 7, .n = 4, .chosen = 2, .iou = {0.5F, 0.25F, 0.875F, 1.25F}}};
     const char *destinations[] = {a, b};
     (void)snprintf(result.sop_instance_uid, sizeof result.sop_instance_uid, "2.25.%lld", (long long)job->id);
     (void)snprintf(result.sha256, sizeof result.sha256, "%064lld", (long long)job->id);

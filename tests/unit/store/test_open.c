@@ -110,13 +110,15 @@ static void a_step_that_fails_leaves_the_former_schema(void **state)
     fixture *f = *state;
     const srv_schema_step steps[] = {
         srv_schema_steps[0],
-        {2, "good", "ALTER TABLE series ADD COLUMN note TEXT NOT NULL DEFAULT '';"},
-        {3, "bad", "CREATE TABLE x(a) STRICT; INSERT INTO no_such_table VALUES (1);"}};
+        srv_schema_steps[1],
+        {3, "good", "ALTER TABLE series ADD COLUMN note TEXT NOT NULL DEFAULT '';"},
+        {4, "bad", "CREATE TABLE x(a) STRICT; INSERT INTO no_such_table VALUES (1);"}};
     fx_series(f->store, "1.5", 2, 1000);
     sqlite3 *db = f->store->db;
     msa_error e = MSA_ERROR_INIT;
-    assert_int_equal(srv_schema_migrate(db, steps, 3, &e), MSA_E_INTERNAL);
-    assert_int_equal(ask(db, "PRAGMA user_version"), 2);
+    assert_int_equal(srv_schema_migrate(db, steps, 4, &e), MSA_E_INTERNAL);
+    assert_int_equal(srv_schema_n_steps, 2);
+    assert_int_equal(ask(db, "PRAGMA user_version"), 3);
     assert_int_equal(ask(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'x'"), 0);
     assert_int_equal(ask(db, "SELECT count(*) FROM series WHERE note = ''"), 1);
     close_store(f);

@@ -165,18 +165,29 @@ static void recovery_takes_up_what_was_under_way(void **state)
     assert_int_equal(a.closed_ms, 20000);
 }
 
+static void keep_segment(void *ctx, const srv_segment *g)
+{
+    *(srv_segment *)ctx = *g;
+}
+
 static void an_empty_result_is_a_success(void **state)
 {
     srv_store *s = ((fixture *)*state)->store;
     const char *to[] = {"PACS"};
-    const srv_segment none = {
-        .number = 1, .label = "liver", .note = "nothing found in the box", .mean_iou = 0.0 / 0.0};
+    const srv_segment none = {.number = 1,
+                              .label = "liver",
+                              .note = "nothing found in the box",
+                              .mean_iou = 0.0 / 0.0,
+                              .candidates = {.slice = 3, .n = 2, .iou = {0.5F, 0.0F / 0.0F}}};
     (void)queue_one(s, "1.5", 1000);
     const srv_job job = fx_claim(s, 10000);
     assert_ok(srv_store_job_done(s, job.id, job.token, NULL, 0, &none, 1, "", "slice 3 is dark", to, 1, 11000,
                                  &err));
     assert_int_equal(fx_job(s, job.id).state, SRV_JOB_SUCCEEDED_EMPTY);
     assert_string_equal(fx_job(s, job.id).warnings, "slice 3 is dark");
+    srv_segment segment = {0};
+    assert_ok(srv_store_job_segments(s, job.id, keep_segment, &segment, &err));
+    assert_int_equal(segment.candidates.slice, -1); /* a number that is none is not told */
 }
 
 /* ---- delivery ---- */
@@ -184,10 +195,6 @@ static void an_empty_result_is_a_success(void **state)
 static void keep_result(void *ctx, const srv_result *r)
 {
     *(srv_result *)ctx = *r;
-}
-static void keep_segment(void *ctx, const srv_segment *g)
-{
-    *(srv_segment *)ctx = *g;
 }
 
 static void a_delivered_job_has_succeeded(void **state)
@@ -223,6 +230,10 @@ static void a_delivered_job_has_succeeded(void **state)
     assert_ok(srv_store_job_segments(s, job.id, keep_segment, &segment, &err));
     assert_string_equal(segment.label, "liver");
     assert_true(segment.volume_ml == 0.5);
+    assert_int_equal(segment.candidates.slice, 7);
+    assert_int_equal(segment.candidates.n, 4);
+    assert_int_equal(segment.candidates.chosen, 2);
+    assert_true(segment.candidates.iou[2] == 0.875F && segment.candidates.iou[3] == 1.25F);
 }
 
 static void a_delivery_is_tried_again_until_it_is_given_up(void **state)
