@@ -9,9 +9,10 @@
 extern "C" {
 #endif
 
-#define MSA_DEPTH_MAX 64
-#define MSA_STACK_MAX 256 /* slices that are encoded together */
-#define MSA_STAGES    4   /* of a TinyViT */
+#define MSA_DEPTH_MAX    64
+#define MSA_STACK_MAX    256 /* slices that are encoded together */
+#define MSA_DEPTH_SLICES 8   /* where a profile with a depth branch does not say */
+#define MSA_STAGES       4   /* of a TinyViT */
 
 /* Which published network this is a form of. What is not said here is SAM's. */
 typedef enum msa_family {

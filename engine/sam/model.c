@@ -395,7 +395,7 @@ static void describe_encoder(const msa_model *m, FILE *to)
             c->depth_fold == MSA_DEPTH_GRID ? "grid" : "line");
     if (c->depth_grouping == MSA_DEPTH_RUNS && c->depth_chunk > 0)
         fprintf(to, ", runs of %d", c->depth_chunk);
-    fprintf(to, "\n");
+    fprintf(to, ", %d slices at once\n", c->depth_slices > 0 ? c->depth_slices : MSA_DEPTH_SLICES);
 }
 
 void msa_model_describe(const msa_model *m, FILE *to)

@@ -6,9 +6,6 @@
 
 #include "engine/config.h"
 
-/* As many slices as the published model sees, where a profile does not say. */
-#define MSA_DEPTH_SLICES 8
-
 /**
  * Windows of `size` neighbouring slices, each half a window above the one before; the last one ends with the
  * volume. A volume that is not deeper than the model is one window, shorter than the model's where it is

@@ -146,7 +146,7 @@ static msa_status measure(srv_bench_report *r, msa_error *err)
     const srv_bench_arguments *a = r->arguments;
     char path[PATH_MAX] = "";
     const bool preset = msa_benchmark_preset(&r->config, a->model, a->image_size, a->adapters,
-                                             a->depth > 0 ? a->depth : SRV_BENCH_DEPTH);
+                                             a->depth > 0 ? a->depth : MSA_DEPTH_SLICES);
     if (!preset) {
         MSA_AUTO(msa_model) model = NULL;
         MSA_TRY(srv_model_path(a->model, path, sizeof path, err));

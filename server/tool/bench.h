@@ -11,7 +11,7 @@
 #include "engine/benchmark.h"
 #include "engine/precision.h"
 
-enum { SRV_BENCH_REPEAT_MAX = 200, SRV_BENCH_BOXES = 16, SRV_BENCH_DEPTH = 8, SRV_BENCH_SERIES_SLICES = 4 };
+enum { SRV_BENCH_REPEAT_MAX = 200, SRV_BENCH_BOXES = 16, SRV_BENCH_SERIES_SLICES = 4 };
 
 /* In the order in which they are measured: training gives its memory back before the rest begins. */
 typedef enum srv_bench_part {

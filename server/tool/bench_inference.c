@@ -196,7 +196,7 @@ static int32_t stack_of(const srv_bench_report *r)
 {
     if (r->config.depth_grouping == MSA_DEPTH_NONE) return 1;
     if (r->arguments->depth > 0) return r->arguments->depth;
-    return r->config.depth_slices > 0 ? r->config.depth_slices : SRV_BENCH_DEPTH;
+    return r->config.depth_slices > 0 ? r->config.depth_slices : MSA_DEPTH_SLICES;
 }
 
 msa_status srv_bench_inference(srv_bench_report *r, const char *path, msa_error *err)

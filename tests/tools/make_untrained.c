@@ -1,5 +1,6 @@
 /* make_untrained FILE...: writes a model of seeded random weights that says that it is untrained.
- * make_untrained --preset NAME IMAGE_SIZE FILE: as `msa bench` knows NAME, with adapters. */
+ * make_untrained --preset NAME IMAGE_SIZE FILE [SLICES]: as `msa bench` knows NAME, with adapters; with a
+ * depth branch where it says how many slices are seen together. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,12 +48,16 @@ static int make(const char *path, const msa_config *c)
 int main(int argc, char **argv)
 {
     msa_config c;
-    if (argc == 5 && strcmp(argv[1], "--preset") == 0 &&
-        msa_benchmark_preset(&c, argv[2], (int32_t)strtol(argv[3], NULL, 10), MSA_BENCHMARK_2D, 1))
+    const bool deep = argc == 6;
+    if ((argc == 5 || deep) && strcmp(argv[1], "--preset") == 0 &&
+        msa_benchmark_preset(&c, argv[2], (int32_t)strtol(argv[3], NULL, 10),
+                             deep ? MSA_BENCHMARK_3D : MSA_BENCHMARK_2D,
+                             deep ? (int32_t)strtol(argv[5], NULL, 10) : 1))
         return make(argv[4], &c);
     if (argc < 2 || argv[1][0] == '-') {
-        fprintf(stderr,
-                "usage: make_untrained FILE...\n       make_untrained --preset NAME IMAGE_SIZE FILE\n");
+        fprintf(
+            stderr,
+            "usage: make_untrained FILE...\n       make_untrained --preset NAME IMAGE_SIZE FILE [SLICES]\n");
         return 2;
     }
     for (int i = 1; i < argc; i++)
