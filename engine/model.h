@@ -34,6 +34,9 @@ MSA_NODISCARD msa_status msa_model_adapt(msa_model **out, const msa_model *base,
 /* Both from files; the base goes with the model. adapter NULL or "": msa_model_load(). */
 MSA_NODISCARD msa_status msa_model_load_adapted(msa_model **out, const char *path, const char *adapter,
                                                 msa_error *err);
+/* msa_model_load(), then msa_model_set_precision(): in less memory, since float32 is not prepared first. */
+MSA_NODISCARD msa_status msa_model_load_in(msa_model **out, const char *path, msa_precision precision,
+                                           msa_error *err);
 /**
  * From now on the image encoder's large layers (qkv, proj, lin1, lin2 of every block, the neck's 1 x 1)
  * compute in `precision`; a loaded model is FP32, an adapted one as its base is at that time, with which it
@@ -52,6 +55,8 @@ const msa_config *msa_model_config(const msa_model *m);
 /* SHA-256 of the file (of an adapted model: msa_model_adapt()), 64 lower-case hex digits; where the precision
  * is not FP32, that of these digits and its name. */
 const char *msa_model_hash(const msa_model *m);
+/* The same, whatever the precision. */
+const char *msa_model_file_hash(const msa_model *m);
 /* Tensors and parameters, as `msa inspect` reports them. */
 int64_t msa_model_parameters(const msa_model *m);
 /* Writes the configuration, profile, hash and tensor summary as text. */

@@ -86,18 +86,6 @@ bool msa_half_write(const float *from, int64_t n, unsigned char *to)
     return kept;
 }
 
-void msa_half_widen(const uint16_t *from, int64_t n, float *to)
-{
-    for (int64_t i = 0; i < n; i++)
-        to[i] = msa_half_to_float(from[i]);
-}
-
-void msa_bfloat_widen(const uint16_t *from, int64_t n, float *to)
-{
-    for (int64_t i = 0; i < n; i++)
-        to[i] = msa_bfloat_to_float(from[i]);
-}
-
 bool msa_half_round(const float *from, int64_t n, uint16_t *to)
 {
     bool kept = true;

@@ -21,10 +21,7 @@ void msa_bfloat_read(const unsigned char *from, int64_t n, float *to);
 /* to (2 n bytes). False when a finite value has become infinite: everything is written all the same. */
 bool msa_half_write(const float *from, int64_t n, unsigned char *to);
 
-/* The same between arrays in memory, n of each. A finite float never becomes infinite in bfloat16 unless it
- * is within half a step of float's own largest. */
-void msa_half_widen(const uint16_t *from, int64_t n, float *to);
-void msa_bfloat_widen(const uint16_t *from, int64_t n, float *to);
+/* The same between arrays in memory, n of each; back: engine/kern/widen.h. */
 bool msa_half_round(const float *from, int64_t n, uint16_t *to);
 void msa_bfloat_round(const float *from, int64_t n, uint16_t *to);
 

@@ -15,6 +15,8 @@
 typedef struct packed_job {
     const msa_linear *l;
     const msa_tile_table *t;
+    const uint16_t *packed_16; /* NULL; else instead of l->packed */
+    msa_widen *widen;
     const float *x;
     float *y;
     int64_t M, ldx, ldy;
@@ -65,33 +67,41 @@ void msa_pack_weight(int32_t N, int32_t K, const float *weight, float *packed)
 
 /* ---- forward ---- */
 
+/* Depths k .. k + depth - 1 of the strip that begins at column n0: where they lie, or made float32 in room.
+ */
+static const float *weights(const packed_job *j, int64_t n0, int64_t k, int64_t depth, float *room)
+{
+    const int64_t at = n0 * j->l->K + k * j->t->cols;
+    if (j->packed_16 == NULL) return j->l->packed + at;
+    j->widen(j->packed_16 + at, depth * j->t->cols, room);
+    return room;
+}
+
 /* One strip of `cols` columns of the result, the next one beginning at column `next`: s (m, cols) is in the
  * first level of cache until it is done. */
 static void strip(const packed_job *j, int64_t m, int64_t m0, int64_t n0, int64_t next, const float *a,
-                  float *s)
+                  float *s, float *room)
 {
     const msa_tile_table *t = j->t;
     const int64_t K = j->l->K, width = j->l->N - n0 < t->cols ? j->l->N - n0 : t->cols;
-    const float *b = j->l->packed + n0 * K;
     float bias[MSA_TILE_COLS_MAX] = {0};
     if (j->l->bias != NULL) memcpy(bias, j->l->bias + n0, (size_t)width * sizeof *bias);
     t->fill(m, bias, s);
     for (int64_t k = 0; k < K; k += DEPTH) {
         const int64_t depth = K - k < DEPTH ? K - k : DEPTH;
-        const msa_tile_operand x = {a + k * t->rows, t->rows, K * t->rows}, w = {b + k * t->cols, t->cols, 0};
-        const bool last = k + depth == K;
-        t->product(m, t->cols, depth, x, w, s, t->cols, true,
-                   last ? j->l->packed + next * K : w.x + depth * t->cols);
+        const float *b = weights(j, n0, k, depth, room), *after = b;
+        if (b != room) after = k + depth == K ? j->l->packed + next * K : b + depth * t->cols;
+        const msa_tile_operand x = {a + k * t->rows, t->rows, K * t->rows}, w = {b, t->cols, 0};
+        t->product(m, t->cols, depth, x, w, s, t->cols, true, after);
     }
     if (j->epilogue == MSA_EPILOGUE_GELU) msa_gelu(m * t->cols, s, s);
     if (j->epilogue == MSA_EPILOGUE_RELU) msa_relu(m * t->cols, s, s);
     t->leave(m, width, s, j->y + m0 * j->ldy + n0, j->ldy, j->add);
 }
 
-static void packed_item(void *ctx, int32_t item, int32_t worker)
+/* room: DEPTH * MSA_TILE_COLS_MAX floats, or NULL where the weight is float32. */
+static void run_item(const packed_job *j, int32_t item, float *room)
 {
-    (void)worker;
-    const packed_job *j = ctx;
     const msa_tile_table *t = j->t;
     const int64_t m0 = item % j->row_blocks * j->rows, n0 = item / j->row_blocks * j->cols;
     const int64_t m = j->M - m0 < j->rows ? j->M - m0 : j->rows;
@@ -99,7 +109,20 @@ static void packed_item(void *ctx, int32_t item, int32_t worker)
     _Alignas(64) float a[BLOCK_FLOATS], s[BLOCK_ROWS * MSA_TILE_COLS_MAX];
     t->pack(m, j->l->K, j->x + m0 * j->ldx, j->ldx, t->rows, 1.0f, a);
     for (int64_t n = n0; n < last; n += t->cols)
-        strip(j, m, m0, n, n + t->cols < last ? n + t->cols : n0, a, s); /* who is next begins at n0 */
+        strip(j, m, m0, n, n + t->cols < last ? n + t->cols : n0, a, s, room); /* who is next begins at n0 */
+}
+
+static void packed_item(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    run_item(ctx, item, NULL);
+}
+
+static void packed_item_16(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    _Alignas(64) float room[DEPTH * MSA_TILE_COLS_MAX];
+    run_item(ctx, item, room);
 }
 
 static int64_t divide_up(int64_t a, int64_t b)
@@ -107,12 +130,11 @@ static int64_t divide_up(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-void msa_packed_forward(const msa_linear *l, int64_t M, const float *x, int64_t ldx, float *y, int64_t ldy,
-                        msa_epilogue epilogue, bool add)
+static void run(packed_job j)
 {
-    const msa_tile_table *t = msa_tiles();
-    packed_job j = {
-        .l = l, .t = t, .x = x, .y = y, .M = M, .ldx = ldx, .ldy = ldy, .epilogue = epilogue, .add = add};
+    const msa_linear *l = j.l;
+    const msa_tile_table *t = j.t;
+    const int64_t M = j.M;
     if (M == 0) return;
     j.rows = divide_up(divide_up(M, divide_up(M, block_rows(l->K))), t->rows) * t->rows;
     j.row_blocks = divide_up(M, j.rows);
@@ -121,5 +143,35 @@ void msa_packed_forward(const msa_linear *l, int64_t M, const float *x, int64_t 
     const int64_t wanted = divide_up(ITEMS_A_THREAD * threads, j.row_blocks);
     const int64_t pieces = threads == 1 ? 1 : wanted < most ? wanted : most;
     j.cols = divide_up(divide_up(l->N, pieces), t->cols) * t->cols;
-    msa_pool_run(packed_item, &j, (int32_t)(j.row_blocks * divide_up(l->N, j.cols)), MSA_THREADS_MAX);
+    msa_pool_run(j.packed_16 == NULL ? packed_item : packed_item_16, &j,
+                 (int32_t)(j.row_blocks * divide_up(l->N, j.cols)), MSA_THREADS_MAX);
+}
+
+void msa_packed_forward(const msa_linear *l, int64_t M, const float *x, int64_t ldx, float *y, int64_t ldy,
+                        msa_epilogue epilogue, bool add)
+{
+    run((packed_job){.l = l,
+                     .t = msa_tiles(),
+                     .x = x,
+                     .y = y,
+                     .M = M,
+                     .ldx = ldx,
+                     .ldy = ldy,
+                     .epilogue = epilogue,
+                     .add = add});
+}
+
+void msa_packed_forward_16(const msa_linear *l, const uint16_t *packed, msa_widen *widen, int64_t M,
+                           const float *x, int64_t ldx, float *y, int64_t ldy, msa_epilogue epilogue)
+{
+    run((packed_job){.l = l,
+                     .t = msa_tiles(),
+                     .packed_16 = packed,
+                     .widen = widen,
+                     .x = x,
+                     .y = y,
+                     .M = M,
+                     .ldx = ldx,
+                     .ldy = ldy,
+                     .epilogue = epilogue});
 }

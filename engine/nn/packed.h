@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+#include "engine/kern/widen.h"
 #include "engine/nn/linear.h"
 
 /* Floats of a packed weight (N, K) on this CPU; 0: it is not to be packed. */
@@ -23,5 +24,8 @@ void msa_pack_weight(int32_t N, int32_t K, const float *weight, float *packed);
  */
 void msa_packed_forward(const msa_linear *l, int64_t M, const float *x, int64_t ldx, float *y, int64_t ldy,
                         msa_epilogue epilogue, bool add);
+/* The same with a packed weight in 16 bits, which become float32 strip by strip (another 96 KiB of stack). */
+void msa_packed_forward_16(const msa_linear *l, const uint16_t *packed, msa_widen *widen, int64_t M,
+                           const float *x, int64_t ldx, float *y, int64_t ldy, msa_epilogue epilogue);
 
 #endif

@@ -29,7 +29,7 @@ msa_status msa_reduced_new(msa_reduced **out, const msa_linear *l, msa_precision
         r->bytes = r->int8.bytes;
     } else {
         MSA_TRY(msa_linear_half_make(&r->half, l, precision == MSA_PRECISION_BF16, err));
-        r->bytes = (size_t)l->N * (size_t)l->K * sizeof *r->half.weight;
+        r->bytes = r->half.bytes;
     }
     *out = MSA_STEAL(r);
     return MSA_OK;

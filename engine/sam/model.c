@@ -175,9 +175,11 @@ static void tell_precision(msa_model *m)
 
 msa_status msa_model_set_precision(msa_model *m, msa_precision precision, msa_error *err)
 {
-    const msa_weights *base = m->base == NULL ? NULL : &m->base->w;
-    if (base != NULL && m->base->precision != precision) base = NULL;
-    MSA_TRY(msa_weights_reduce(&m->reduced, &m->c, &m->w, base, precision, err));
+    size_t size = 0;
+    const void *bytes = msa_safetensors_bytes(m->file, &size);
+    const bool shared = m->base != NULL && m->base->precision == precision;
+    MSA_TRY(msa_weights_reduce(&m->reduced, &m->c, &m->w, shared ? &m->base->w : NULL, precision, bytes, size,
+                               err));
     m->precision = precision;
     tell_precision(m);
     return pack(m, err);
@@ -207,7 +209,7 @@ static msa_status open_file(msa_model **out, const char *path, msa_error *err)
     return msa_safetensors_open(&(*out)->file, path, err);
 }
 
-static msa_status prepare(msa_model *m, const char *prefix, msa_error *err)
+static msa_status prepare(msa_model *m, const char *prefix, msa_precision precision, msa_error *err)
 {
     size_t size = 0;
     const int32_t side = m->c.image_size / m->c.patch;
@@ -215,9 +217,8 @@ static msa_status prepare(msa_model *m, const char *prefix, msa_error *err)
     MSA_TRY(merge_updates(m, err));
     const void *bytes = msa_safetensors_bytes(m->file, &size);
     msa_sha256_bytes(bytes, size, NULL, m->content);
-    memcpy(m->hash, m->content, sizeof m->hash);
     memcpy(m->version, m->c.version, sizeof m->version);
-    MSA_TRY(pack(m, err));
+    MSA_TRY(msa_model_set_precision(m, precision, err));
     return msa_tables_make(&m->t, &m->c, &m->w, side, side, err);
 }
 
@@ -229,12 +230,12 @@ msa_status msa_model_open(msa_model **out, const char *path, const char *prefix,
     MSA_TRY(msa_config_check(config, err));
     MSA_TRY(open_file(&m, path, err));
     m->c = *config;
-    MSA_TRY(prepare(m, prefix, err));
+    MSA_TRY(prepare(m, prefix, MSA_PRECISION_FP32, err));
     *out = MSA_STEAL(m);
     return MSA_OK;
 }
 
-msa_status msa_model_load(msa_model **out, const char *path, msa_error *err)
+msa_status msa_model_load_in(msa_model **out, const char *path, msa_precision precision, msa_error *err)
 {
     MSA_AUTO(msa_model) m = NULL;
     *out = NULL;
@@ -248,9 +249,14 @@ msa_status msa_model_load(msa_model **out, const char *path, msa_error *err)
     if (json == NULL)
         return msa_fail(err, MSA_E_PARSE, "%s carries no configuration: not a model of this program", path);
     MSA_TRY(msa_config_parse(&m->c, json, err));
-    MSA_TRY(prepare(m, "", err));
+    MSA_TRY(prepare(m, "", precision, err));
     *out = MSA_STEAL(m);
     return MSA_OK;
+}
+
+msa_status msa_model_load(msa_model **out, const char *path, msa_error *err)
+{
+    return msa_model_load_in(out, path, MSA_PRECISION_FP32, err);
 }
 
 /* ---- adapters ---- */
@@ -290,10 +296,9 @@ msa_status msa_model_adapt(msa_model **out, const msa_model *base, const char *p
     MSA_TRY(open_file(&m, path, err));
     MSA_TRY(msa_adapter_file_check(&m->c, m->file, &base->c, base->content, err));
     m->base = base;
-    MSA_TRY(prepare(m, "", err));
+    MSA_TRY(prepare(m, "", base->precision, err));
     memcpy(adapter_hash, m->content, sizeof adapter_hash);
     tell_both(m, adapter_hash);
-    MSA_TRY(msa_model_set_precision(m, base->precision, err));
     *out = MSA_STEAL(m);
     return MSA_OK;
 }
@@ -322,6 +327,11 @@ const msa_config *msa_model_config(const msa_model *m)
 const char *msa_model_hash(const msa_model *m)
 {
     return m->hash;
+}
+
+const char *msa_model_file_hash(const msa_model *m)
+{
+    return m->content;
 }
 
 int64_t msa_model_parameters(const msa_model *m)

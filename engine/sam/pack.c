@@ -124,8 +124,7 @@ static void layout(msa_arena *own, layer_list *l, const msa_weights *w, const ms
     }
 }
 
-/* Only of a mapped file may pages be dropped: other memory would lose what is in it. */
-static void leave_pages(const msa_linear *l, const void *file, size_t file_bytes)
+void msa_leave_pages(const msa_linear *l, const void *file, size_t file_bytes)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)file,
                     at = (uintptr_t)l->weight;
@@ -147,7 +146,7 @@ msa_status msa_weights_pack(msa_arena *own, const msa_config *c, msa_weights *w,
         msa_linear *to = l.list[i];
         if (l.packed[i] != NULL && shared_with(base, w, to) == NULL) {
             msa_pack_weight(to->N, to->K, to->weight, (float *)(uintptr_t)l.packed[i]);
-            leave_pages(to, file, file_bytes);
+            msa_leave_pages(to, file, file_bytes);
         }
         to->packed = l.packed[i];
     }

@@ -15,6 +15,9 @@
 MSA_NODISCARD msa_status msa_weights_pack(msa_arena *own, const msa_config *c, msa_weights *w,
                                           const msa_weights *base, const void *file, size_t file_bytes,
                                           msa_error *err);
+/* The system may have the pages of l->weight back, when they are of the mapped file: other memory would lose
+ * what is in it. */
+void msa_leave_pages(const msa_linear *l, const void *file, size_t file_bytes);
 /* Takes it from them. */
 void msa_weights_unpack(msa_arena *own, const msa_config *c, msa_weights *w);
 

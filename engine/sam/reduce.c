@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "engine/sam/pack.h"
+
 void msa_reduced_layers_release(msa_reduced_layers *own)
 {
     for (int32_t i = 0; i < own->n; i++)
@@ -51,7 +53,8 @@ static msa_status reduce(msa_reduced_layers *own, const msa_linear *l, const msa
 }
 
 msa_status msa_weights_reduce(msa_reduced_layers *own, const msa_config *c, msa_weights *w,
-                              const msa_weights *base, msa_precision precision, msa_error *err)
+                              const msa_weights *base, msa_precision precision, const void *file,
+                              size_t file_bytes, msa_error *err)
 {
     msa_linear *layers[MSA_REDUCED_MAX];
     const msa_reduced *reduced[MSA_REDUCED_MAX];
@@ -65,8 +68,10 @@ msa_status msa_weights_reduce(msa_reduced_layers *own, const msa_config *c, msa_
         msa_reduced_layers_release(&made);
         return status;
     }
-    for (int32_t i = 0; i < n; i++)
+    for (int32_t i = 0; i < n; i++) {
         layers[i]->reduced = reduced[i];
+        if (reduced[i] != NULL) msa_leave_pages(layers[i], file, file_bytes);
+    }
     msa_reduced_layers_release(own);
     *own = made;
     return MSA_OK;

@@ -21,7 +21,8 @@ typedef struct msa_reduced_layers {
  * hundredths of the work. Errors: as msa_reduced_new(); w is then as before.
  */
 MSA_NODISCARD msa_status msa_weights_reduce(msa_reduced_layers *own, const msa_config *c, msa_weights *w,
-                                            const msa_weights *base, msa_precision precision, msa_error *err);
+                                            const msa_weights *base, msa_precision precision,
+                                            const void *file, size_t file_bytes, msa_error *err);
 void msa_reduced_layers_release(msa_reduced_layers *own);
 
 #endif

@@ -91,11 +91,10 @@ static msa_status load_base(srv_models *m, msa_error *err)
     struct stat st;
     msa_error why = MSA_ERROR_INIT;
     MSA_TRY(srv_model_path(or_empty(m->wanted->path), file, PATH_MAX, err));
-    const msa_status status = msa_model_load(&m->base, file, &why);
+    const msa_status status = msa_model_load_in(&m->base, file, m->wanted->precision, &why);
     if (status != MSA_OK)
         return msa_fail(err, status, "the model %.80s cannot be used: %.120s", file, why.what);
-    (void)snprintf(info->file_sha256, sizeof info->file_sha256, "%s", msa_model_hash(m->base));
-    MSA_TRY(msa_model_set_precision(m->base, m->wanted->precision, err));
+    (void)snprintf(info->file_sha256, sizeof info->file_sha256, "%s", msa_model_file_hash(m->base));
     put_identity(info, m->base);
     put_config(info, msa_model_config(m->base));
     if (stat(file, &st) == 0) info->size_bytes = st.st_size;

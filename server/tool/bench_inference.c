@@ -33,7 +33,7 @@ static void inference_clear(inference *k)
 }
 
 /* A preset is written to a file for as long as it takes to map it, as any model is. */
-static msa_status load_preset(msa_model **out, const msa_config *c, msa_error *err)
+static msa_status load_preset(msa_model **out, const msa_config *c, msa_precision precision, msa_error *err)
 {
     const char *folder = getenv("TMPDIR");
     char path[PATH_MAX];
@@ -43,7 +43,7 @@ static msa_status load_preset(msa_model **out, const msa_config *c, msa_error *e
     if (fd < 0) return msa_fail(err, MSA_E_IO, "cannot make a file in %.150s", path);
     (void)close(fd);
     msa_status status = msa_model_write_random(path, c, SEED, err);
-    if (status == MSA_OK) status = msa_model_load(out, path, err);
+    if (status == MSA_OK) status = msa_model_load_in(out, path, precision, err);
     (void)unlink(path);
     return status;
 }
@@ -202,8 +202,9 @@ static int32_t stack_of(const srv_bench_report *r)
 msa_status srv_bench_inference(srv_bench_report *r, const char *path, msa_error *err)
 {
     __attribute__((cleanup(inference_clear))) inference k = {.slices = stack_of(r)};
-    MSA_TRY(path ? msa_model_load(&k.model, path, err) : load_preset(&k.model, &r->config, err));
-    MSA_TRY(msa_model_set_precision(k.model, r->arguments->precision, err));
+    const msa_precision precision = r->arguments->precision;
+    MSA_TRY(path ? msa_model_load_in(&k.model, path, precision, err)
+                 : load_preset(&k.model, &r->config, precision, err));
     k.config = msa_model_config(k.model);
     r->slices = k.slices;
     r->encoder_gmac = msa_benchmark_encoder_gmac(k.config, k.slices);
