@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """`msa bench` on every case that has a goal, each beside PyTorch or beside ourselves, and the table of it.
 
-usage: bench_table.py --msa PROGRAM [--threads N] [--repeat N] [--folder DIR] [--rows A,B] [--again]
-                      [--through COMMAND] [--table FILE]
+usage: bench_table.py --msa PROGRAM [--threads N] [--repeat N] [--turns N] [--folder DIR] [--rows A,B]
+                      [--again] [--through COMMAND] [--table FILE]
 
 One case is one run of `msa bench` with tests/tools/torch_peer.py in turns, so that a ratio is of one run. Results lie
 in DIR (default: bench-table) as JSON, one a case: a case that is there is not run again, unless --again says so, and
@@ -77,8 +77,9 @@ def one(words):
 
 def command_of(row, a):
     ours = [a.msa, 'bench', '--threads', str(a.threads), '--json'] + row.ours.split()
-    if a.repeat:
-        ours += ['--repeat', str(a.repeat)]
+    for option, value in (('--repeat', a.repeat), ('--turns', a.turns)):
+        if value:
+            ours += [option, str(value)]
     if row.peer:
         beside = [sys.executable, PEER, '--repeat', '1', '--threads', str(a.threads)] + row.peer.split()
     else:
@@ -175,6 +176,7 @@ def main():
     parser.add_argument('--msa', required=True)
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--repeat', type=int)
+    parser.add_argument('--turns', type=int)
     parser.add_argument('--folder', default='bench-table')
     parser.add_argument('--rows', default=','.join(ROWS))
     parser.add_argument('--again', action='store_true')
