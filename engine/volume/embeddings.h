@@ -1,4 +1,8 @@
-/* Image embeddings of a volume's slices and of parts of them: made when first asked for, kept within a bound.
+/*
+ * Image embeddings of a volume's slices and of parts of them: made when first asked for, kept within a bound.
+ * Slices that look alike, such as those of air, are one embedding: their pictures have one key. Inside a
+ * picture nothing is to be had that way: positions are added to the tokens before the first block, so no two
+ * windows of it are ever alike, air or not; what windows are padded with is encoded once by the blocks.
  */
 #ifndef MSA_ENGINE_VOLUME_EMBEDDINGS_H
 #define MSA_ENGINE_VOLUME_EMBEDDINGS_H
