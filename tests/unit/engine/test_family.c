@@ -343,6 +343,68 @@ static void published_files_of_efficientsam_load(void **state)
     assert_string_equal(err.what, "pos_embed has 25 rows, not one more than a square");
 }
 
+/* The adapters of model "m" alone, as an adapter of a base with this hash, to "a". */
+static void cut_adapter(void **state, const char *base_hash)
+{
+    MSA_AUTO(msa_safetensors) f = NULL;
+    msa_tensor list[200];
+    int32_t n = 0;
+    assert_int_equal(msa_safetensors_open(&f, fixture_path(state, "m"), NULL), MSA_OK);
+    for (int32_t i = 0; i < msa_safetensors_count(f) && n < 200; i++)
+        if (strstr(msa_safetensors_at(f, i)->name, "Adapter") != NULL) list[n++] = *msa_safetensors_at(f, i);
+    const msa_metadata metadata[] = {{"kind", "msa adapter 1"},
+                                     {"config", msa_safetensors_metadata(f, "config")},
+                                     {"base_sha256", base_hash}};
+    assert_int_equal(msa_safetensors_write(fixture_path(state, "a"), list, n, metadata, 3, NULL, NULL, NULL),
+                     MSA_OK);
+}
+
+/* The same seed gives a base and a model with adapters the same weights: so base and adapters are that model.
+ */
+static void adapters_go_on_a_base(void **state)
+{
+    msa_config all[] = {efficient_config(), mobile_config()};
+    for (size_t i = 0; i < 2; i++) {
+        const int64_t g = all[i].image_size / all[i].patch, n = 16 * g * g * 4;
+        MSA_AUTO_FREE float *image = made(3 * 64 * 64, 1, 2.0f);
+        MSA_AUTO_FREE float *first = made(g * g * 32, 2, 1.0f), *second = made(g * g * 32, 3, 1.0f);
+        MSA_AUTO_FREE float *logits = made(n, 4, 1.0f), *again = made(n, 5, 1.0f);
+        float iou[4];
+        msa_config plain = all[i];
+        plain.adapters = false;
+        MSA_AUTO(msa_model) base = load_random(state, &plain);
+        MSA_AUTO(msa_model) whole = load_random(state, &all[i]);
+        MSA_AUTO(msa_model) adapted = NULL;
+        msa_error err = MSA_ERROR_INIT;
+        cut_adapter(state, msa_model_hash(base));
+        if (msa_model_adapt(&adapted, base, fixture_path(state, "a"), &err) != MSA_OK)
+            fail_msg("%s", err.what);
+        run_once(whole, 1, image, first, logits, iou);
+        run_once(adapted, 1, image, second, again, iou);
+        assert_memory_equal(first, second, (size_t)(g * g * 32) * sizeof *first);
+        assert_memory_equal(logits, again, (size_t)n * sizeof *logits);
+        run_once(base, 1, image, second, again, iou);
+        assert_memory_not_equal(first, second, (size_t)(g * g * 32) * sizeof *first);
+    }
+}
+
+/* Eight bits are near float32, and told apart by the hash. */
+static void stages_come_in_eight_bits(void **state)
+{
+    const msa_config c = mobile_config();
+    MSA_AUTO_FREE float *image = made(3 * 64 * 64, 1, 2.0f), *logits = made(4 * 256, 2, 1.0f);
+    MSA_AUTO_FREE float *first = made(16 * 32, 2, 1.0f), *second = made(16 * 32, 3, 1.0f);
+    float iou[4], worst = 0.0f;
+    msa_error err = MSA_ERROR_INIT;
+    MSA_AUTO(msa_model) m = load_random(state, &c);
+    run_once(m, 1, image, first, logits, iou);
+    if (msa_model_set_precision(m, MSA_PRECISION_INT8, &err) != MSA_OK) fail_msg("%s", err.what);
+    run_once(m, 1, image, second, logits, iou);
+    for (int i = 0; i < 16 * 32; i++)
+        worst = fmaxf(worst, fabsf(first[i] - second[i]));
+    assert_true(worst > 0.0f && worst < 0.3f); /* values are around 1 */
+}
+
 /* Updates without weights of their ranks change nothing, and a merged model is a plain one. */
 static void adalora_is_merged(void **state)
 {
@@ -394,6 +456,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_stage_is_named, fixture_folder, fixture_remove),
         cmocka_unit_test_setup_teardown(a_batch_norm_must_be_whole, fixture_folder, fixture_remove),
         cmocka_unit_test_setup_teardown(published_files_of_efficientsam_load, fixture_folder, fixture_remove),
+        cmocka_unit_test_setup_teardown(adapters_go_on_a_base, fixture_folder, fixture_remove),
+        cmocka_unit_test_setup_teardown(stages_come_in_eight_bits, fixture_folder, fixture_remove),
         cmocka_unit_test_setup_teardown(adalora_is_merged, fixture_folder, fixture_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
