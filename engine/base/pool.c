@@ -7,6 +7,10 @@
 
 #include "engine/base/log.h"
 
+/* A forward pass is a hundred jobs close after one another, and to be woken takes as long as a small one: so
+ * who waits looks for some microseconds before it sleeps. */
+#define LOOKS 300
+
 typedef struct pool_job {
     msa_pool_fn *fn;
     void *ctx;
@@ -20,9 +24,10 @@ static struct {
     pthread_mutex_t lock;  /* guards everything below */
     pthread_cond_t wake, idle;
     pthread_t threads[MSA_THREADS_MAX];
-    int wanted, running; /* the caller counts in wanted, not in running */
-    int joined, working; /* helpers in the present job: ever, and still */
-    unsigned long generation;
+    int wanted, running;     /* the caller counts in wanted, not in running */
+    int joined;              /* helpers that ever were in the present job */
+    atomic_int working;      /* and those that still are; written under the lock */
+    atomic_ulong generation; /* written under the lock */
     bool stop;
     pool_job *job;
 } pool = {.owner = PTHREAD_MUTEX_INITIALIZER,
@@ -40,16 +45,40 @@ static void work_on(pool_job *job, int32_t worker)
     }
 }
 
+static void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Lets go of the lock for as long as it looks for a job after `generation`. */
+static void look_for_job(unsigned long generation)
+{
+    pthread_mutex_unlock(&pool.lock);
+    for (int i = 0; i < LOOKS && atomic_load(&pool.generation) == generation; i++)
+        relax();
+    pthread_mutex_lock(&pool.lock);
+}
+
 static void *helper(void *unused)
 {
     (void)unused;
     unsigned long seen = 0;
+    bool looked = false;
     pthread_mutex_lock(&pool.lock);
     while (!pool.stop) {
         if (pool.job == NULL || pool.generation == seen || pool.joined + 1 >= pool.job->max_workers) {
-            pthread_cond_wait(&pool.wake, &pool.lock);
+            if (looked)
+                pthread_cond_wait(&pool.wake, &pool.lock);
+            else
+                look_for_job(pool.generation);
+            looked = !looked;
             continue;
         }
+        looked = false;
         seen = pool.generation;
         pool_job *job = pool.job;
         const int32_t worker = ++pool.joined;
@@ -121,6 +150,8 @@ void msa_pool_run(msa_pool_fn *fn, void *ctx, int32_t n_items, int32_t max_worke
     pthread_cond_broadcast(&pool.wake);
     pthread_mutex_unlock(&pool.lock);
     work_on(&job, 0);
+    for (int i = 0; i < LOOKS && atomic_load(&pool.working) > 0; i++)
+        relax();
     pthread_mutex_lock(&pool.lock);
     pool.job = NULL; /* a helper that has not joined yet has nothing to do */
     while (pool.working > 0)

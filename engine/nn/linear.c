@@ -55,12 +55,23 @@ void msa_linear_forward(const msa_linear *l, int64_t M, const float *x, int64_t 
         msa_packed_forward(l, M, x, ldx, y, ldy, epilogue, false);
         return;
     }
+    if (M == 0) return;
     linear_job j = {.l = l, .x = x, .y = y, .M = M, .ldx = ldx, .ldy = ldy, .epilogue = epilogue};
     const int64_t pieces = (M + TILE_ROWS - 1) / TILE_ROWS; /* of nearly equal height: no sliver at the end */
     j.tile_rows = ((M + pieces - 1) / pieces + 7) / 8 * 8;
     j.row_tiles = (M + j.tile_rows - 1) / j.tile_rows;
     const int64_t col_tiles = (l->N + TILE_COLS - 1) / TILE_COLS;
     msa_pool_run(linear_tile, &j, (int32_t)(j.row_tiles * col_tiles), MSA_THREADS_MAX);
+}
+
+void msa_linear_add(const msa_linear *l, int64_t M, const float *x, int64_t ldx, float *y, float *room)
+{
+    if (l->reduced == NULL && l->packed != NULL) {
+        msa_packed_forward(l, M, x, ldx, y, l->N, MSA_EPILOGUE_NONE, true);
+        return;
+    }
+    msa_linear_forward(l, M, x, ldx, room, l->N, MSA_EPILOGUE_NONE);
+    msa_accumulate(M * l->N, 1.0f, room, y);
 }
 
 /* ---- backward ---- */
@@ -194,5 +205,31 @@ void msa_epilogue_backward(msa_epilogue e, int64_t n, const float *x, const floa
 {
     activation_job j = {e, n, x, dy, dx};
     msa_pool_run(activation_item, &j, (int32_t)((n + ACTIVATION_STRIP - 1) / ACTIVATION_STRIP),
+                 MSA_THREADS_MAX);
+}
+
+typedef struct accumulate_job {
+    int64_t n;
+    float s;
+    const float *x;
+    float *y;
+} accumulate_job;
+
+static void accumulate_item(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const accumulate_job *j = ctx;
+    const int64_t first = (int64_t)item * ACTIVATION_STRIP;
+    const int64_t n = j->n - first < ACTIVATION_STRIP ? j->n - first : ACTIVATION_STRIP;
+    if (j->s == 1.0f)
+        msa_add(n, j->y + first, j->x + first, j->y + first);
+    else
+        msa_axpy(n, j->s, j->x + first, j->y + first);
+}
+
+void msa_accumulate(int64_t n, float s, const float *x, float *y)
+{
+    accumulate_job j = {n, s, x, y};
+    msa_pool_run(accumulate_item, &j, (int32_t)((n + ACTIVATION_STRIP - 1) / ACTIVATION_STRIP),
                  MSA_THREADS_MAX);
 }

@@ -28,6 +28,9 @@ msa_epilogue msa_epilogue_of(msa_activation act);
 void msa_linear_forward(const msa_linear *l, int64_t M, const float *x, int64_t ldx, float *y, int64_t ldy,
                         msa_epilogue epilogue);
 
+/* y (M, N), rows N apart, += x W^T + b. room (M, N): for a layer whose form cannot add by itself. */
+void msa_linear_add(const msa_linear *l, int64_t M, const float *x, int64_t ldx, float *y, float *room);
+
 /* ---- backward ---- */
 
 /* dx (M, K), rows lddx apart, not overlapping dy: dy W, added to dx when `add`. */
@@ -42,6 +45,8 @@ void msa_linear_backward_params(const msa_linear *l, int64_t M, const float *x, 
 
 /* The activation by itself, over the threads: y = act(x); y may be x. NONE copies. */
 void msa_epilogue_forward(msa_epilogue e, int64_t n, const float *x, float *y);
+/* y += s * x, over the threads. */
+void msa_accumulate(int64_t n, float s, const float *x, float *y);
 /* dx = dy * act'(x), x the value before the activation; dx may be dy. */
 void msa_epilogue_backward(msa_epilogue e, int64_t n, const float *x, const float *dy, float *dx);
 

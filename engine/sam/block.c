@@ -66,16 +66,20 @@ static void attend(const block_view *v, const msa_tables *t)
                                     .heads = v->c->heads,
                                     .d = C / v->c->heads};
     msa_window_attention_forward(&a, k->attention, k->workers);
-    msa_linear_forward(&v->b->proj, v->live, k->a, C, k->b, C, MSA_EPILOGUE_NONE);
-    MSA_TAP(v->tap, k->b, v->live, C, "block.%d.attn", v->index);
 }
 
-/* The attention's result, adapted, is added to the tokens; padding is dropped. */
+/* The attention's result in k->a, projected and adapted, is added to the tokens; padding is dropped. */
 static void first_residual(const block_view *v)
 {
     const int32_t C = v->c->dim;
     msa_encoder_work *k = v->k;
     const float *y = k->b;
+    if (v->tap == NULL && !v->c->adapters && !v->windowed) {
+        msa_linear_add(&v->b->proj, v->tokens, k->a, C, k->x, k->b);
+        return;
+    }
+    msa_linear_forward(&v->b->proj, v->live, k->a, C, k->b, C, MSA_EPILOGUE_NONE);
+    MSA_TAP(v->tap, k->b, v->live, C, "block.%d.attn", v->index);
     if (v->c->adapters) {
         for (int64_t r = 0; r < v->live; r += k->chunk) {
             const int64_t n = v->live - r < k->chunk ? v->live - r : k->chunk;
@@ -89,7 +93,7 @@ static void first_residual(const block_view *v)
         msa_windows_merge(&v->windows, C, y, k->spare);
         y = k->spare;
     }
-    msa_add(v->tokens * C, k->x, y, k->x);
+    msa_accumulate(v->tokens * C, 1.0f, y, k->x);
 }
 
 static void second_half(const block_view *v)
@@ -102,16 +106,21 @@ static void second_half(const block_view *v)
     for (int64_t r = 0; r < v->tokens; r += k->chunk) {
         const int64_t n = v->tokens - r < k->chunk ? v->tokens - r : k->chunk;
         msa_linear_forward(&v->b->lin1, n, k->a + r * C, C, k->hidden, v->c->mlp_dim, MSA_EPILOGUE_GELU);
-        msa_linear_forward(&v->b->lin2, n, k->hidden, v->c->mlp_dim, k->b + r * C, C, MSA_EPILOGUE_NONE);
+        if (v->tap == NULL)
+            msa_linear_add(&v->b->lin2, n, k->hidden, v->c->mlp_dim, k->x + r * C, k->b + r * C);
+        else
+            msa_linear_forward(&v->b->lin2, n, k->hidden, v->c->mlp_dim, k->b + r * C, C, MSA_EPILOGUE_NONE);
         if (v->c->adapters)
             msa_adapter_forward(&v->b->mlp, v->c->adapter_act, false, n, k->a + r * C, k->hidden,
                                 adapted + r * C);
     }
-    MSA_TAP(v->tap, k->b, v->tokens, C, "block.%d.mlp", v->index);
-    msa_add(v->tokens * C, k->x, k->b, k->x);
+    if (v->tap != NULL) {
+        MSA_TAP(v->tap, k->b, v->tokens, C, "block.%d.mlp", v->index);
+        msa_accumulate(v->tokens * C, 1.0f, k->b, k->x);
+    }
     if (!v->c->adapters) return;
     MSA_TAP(v->tap, adapted, v->tokens, C, "block.%d.MLP_Adapter", v->index);
-    msa_axpy(v->tokens * C, v->c->adapter_mlp_scale, adapted, k->x);
+    msa_accumulate(v->tokens * C, v->c->adapter_mlp_scale, adapted, k->x);
 }
 
 static block_view view_of(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
@@ -206,7 +215,7 @@ static void depth_residual(const block_view *v, int32_t s)
         msa_windows_merge(&v->windows, C, y, k->spare);
         y = k->spare;
     }
-    msa_add(v->tokens * C, k->x, y, k->x);
+    msa_accumulate(v->tokens * C, 1.0f, y, k->x);
 }
 
 void msa_block_stack_forward(const msa_config *c, const msa_encoder_weights *w, const msa_tables *t,
