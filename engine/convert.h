@@ -21,6 +21,7 @@ typedef struct msa_convert_options {
     const char *base;   /* a file that has the tensors that the first lacks; NULL: none */
     bool adapter;       /* write what differs from the base, a model of this program, as an adapter of it */
     bool half;          /* half precision instead of single */
+    bool zero_tables;   /* relative positions of zero, as MSA has trained since 2024 */
     bool drop_unknown;  /* leave out tensors of the model's parts that this program has no place for */
     const char *prefix; /* of the names that are meant, where a file holds several models; NULL: all */
     const msa_convert_setting *settings; /* (n_settings) set last */
@@ -36,6 +37,7 @@ typedef struct msa_convert_report {
     char unexpected_name[128]; /* one of them; "": none */
     int32_t written;
     int64_t parameters;  /* written */
+    bool base_decoder;   /* the mask decoder is the base's */
     int32_t zero_tables; /* tables of relative positions that are all zero, as upstream trained them from 2024
                             on */
     char source_sha256[65];

@@ -138,7 +138,7 @@ static msa_status find_config(job *j)
 {
     const char *own = msa_checkpoint_metadata(j->file, "config"), *profile = j->o->profile;
     const bool of_base = profile != NULL && strcmp(profile, "base") == 0;
-    bool old_names = false;
+    msa_seen seen;
     if (own != NULL && profile != NULL)
         return msa_fail(j->err, MSA_E_INVALID,
                         "the file carries its configuration: --profile is for those that do not");
@@ -147,8 +147,9 @@ static msa_status find_config(job *j)
         return set_all(j);
     }
     MSA_TRY(start_config(j, of_base));
-    MSA_TRY(msa_detect(&j->config, &j->names, &old_names, j->err));
-    if (!of_base) MSA_TRY(msa_profile_apply(&j->config, profile, old_names, j->err));
+    MSA_TRY(msa_detect(&j->config, &j->names, &seen, j->err));
+    if (!of_base) MSA_TRY(msa_profile_apply(&j->config, profile, &seen, j->err));
+    j->report->base_decoder = !seen.own_decoder;
     name_after(&j->config, j->in);
     MSA_TRY(set_all(j));
     return check_complete(j);
@@ -218,6 +219,11 @@ static bool is_zero(const msa_checkpoint_tensor *t)
     return true;
 }
 
+static bool is_table(const msa_named *n)
+{
+    return strstr(n->name, ".rel_pos_") != NULL;
+}
+
 static msa_status check_values(job *j)
 {
     uint64_t bytes = 0, held = msa_checkpoint_bytes(j->file);
@@ -232,7 +238,7 @@ static msa_status check_values(job *j)
         const msa_named *s = j->plan.sources[i];
         msa_checkpoint *of = s->of_base ? j->base : j->file;
         MSA_TRY(msa_checkpoint_check(of, s->tensor, j->err));
-        if (strstr(s->name, ".rel_pos_") != NULL) j->report->zero_tables += is_zero(s->tensor);
+        if (is_table(s)) j->report->zero_tables += j->o->zero_tables || is_zero(s->tensor);
         msa_checkpoint_drop(of, s->tensor);
     }
     return MSA_OK;
@@ -244,7 +250,10 @@ static void fill(void *ctx, const msa_tensor *t, int64_t first, int64_t n, float
 {
     const job *j = ctx;
     const msa_named *s = j->plan.sources[t - j->plan.tensors];
-    msa_checkpoint_read(s->tensor, first, n, to);
+    if (j->o->zero_tables && is_table(s))
+        memset(to, 0, (size_t)n * sizeof *to);
+    else
+        msa_checkpoint_read(s->tensor, first, n, to);
     if (first + n == t->count) msa_checkpoint_drop(s->of_base ? j->base : j->file, s->tensor);
 }
 

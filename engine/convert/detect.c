@@ -90,7 +90,7 @@ static void find_updates(msa_config *c, const msa_names *names)
     c->lora_alpha = 1.0f;
 }
 
-static msa_status find_vit(msa_config *c, const msa_names *names, bool *old_names, msa_error *err)
+static msa_status find_vit(msa_config *c, const msa_names *names, msa_seen *seen, msa_error *err)
 {
     const msa_named *stem = msa_names_find(names, "image_encoder.patch_embed.proj.weight");
     const msa_named *table = msa_names_find(names, "image_encoder.blocks.0.attn.rel_pos_h");
@@ -105,7 +105,8 @@ static msa_status find_vit(msa_config *c, const msa_names *names, bool *old_name
                         "the image encoder is not complete: there are no blocks, or no stem");
     c->heads = c->dim / (table != NULL && msa_names_axis(table, 1) > 0 ? msa_names_axis(table, 1) : 64);
     if (c->heads < 1) c->heads = 1;
-    *old_names = table != NULL && !table->renamed;
+    seen->own_tables = table != NULL && !table->of_base;
+    seen->old_tables = table != NULL && !table->renamed;
     find_updates(c, names);
     if (c->family == MSA_FAMILY_EFFICIENTSAM) { /* its positions say nothing about its images */
         c->n_global = c->window = 0;
@@ -225,17 +226,18 @@ static msa_status check_parts(const msa_names *names, bool *tiny, msa_error *err
     return MSA_OK;
 }
 
-msa_status msa_detect(msa_config *c, const msa_names *names, bool *old_names, msa_error *err)
+msa_status msa_detect(msa_config *c, const msa_names *names, msa_seen *seen, msa_error *err)
 {
     bool tiny = false;
-    *old_names = false;
+    *seen = (msa_seen){0};
     MSA_TRY(check_parts(names, &tiny, err));
     c->family = has(names, "prompt_encoder.invalid_points.weight") ? MSA_FAMILY_EFFICIENTSAM : MSA_FAMILY_SAM;
     find_decoder(c, names);
+    seen->own_decoder = !msa_names_find(names, "mask_decoder.iou_token.weight")->of_base;
     if (tiny)
         MSA_TRY(find_tiny(c, names, err));
     else
-        MSA_TRY(find_vit(c, names, old_names, err));
+        MSA_TRY(find_vit(c, names, seen, err));
     find_adapters(c, names);
     c->detail = axis(names, "image_encoder.detail.0.enter.weight", 0);
     c->pad_order = c->adapters || tiny ? MSA_PAD_THEN_NORM : MSA_NORM_THEN_PAD;

@@ -15,7 +15,7 @@ typedef struct profile {
     msa_depth_layout fold;
     bool adapted;              /* adapters, or a base for them: MSA's order of windows and norms */
     msa_decoder_wiring wiring; /* what the tensors must show when there are adapters */
-    bool old_names;
+    bool old_tables;
 } profile;
 
 /* Eras of MSA's repository, by their first year: how it normalised images and read clicks changed, and is in
@@ -56,7 +56,7 @@ const char *msa_convert_profile(int32_t i, const char **meaning)
 }
 
 /* Why not, or NULL. A plain SAM may be made a base for any adapters. */
-static const char *contradiction(const profile *p, const msa_config *c, bool old_names)
+static const char *contradiction(const profile *p, const msa_config *c, const msa_seen *seen)
 {
     const bool sam = c->family == MSA_FAMILY_SAM;
     if (!p->adapted && c->adapters) return "the file has adapters";
@@ -64,19 +64,20 @@ static const char *contradiction(const profile *p, const msa_config *c, bool old
     if (p->depth != MSA_DEPTH_NONE && c->family == MSA_FAMILY_MOBILE_SAM)
         return "a TinyViT has no depth branch";
     if (!c->adapters || !sam) return NULL;
-    if (p->wiring != c->decoder_wiring)
+    if (seen->own_decoder && p->wiring != c->decoder_wiring)
         return c->decoder_wiring == MSA_WIRING_SAM ? "the mask decoder is SAM's"
                                                    : "the mask decoder is EfficientSAM's";
-    if (p->old_names != old_names) return "the relative tables have the names of another year";
+    if (seen->own_tables && p->old_tables != seen->old_tables)
+        return "the relative tables have the names of another year";
     return NULL;
 }
 
-static msa_status ask(const msa_config *c, bool old_names, msa_error *err)
+static msa_status ask(const msa_config *c, const msa_seen *seen, msa_error *err)
 {
     char list[160] = "";
     for (int32_t i = 0; i < N_PROFILES; i++) {
         const bool likely = c->adapters == profiles[i].adapted || c->lora_rank > 0;
-        if (!likely || contradiction(&profiles[i], c, old_names) != NULL) continue;
+        if (!likely || contradiction(&profiles[i], c, seen) != NULL) continue;
         const size_t used = strlen(list);
         (void)snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? ", " : "", profiles[i].name);
     }
@@ -93,14 +94,14 @@ static msa_pad_order pad_order(const profile *p, const msa_config *c)
     return p->adapted && c->lora_rank == 0 ? MSA_PAD_THEN_NORM : MSA_NORM_THEN_PAD;
 }
 
-msa_status msa_profile_apply(msa_config *c, const char *name, bool old_names, msa_error *err)
+msa_status msa_profile_apply(msa_config *c, const char *name, const msa_seen *seen, msa_error *err)
 {
     const profile *p = NULL;
-    if (name == NULL) return ask(c, old_names, err);
+    if (name == NULL) return ask(c, seen, err);
     for (int32_t i = 0; i < N_PROFILES; i++)
         if (strcmp(profiles[i].name, name) == 0) p = &profiles[i];
     if (p == NULL) return msa_fail(err, MSA_E_INVALID, "there is no profile %.40s", name);
-    const char *why = contradiction(p, c, old_names);
+    const char *why = contradiction(p, c, seen);
     if (why != NULL) return msa_fail(err, MSA_E_INVALID, "profile %s does not fit: %s", name, why);
     c->input_norm = p->norm;
     /* EfficientSAM and MobileSAM as published: the first is shown the stretched picture */

@@ -41,6 +41,8 @@ static void print_report(const srv_convert_arguments *a, const msa_convert_repor
     if (r->unexpected > 0)
         (void)printf(" (left out: %s%s)", r->unexpected_name, r->unexpected > 1 ? ", ..." : "");
     (void)printf("\n");
+    if (r->base_decoder)
+        (void)printf("note      the mask decoder is the base's; MSA trains its own beside the adapters\n");
     if (r->zero_tables > 0)
         (void)printf("note      %d tables of relative positions are zero, as MSA trains them since 2024\n",
                      r->zero_tables);

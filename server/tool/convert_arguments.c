@@ -21,6 +21,8 @@ static const char usage_end[] =
     "  --base FILE    where the tensors come from that IN lacks: SAM itself, for a file of adapters\n"
     "  --adapter      write what differs from the base, a model of this program, as an adapter for it\n"
     "  --half         half precision: a file of half the size\n"
+    "  --zero-tables  relative positions of zero: what MSA since 2024 makes of SAM's, for its files of "
+    "adapters\n"
     "  --prefix TEXT  only tensors whose names begin so, where a file holds several models\n"
     "  --drop-unknown leave out parts of the network that are not known instead of refusing them\n"
     "  --name, --model-version TEXT   what results and `msa inspect` call the model\n"
@@ -32,6 +34,7 @@ static const char usage_end[] =
     "  --point-order xy|yx      of clicks                              --mask-select NAME   sam or first\n"
     "  --depth-grouping NAME    none, volume or runs                   --depth-fold NAME   line or grid\n"
     "  --depth-chunk N          slices of a run, as in training; 0: all   --depth-slices N\n"
+    "  --classes N              of a model that marks several at once\n"
     "  --heads N  --window N  --global-blocks I,J,...  --decoder-heads N\n"
     "  --decoder-wiring NAME    sam or esam                            --pad-order NAME\n"
     "  --adapter-act NAME       gelu or relu                           --decoder-adapter-act NAME\n"
@@ -46,6 +49,7 @@ enum {
     OPT_ADAPTER,
     OPT_HALF,
     OPT_PREFIX,
+    OPT_ZERO,
     OPT_DROP,
     OPT_POINT_ORDER,
     OPT_SET,
@@ -58,6 +62,7 @@ static const struct option options[] = {{"profile", required_argument, NULL, OPT
                                         {"adapter", no_argument, NULL, OPT_ADAPTER},
                                         {"half", no_argument, NULL, OPT_HALF},
                                         {"prefix", required_argument, NULL, OPT_PREFIX},
+                                        {"zero-tables", no_argument, NULL, OPT_ZERO},
                                         {"drop-unknown", no_argument, NULL, OPT_DROP},
                                         {"point-order", required_argument, NULL, OPT_POINT_ORDER},
                                         {"name", required_argument, NULL, OPT_SET},
@@ -70,6 +75,7 @@ static const struct option options[] = {{"profile", required_argument, NULL, OPT
                                         {"depth-fold", required_argument, NULL, OPT_SET},
                                         {"depth-chunk", required_argument, NULL, OPT_SET},
                                         {"depth-slices", required_argument, NULL, OPT_SET},
+                                        {"classes", required_argument, NULL, OPT_SET},
                                         {"heads", required_argument, NULL, OPT_SET},
                                         {"window", required_argument, NULL, OPT_SET},
                                         {"global-blocks", required_argument, NULL, OPT_SET},
@@ -149,6 +155,9 @@ static int take(srv_convert_arguments *a, int option, int index, char **argv)
         return 0;
     case OPT_PREFIX:
         a->options.prefix = optarg;
+        return 0;
+    case OPT_ZERO:
+        a->options.zero_tables = true;
         return 0;
     case OPT_DROP:
         a->options.drop_unknown = true;

@@ -22,13 +22,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     msa_names names = {0};
     msa_config config = {.decoder_heads = 8, .adapter_mlp_scale = 0.5f, .lora_alpha = 1.0f};
     const char *profile = NULL, *meaning = NULL;
-    bool old_names = false;
+    msa_seen seen;
     if (msa_checkpoint_of_bytes(&c, bytes, size, NULL) != MSA_OK) return 0;
     if (msa_names_make(&names, c, NULL, NULL, NULL) == MSA_OK &&
-        msa_detect(&config, &names, &old_names, NULL) == MSA_OK)
+        msa_detect(&config, &names, &seen, NULL) == MSA_OK)
         for (int32_t i = 0; (profile = msa_convert_profile(i, &meaning)) != NULL; i++) {
             msa_config one = config;
-            if (msa_profile_apply(&one, profile, old_names, NULL) != MSA_OK) continue;
+            if (msa_profile_apply(&one, profile, &seen, NULL) != MSA_OK) continue;
             if (one.n_global < 0) one.n_global = 0;
             plan(&one, &names);
         }

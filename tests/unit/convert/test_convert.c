@@ -218,6 +218,28 @@ static void merged(void **state)
     (void)load(both);
 }
 
+/* MSA since 2024 has zeros where SAM has tables of relative positions; asked for, so have we. */
+static void zero_tables(void **state)
+{
+    msa_convert_options o = with("msa2024");
+    const char *out = out_of(state, "zero");
+    MSA_AUTO(msa_safetensors) f = NULL;
+    o.base = path_of("sam.pth");
+    msa_convert_report r = convert(path_of("msa-adapters.pth"), out, &o);
+    assert_true(r.base_decoder);
+    assert_int_equal(r.zero_tables, 0);
+    assert_int_equal(r.config.decoder_wiring, MSA_WIRING_SAM); /* which is the base's */
+    assert_int_equal(r.config.mask_select, MSA_SELECT_FIRST);
+    o.zero_tables = true;
+    r = convert(path_of("msa-adapters.pth"), out, &o);
+    assert_int_equal(r.zero_tables, 8);
+    assert_int_equal(msa_safetensors_open(&f, out, NULL), MSA_OK);
+    for (int32_t i = 0; i < msa_safetensors_count(f); i++) {
+        const msa_tensor *t = msa_safetensors_at(f, i);
+        assert_int_equal(all_zero(t->data, t->count), strstr(t->name, ".rel_pos_") != NULL);
+    }
+}
+
 /* As an adapter file: small, and the same network with its base. */
 static void as_an_adapter(void **state)
 {
@@ -449,11 +471,10 @@ static void settings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sam),        cmocka_unit_test(medsam_half),
-        cmocka_unit_test(eras),       cmocka_unit_test(image_sizes),
-        cmocka_unit_test(merged),     cmocka_unit_test(as_an_adapter),
-        cmocka_unit_test(own_models), cmocka_unit_test(networks_come_back),
-        cmocka_unit_test(refuses),    cmocka_unit_test(settings),
+        cmocka_unit_test(sam),         cmocka_unit_test(medsam_half), cmocka_unit_test(eras),
+        cmocka_unit_test(image_sizes), cmocka_unit_test(merged),      cmocka_unit_test(as_an_adapter),
+        cmocka_unit_test(own_models),  cmocka_unit_test(zero_tables), cmocka_unit_test(networks_come_back),
+        cmocka_unit_test(refuses),     cmocka_unit_test(settings),
     };
     return cmocka_run_group_tests(tests, fixture_folder, fixture_remove);
 }
