@@ -81,7 +81,7 @@ def command_of(row, a):
         if value:
             ours += [option, str(value)]
     if row.peer:
-        beside = [sys.executable, PEER, '--repeat', '1', '--threads', str(a.threads)] + row.peer.split()
+        beside = [sys.executable, PEER, '--repeat', '2' if '1024' in row.peer else '5', '--threads', str(a.threads)] + row.peer.split()
     else:
         beside = [sys.executable, os.path.abspath(__file__), '--one', a.msa, 'bench', '--repeat', '3', '--threads',
                   str(a.threads)] + row.itself.split()
