@@ -16,7 +16,7 @@ typedef struct archive {
 static void put(archive *a, uint64_t value, size_t width)
 {
     for (size_t i = 0; i < width; i++)
-        a->bytes[a->n++] = (unsigned char)(value >> 8 * i);
+        a->bytes[a->n++] = (unsigned char)(i < 8 ? value >> 8 * i : 0);
 }
 
 static void put_text(archive *a, const char *text)
