@@ -280,7 +280,7 @@ static void tell_both(msa_model *m, const char *adapter_hash)
     /* "msad-1-ct" on "msad-1" says it already */
     if (n == 0 || strlen(adapter.name) <= n || strncmp(adapter.name, base->name, n) != 0)
         join(m->c.name, sizeof m->c.name, base->name, adapter.name, mark);
-    join(m->version, sizeof m->version, m->base->version, adapter.version, mark);
+    join(m->version, sizeof m->version, m->base->version, m->version, mark);
     m->c.untrained = base->untrained;
     (void)snprintf(both, sizeof both, "%s%s", m->base->content, adapter_hash);
     msa_sha256_bytes(both, strlen(both), NULL, m->content);

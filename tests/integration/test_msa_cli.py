@@ -59,6 +59,18 @@ class MsaCli(harness.Case):
                 results.append(file.read())
         self.assertEqual(results[0], results[1])
 
+    def test_each_precision_has_results_of_its_own(self):
+        ct = self.ct_with_report()
+        uids = []
+        for precision in ('fp32', 'fp16', 'bf16', 'int8', 'int8'):
+            out = self.path('out-%d' % len(uids))
+            said = self.msa('segment', ct.folder, '--annot', ct.report, '--precision', precision, '--out', out).stdout
+            self.assertEqual('+' + precision in said, precision != 'fp32')
+            seg = self.assert_valid_seg(os.path.join(out, 'seg.dcm'))
+            uids.append(seg.SOPInstanceUID)
+        self.assertEqual(len(set(uids)), 4)
+        self.assertEqual(uids[3], uids[4])
+
     def test_an_older_result_does_not_stay(self):
         mr = self.mr_with_boxes()
         out = self.path('out')
@@ -102,6 +114,7 @@ class MsaCli(harness.Case):
             (['segment', ct.folder, '--annot', garbage, '--out', out], ''),
             (['segment', ct.folder, '--box', '1,1,5,5@0', '--model', garbage, '--out', out], ''),
             (['segment', ct.folder, '--box', '1,1,5,5@0', '--unknown', '--out', out], '--unknown'),
+            (['segment', ct.folder, '--box', '1,1,5,5@0', '--precision', 'fp8', '--out', out], 'fp8'),
             (['inspect', garbage], ''),
             (['inspect', self.path('nowhere')], 'nowhere'),
         )
