@@ -14,7 +14,9 @@ typedef struct reading {
     const msa_zip *zip; /* NULL: the older format */
     const char *stem;   /* "archive/", of which the archive's names begin */
     size_t stem_length;
-    int32_t *storage_of; /* by value: number of the storage in c, plus 1; 0: not yet looked for */
+    /* Number of a storage in c, plus 1; 0: not yet there. By entry of the archive, in the older format by
+     * value. */
+    int32_t *storage_of;
     int32_t visits;
     char name[MSA_TENSOR_NAME_MAX + 1]; /* of what is being read */
     msa_error *err;
@@ -33,7 +35,7 @@ static msa_status find_storage(reading *r, uint32_t v, int32_t *index)
     const msa_pickle_value *s = value_at(r, v), *key = value_at(r, s->storage.key);
     char name[512], shown[64];
     int64_t bytes = 0;
-    if (r->storage_of[v] != 0) {
+    if (r->zip == NULL && r->storage_of[v] != 0) {
         *index = r->storage_of[v] - 1;
         return MSA_OK;
     }
@@ -51,9 +53,13 @@ static msa_status find_storage(reading *r, uint32_t v, int32_t *index)
         (uint64_t)bytes != e->size)
         return msa_fail(r->err, MSA_E_PARSE, "storage %s has %llu bytes, which is not what its elements need",
                         shown, (unsigned long long)e->size);
+    int32_t *known = &r->storage_of[e - r->zip->entries]; /* many tensors may be views of one storage */
     const msa_checkpoint_storage found = {.bytes = r->c->bytes + e->offset, .size = e->size, .crc = e->crc};
-    MSA_TRY(msa_checkpoint_add_storage(r->c, found, index, r->err));
-    r->storage_of[v] = *index + 1;
+    if (*known == 0) {
+        MSA_TRY(msa_checkpoint_add_storage(r->c, found, index, r->err));
+        *known = *index + 1;
+    }
+    *index = *known - 1;
     return MSA_OK;
 }
 
@@ -187,10 +193,9 @@ static msa_status check_byte_order(const reading *r)
     return msa_fail(r->err, MSA_E_UNSUPPORTED, "the checkpoint was written on a big-endian machine");
 }
 
-/* Makes r->storage_of for the values of r->p. */
-static msa_status add_values(reading *r)
+static msa_status add_entries(reading *r)
 {
-    MSA_AUTO_FREE int32_t *numbers = calloc((size_t)r->p->n_values + 1, sizeof *numbers);
+    MSA_AUTO_FREE int32_t *numbers = calloc((size_t)r->zip->n, sizeof *numbers);
     if (numbers == NULL) return msa_fail(r->err, MSA_E_NOMEM, "no memory for the list of tensors");
     r->storage_of = numbers;
     return add_all(r);
@@ -213,7 +218,7 @@ msa_status msa_checkpoint_read_archive(msa_checkpoint *c, msa_error *err)
     MSA_TRY(check_byte_order(&r));
     MSA_TRY(msa_pickle_read(&p, c->bytes + e->offset, e->size, err));
     r.p = p;
-    return add_values(&r);
+    return add_entries(&r);
 }
 
 /* ---- the older format: three pickles of numbers, the object, the storages' keys, and then their bytes ----
