@@ -295,7 +295,7 @@ static void test_adapters_share_the_base(void **state)
     assert_null(msa_model_weights(other)->encoder.blocks[1].qkv.reduced);
     assert_string_equal(msa_model_file_hash(adapted), msa_model_hash(other));
     assert_string_not_equal(msa_model_hash(adapted), msa_model_hash(other));
-    char told[32];
+    char told[64];
     (void)snprintf(told, sizeof told, "%s+int8", msa_model_config(other)->version);
     assert_string_equal(msa_model_config(adapted)->version, told);
     float in8[FLOATS], in32[FLOATS];
