@@ -32,8 +32,7 @@ typedef struct msa_prompt {
 typedef struct msa_object {
     const msa_prompt *prompts;
     int32_t n_prompts;
-    int32_t
-        channel; /* of a model of several classes: which is wanted, 0 .. msa_config_classes() - 1; else 0 */
+    int32_t channel; /* the class, 0 .. msa_config_classes() - 1; 0 for a model of one */
 } msa_object;
 
 #define MSA_CANDIDATES_MAX 16

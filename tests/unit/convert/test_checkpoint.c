@@ -21,7 +21,7 @@ static const char *path_of(const char *name)
 static float value(const char *name, int64_t i)
 {
     const uint32_t crc = msa_crc32(0, (const unsigned char *)name, strlen(name));
-    return (float)(((int64_t)crc + 37 * i) % 255 - 127) / 64.0f;
+    return (float)(int32_t)(((int64_t)crc + 37 * i) % 255 - 127) / 64.0f;
 }
 
 static const msa_checkpoint_tensor *find(const msa_checkpoint *c, const char *prefix, const char *name)

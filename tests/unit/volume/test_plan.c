@@ -34,7 +34,7 @@ static msa_prompt point(int32_t slice, float x, float y, bool positive)
 static msa_plan *plan_of(const msa_prompt *prompts, int32_t n)
 {
     msa_plan *p = NULL;
-    const msa_object o = {prompts, n};
+    const msa_object o = {.prompts = prompts, .n_prompts = n};
     assert_int_equal(msa_plan_new(&p, &volume, &o, 1, NULL), MSA_OK);
     return p;
 }
@@ -112,7 +112,7 @@ static void negative_points_alone_prompt_nothing(void **state)
 {
     (void)state;
     const msa_prompt prompts[] = {box(5, 10, 10, 30, 30), point(6, 15, 15, false)};
-    const msa_object only_negative = {&prompts[1], 1};
+    const msa_object only_negative = {.prompts = &prompts[1], .n_prompts = 1};
     msa_plan *none = NULL;
     msa_error err = MSA_ERROR_INIT;
     MSA_AUTO(msa_plan) p = plan_of(prompts, 2);
@@ -152,7 +152,7 @@ static void bad_prompts_are_refused_with_a_sentence(void **state)
         {point(3, 4, 101, true), "the point on slice 3 lies outside the image of 120 columns and 100 rows"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const msa_object o = {&cases[i].prompt, 1};
+        const msa_object o = {.prompts = &cases[i].prompt, .n_prompts = 1};
         msa_plan *p = NULL;
         msa_error err = MSA_ERROR_INIT;
         assert_int_equal(msa_plan_new(&p, &volume, &o, 1, &err), MSA_E_INVALID);
