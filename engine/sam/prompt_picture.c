@@ -7,6 +7,11 @@
 #define RARE        0.002 /* added to both shares: what is seen once says little */
 #define MOST        1.5f  /* of the second channel, either way */
 #define OUTSIDE_MIN 16    /* pixels; a box around everything has no outside to be told from */
+#define NEAR        1.35f /* where the outside ends, in units of the box */
+#define SAFE        1.16f /* where it begins for the way in: a box may be a little too small */
+#define WAY_MOST    2.0f  /* of the root of a way */
+#define WAY_NONE    0.25f /* in the box, where nothing has to be crossed */
+#define SWEEPS      16    /* there and back; ways that wind more often are taken for longer than they are */
 
 /* Part of the interval first .. first + 1 that lies in low .. high. */
 static float covered(float first, float low, float high)
@@ -51,19 +56,26 @@ static void find_range(const float *grey, int32_t S, int32_t rows, int32_t cols,
     h->step = fmaxf((high - h->low) / BINS, 1e-6f);
 }
 
-/* The inside is the ellipse that fits into the box. */
+/* How far a pixel is from the middle of a box: 1 on its border. */
+static float from_middle(const float box[4], int32_t x, int32_t y)
+{
+    const float rx = fmaxf(0.5f * (box[2] - box[0]), 0.5f), ry = fmaxf(0.5f * (box[3] - box[1]), 0.5f);
+    const float u = ((float)x - 0.5f * (box[0] + box[2])) / rx,
+                v = ((float)y - 0.5f * (box[1] + box[3])) / ry;
+    return fmaxf(fabsf(u), fabsf(v));
+}
+
+/* The outside is what lies near the box: what lies farther away need not be of the same kind. */
 static void count(const float *grey, int32_t S, int32_t rows, int32_t cols, const float box[4], histograms *h)
 {
-    const float cx = 0.5f * (box[0] + box[2]), cy = 0.5f * (box[1] + box[3]);
-    const float rx = fmaxf(0.5f * (box[2] - box[0]), 0.5f), ry = fmaxf(0.5f * (box[3] - box[1]), 0.5f);
     for (int32_t y = 0; y < rows; y++)
         for (int32_t x = 0; x < cols; x++) {
-            const float u = ((float)x - cx) / rx, v = ((float)y - cy) / ry;
+            const float r = from_middle(box, x, y);
             const int32_t bin = bin_of(h, grey[(int64_t)y * S + x]);
-            if (u * u + v * v <= 1.0f) {
+            if (r < 1.0f) {
                 h->inside[bin]++;
                 h->n_inside++;
-            } else if (fabsf(u) > 1.0f || fabsf(v) > 1.0f) {
+            } else if (r < NEAR) {
                 h->outside[bin]++;
                 h->n_outside++;
             }
@@ -105,6 +117,63 @@ static void draw_likeness(const float *grey, int32_t S, int32_t rows, int32_t co
         }
 }
 
+/* ---- the way in ---- */
+
+static void shorten(const float *grey, int64_t i, int64_t from, float *way, bool *shorter)
+{
+    const float over = way[from] + fabsf(grey[i] - grey[from]);
+    if (over >= way[i]) return;
+    way[i] = over;
+    *shorter = true;
+}
+
+/* Shortest ways from the seeds (0) to all pixels, a step as long as its change of grey. */
+static void find_ways(const float *grey, int32_t S, int32_t rows, int32_t cols, float *way)
+{
+    bool shorter = true;
+    for (int32_t k = 0; k < SWEEPS && shorter; k++) {
+        shorter = false;
+        for (int32_t y = 0; y < rows; y++) {
+            const int64_t row = (int64_t)y * S;
+            for (int32_t x = 0; x < cols; x++) {
+                if (y > 0) shorten(grey, row + x, row + x - S, way, &shorter);
+                if (x > 0) shorten(grey, row + x, row + x - 1, way, &shorter);
+            }
+            for (int32_t x = cols - 2; x >= 0; x--)
+                shorten(grey, row + x, row + x + 1, way, &shorter);
+        }
+        for (int32_t y = rows - 1; y >= 0; y--) {
+            const int64_t row = (int64_t)y * S;
+            for (int32_t x = cols - 1; x >= 0; x--) {
+                if (y + 1 < rows) shorten(grey, row + x, row + x + S, way, &shorter);
+                if (x + 1 < cols) shorten(grey, row + x, row + x + 1, way, &shorter);
+            }
+            for (int32_t x = 1; x < cols; x++)
+                shorten(grey, row + x, row + x - 1, way, &shorter);
+        }
+    }
+}
+
+/* The box, and in it how much has to be crossed to get in. */
+static void draw_ways(const float *grey, int32_t S, int32_t rows, int32_t cols, const float box[4], float *to)
+{
+    const float far = WAY_MOST * WAY_MOST; /* nothing farther is told apart */
+    for (int64_t i = 0; i < (int64_t)S * S; i++)
+        to[i] = far;
+    for (int32_t y = 0; y < rows; y++)
+        for (int32_t x = 0; x < cols; x++)
+            if (from_middle(box, x, y) > SAFE) to[(int64_t)y * S + x] = 0.0f;
+    find_ways(grey, S, rows, cols, to);
+    for (int32_t y = 0; y < S; y++) {
+        const float row = covered((float)y, box[1] + 0.5f, box[3] + 0.5f);
+        for (int32_t x = 0; x < S; x++) {
+            const float in = row * covered((float)x, box[0] + 0.5f, box[2] + 0.5f);
+            float *at = &to[(int64_t)y * S + x];
+            *at = in * (WAY_NONE + sqrtf(*at)) - (1.0f - in);
+        }
+    }
+}
+
 void msa_prompt_into_image(const msa_config *c, const float *box, int32_t rows, int32_t cols, float *image)
 {
     const int64_t n = (int64_t)c->image_size * c->image_size;
@@ -114,5 +183,5 @@ void msa_prompt_into_image(const msa_config *c, const float *box, int32_t rows, 
         return;
     }
     draw_likeness(image, c->image_size, rows, cols, box, image + n);
-    msa_draw_box(box, 1.0f, c->image_size, c->image_size, 1.0f, image + 2 * n);
+    draw_ways(image, c->image_size, rows, cols, box, image + 2 * n);
 }

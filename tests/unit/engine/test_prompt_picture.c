@@ -42,13 +42,46 @@ static void test_likeness(void **state)
         const int x = i % S, y = i / S;
         const double r = hypot(x - 29.5, y - 19.5);
         const bool in_box = x >= 20 && x < 40 && y >= 10 && y < 30;
-        assert_true(light[2 * N + i] == (in_box ? 1.0f : -1.0f));
+        if (!in_box) assert_true(light[2 * N + i] == -1.0f && dark[2 * N + i] == -1.0f);
         for (const float *image = light; image != NULL; image = image == light ? dark : NULL) {
             if (y >= 48) assert_true(image[N + i] == 0.0f);
-            if (y < 48 && r < 9) assert_true(image[N + i] > 1.0f);
-            if (y < 48 && r > 11) assert_true(image[N + i] < -1.0f);
+            if (y < 48 && r < 9) assert_true(image[N + i] > 0.5f);
+            if (y < 48 && r > 11) assert_true(image[N + i] < -0.5f);
+            if (r < 9) assert_true(image[2 * N + i] > 1.5f); /* the disc's border is a step of 2 */
+            if (in_box && r > 11) assert_true(image[2 * N + i] < 1.0f);
         }
     }
+}
+
+/* A bar that goes on outside is reached without crossing anything; a ring keeps what lies in it. */
+static void test_ways(void **state)
+{
+    (void)state;
+    static float image[3 * N];
+    msa_config c = fixture_config();
+    c.box_in_image = true;
+    for (int i = 0; i < N; i++) {
+        const int x = i % S, y = i / S;
+        const double r = hypot(x - 29.5, y - 19.5);
+        image[i] = r > 7 && r < 10 ? 1.0f : 0.0f;
+        if (y == 19) image[i] = 2.0f; /* through everything, from side to side */
+    }
+    msa_prompt_into_image(&c, box, S, S, image);
+    assert_true(image[2 * N + 19 * S + 30] == 0.25f);
+    assert_true(image[2 * N + 11 * S + 30] == 1.25f); /* in the ring: one step of 1 */
+    assert_true(fabsf(image[2 * N + 15 * S + 30] - 0.25f - sqrtf(2.0f)) <
+                1e-5f);                               /* over it, or from the bar */
+    assert_true(image[2 * N + 10 * S + 21] == 0.25f); /* a corner of the box */
+    for (int i = 0; i < N; i++)
+        image[i] = 0.0f;
+    msa_prompt_into_image(&c, box, S, S, image);
+    for (int y = 10; y < 30; y++)
+        for (int x = 20; x < 40; x++)
+            assert_true(image[2 * N + y * S + x] == 0.25f);
+    const float all[4] = {-0.5f, -0.5f, S - 0.5f, S - 0.5f};
+    msa_prompt_into_image(&c, all, S, S, image); /* no way in */
+    for (int i = 0; i < N; i++)
+        assert_true(image[2 * N + i] == 2.25f);
 }
 
 static void test_without(void **state)
@@ -94,7 +127,7 @@ static void test_mask(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_likeness), cmocka_unit_test(test_without),
-                                       cmocka_unit_test(test_mask)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_likeness), cmocka_unit_test(test_ways),
+                                       cmocka_unit_test(test_without), cmocka_unit_test(test_mask)};
     return cmocka_run_group_tests_name("prompt_picture", tests, NULL, NULL);
 }
