@@ -148,14 +148,13 @@ void srv_curve_free(srv_curve *c)
     free(c);
 }
 
-msa_status srv_curve_add(srv_curve *c, const srv_curve_row *row, msa_error *err)
+msa_status srv_curve_add(srv_curve *c, srv_curve_row *row, msa_error *err)
 {
     char line[LINE_ROOM];
-    srv_curve_row written;
     print_row(row, line);
     if (fputs(line, c->file) < 0) return fail_writing(c, err);
     /* Compared as it was rounded: who reads the file later must find the same best. */
-    if (parse_row(line, &written)) note(&c->best, &written);
+    if (parse_row(line, row)) note(&c->best, row);
     return MSA_OK;
 }
 

@@ -32,8 +32,8 @@ typedef struct srv_curve srv_curve;
 MSA_NODISCARD msa_status srv_curve_open(srv_curve **out, const char *path, int64_t steps, msa_error *err);
 void srv_curve_free(srv_curve *c);
 MSA_DEFINE_AUTO(srv_curve, srv_curve_free);
-/* Errors: MSA_E_IO. */
-MSA_NODISCARD msa_status srv_curve_add(srv_curve *c, const srv_curve_row *row, msa_error *err);
+/* *row becomes what the file holds: rounded. Errors: MSA_E_IO. */
+MSA_NODISCARD msa_status srv_curve_add(srv_curve *c, srv_curve_row *row, msa_error *err);
 /* What was added is on the disk. Errors: MSA_E_IO. */
 MSA_NODISCARD msa_status srv_curve_sync(srv_curve *c, msa_error *err);
 /* Of all rows: a function of the file alone, so that a resumed run decides as one that was never stopped. */
