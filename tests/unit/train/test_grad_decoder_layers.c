@@ -245,12 +245,18 @@ static void conditioned_free(conditioned *a)
     twin_free(&a->factor);
 }
 
+static msa_linear layer(const float *weight, const float *bias, int32_t N, int32_t K)
+{
+    return (msa_linear){.weight = weight, .bias = bias, .N = N, .K = K};
+}
+
 static msa_prompt_adapter layers_of(const conditioned *a)
 {
-    return (msa_prompt_adapter){.down = {a->down.f, a->down_bias.f, R, P},
-                                .prompt = {a->prompt.f, a->prompt_bias.f, R, P},
-                                .up = {a->up.f, a->up_bias.f, P, R},
-                                .generate = {a->hyper ? a->generate.f : NULL, a->generate_bias.f, R * R, R},
+    return (msa_prompt_adapter){.down = layer(a->down.f, a->down_bias.f, R, P),
+                                .prompt = layer(a->prompt.f, a->prompt_bias.f, R, P),
+                                .up = layer(a->up.f, a->up_bias.f, P, R),
+                                .generate =
+                                    layer(a->hyper ? a->generate.f : NULL, a->generate_bias.f, R * R, R),
                                 .norm = {a->norm.f, a->norm_bias.f, R}};
 }
 
