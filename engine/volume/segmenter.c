@@ -141,12 +141,21 @@ typedef struct question {
     msa_transform view; /* what the network sees of the slice, set by look() */
 } question;
 
+/* NULL: the question has none, and the plan may have none at all. */
+static const float *points_of(const job *j, const question *q)
+{
+    return q->n_points > 0 ? j->plan->points + 2 * (size_t)q->first_point : NULL;
+}
+
+static const bool *signs_of(const job *j, const question *q)
+{
+    return q->n_points > 0 ? j->plan->positive + q->first_point : NULL;
+}
+
 static void look(job *j, question *q)
 {
-    const float *points = j->plan->points + 2 * (size_t)q->first_point;
-    q->view =
-        q->box ? msa_crop_around(&j->rule, *q->box, points, j->plan->positive + q->first_point, q->n_points)
-               : msa_crop_whole(&j->rule);
+    q->view = q->box ? msa_crop_around(&j->rule, *q->box, points_of(j, q), signs_of(j, q), q->n_points)
+                     : msa_crop_whole(&j->rule);
     q->clip = msa_region_intersect(q->clip, msa_transform_region(&q->view));
 }
 
@@ -183,7 +192,7 @@ static void question_prompt(job *j, const question *q, float box[4], msa_prompt_
 /* A click names the part it lies in; where a box is given, the box already says what is meant. */
 static msa_status keep_clicked(job *j, const question *q, msa_error *err)
 {
-    const float *points = j->plan->points + 2 * (size_t)q->first_point;
+    const float *points = points_of(j, q);
     int32_t n = 0;
     if (q->box) return MSA_OK;
     for (int32_t i = 0; i < q->n_points; i++) {
