@@ -102,13 +102,19 @@ static void list_layers(layer_list *l, const msa_config *c, msa_weights *w)
     list_decoder(l, c, &w->decoder);
 }
 
-/* The same layer of base, when it has the same weight; else NULL. */
-static const msa_linear *shared_with(const msa_weights *base, const msa_weights *w, const msa_linear *l)
+const msa_linear *msa_shared_layer(const msa_weights *base, const msa_weights *w, const msa_linear *l)
 {
     if (base == NULL) return NULL;
     const void *same = (const char *)base + ((const char *)l - (const char *)w);
     const msa_linear *of_base = same;
-    return of_base->weight == l->weight && of_base->packed != NULL ? of_base : NULL;
+    return of_base->weight == l->weight ? of_base : NULL;
+}
+
+/* The same layer of base, when what it packed can be used; else NULL. */
+static const msa_linear *shared_with(const msa_weights *base, const msa_weights *w, const msa_linear *l)
+{
+    const msa_linear *of_base = msa_shared_layer(base, w, l);
+    return of_base != NULL && of_base->packed != NULL ? of_base : NULL;
 }
 
 static void layout(msa_arena *own, layer_list *l, const msa_weights *w, const msa_weights *base)

@@ -15,6 +15,8 @@
 MSA_NODISCARD msa_status msa_weights_pack(msa_arena *own, const msa_config *c, msa_weights *w,
                                           const msa_weights *base, const void *file, size_t file_bytes,
                                           msa_error *err);
+/* The same layer of base, when it has the same weight; else, and without a base, NULL. l is one of w's. */
+const msa_linear *msa_shared_layer(const msa_weights *base, const msa_weights *w, const msa_linear *l);
 /* The system may have the pages of l->weight back, when they are of the mapped file: other memory would lose
  * what is in it. */
 void msa_leave_pages(const msa_linear *l, const void *file, size_t file_bytes);

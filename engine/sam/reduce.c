@@ -33,18 +33,13 @@ static int32_t layers_of(const msa_config *c, msa_weights *w, msa_linear *list[M
     return n;
 }
 
-/* The same place in another model's weights. */
-static const msa_linear *same_in(const msa_weights *base, const msa_weights *w, const msa_linear *l)
-{
-    return (const msa_linear *)(const void *)((const char *)base + ((const char *)l - (const char *)w));
-}
-
-static msa_status reduce(msa_reduced_layers *own, const msa_linear *l, const msa_linear *of_base,
+/* shared: the same layer of the base, or NULL. */
+static msa_status reduce(msa_reduced_layers *own, const msa_linear *l, const msa_linear *shared,
                          msa_precision precision, const msa_reduced **out, msa_error *err)
 {
     *out = NULL;
     if (precision == MSA_PRECISION_FP32 || l->weight == NULL) return MSA_OK;
-    if (of_base != NULL && of_base->weight == l->weight) *out = of_base->reduced;
+    if (shared != NULL) *out = shared->reduced;
     if (*out != NULL) return MSA_OK;
     MSA_TRY(msa_reduced_new(&own->list[own->n], l, precision, err));
     own->bytes += msa_reduced_bytes(own->list[own->n]);
@@ -62,8 +57,7 @@ msa_status msa_weights_reduce(msa_reduced_layers *own, const msa_config *c, msa_
     const int32_t n = layers_of(c, w, layers);
     msa_status status = MSA_OK;
     for (int32_t i = 0; i < n && status == MSA_OK; i++)
-        status = reduce(&made, layers[i], base == NULL ? NULL : same_in(base, w, layers[i]), precision,
-                        &reduced[i], err);
+        status = reduce(&made, layers[i], msa_shared_layer(base, w, layers[i]), precision, &reduced[i], err);
     if (status != MSA_OK) {
         msa_reduced_layers_release(&made);
         return status;
