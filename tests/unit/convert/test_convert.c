@@ -301,16 +301,6 @@ static msa_config lora_config(bool adaptive)
     return c;
 }
 
-static msa_config efficient_config(void)
-{
-    msa_config c = fixture_config();
-    c.family = MSA_FAMILY_EFFICIENTSAM;
-    c.window = c.n_global = 0;
-    c.decoder_wiring = MSA_WIRING_ESAM;
-    c.block_norm_eps = 1e-5f;
-    return c;
-}
-
 static msa_config mobile_config(void)
 {
     msa_config c = fixture_config();
@@ -360,7 +350,7 @@ static void networks_come_back(void **state)
         {lora_config(false), "sam", {"4", "64", "5", "1"}},
         {lora_config(true), "sam", {"4", "64", "5", "1"}},
         {decoder_adapter_config(), "msa2023", {"4", "64", "5", "1"}},
-        {efficient_config(), "msa2025", {"4", "64", NULL, NULL}},
+        {fixture_efficient_config(), "msa2025", {"4", "64", NULL, NULL}},
         {mobile_config(), "msa2023", {"4", "64", NULL, NULL}},
     };
     static const char *const keys[] = {"decoder_heads", "image_size", "window", "global_blocks"};

@@ -59,6 +59,16 @@ msa_config fixture_config(void)
                         .version = "1"};
 }
 
+msa_config fixture_efficient_config(void)
+{
+    msa_config c = fixture_config();
+    c.family = MSA_FAMILY_EFFICIENTSAM;
+    c.window = c.n_global = 0;
+    c.decoder_wiring = MSA_WIRING_ESAM;
+    c.block_norm_eps = 1e-5f;
+    return c;
+}
+
 void fixture_fill(float *x, int64_t n, uint64_t seed, float scale)
 {
     uint64_t s = seed * 0x9E3779B97F4A7C15ull + 1;

@@ -14,16 +14,6 @@
 #include "engine/train/params.h"
 #include "tests/unit/engine/fixture.h"
 
-static msa_config efficient_config(void)
-{
-    msa_config c = fixture_config();
-    c.family = MSA_FAMILY_EFFICIENTSAM;
-    c.window = c.n_global = 0;
-    c.decoder_wiring = MSA_WIRING_ESAM;
-    c.block_norm_eps = 1e-5f;
-    return c;
-}
-
 /* Stages on grids of 16, 8, 4 and 4: windows with padding, without, one that is the grid, one larger than it.
  */
 static msa_config mobile_config(void)
@@ -71,7 +61,7 @@ static float *made(int64_t n, uint64_t seed, float scale)
 static void configurations_come_back(void **state)
 {
     (void)state;
-    const msa_config all[] = {efficient_config(), mobile_config()};
+    const msa_config all[] = {fixture_efficient_config(), mobile_config()};
     for (size_t i = 0; i < 2; i++) {
         msa_config back;
         MSA_AUTO_FREE char *text = NULL;
@@ -103,7 +93,7 @@ static void refuse(msa_config c, const char *sentence)
 static void misfits_are_refused(void **state)
 {
     (void)state;
-    const msa_config mobile = mobile_config(), efficient = efficient_config();
+    const msa_config mobile = mobile_config(), efficient = fixture_efficient_config();
     msa_config c = mobile;
     assert_int_equal(msa_config_check(&c, NULL), MSA_OK);
     c.stage_heads[2] = 0;
@@ -185,7 +175,7 @@ static void run_once(const msa_model *m, int threads, const float *image, float 
 
 static void threads_do_not_matter(void **state)
 {
-    msa_config all[] = {efficient_config(), mobile_config(), mobile_config()};
+    msa_config all[] = {fixture_efficient_config(), mobile_config(), mobile_config()};
     all[2].adapters = false;
     all[2].image_size = 208; /* 13 x 13 tokens: no window fits */
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
@@ -221,7 +211,7 @@ static void expect_decode(const msa_model *m, const msa_prompt_set *prompt, cons
 
 static void efficientsam_takes_six_points(void **state)
 {
-    const msa_config c = efficient_config();
+    const msa_config c = fixture_efficient_config();
     MSA_AUTO(msa_model) m = load_random(state, &c);
     MSA_AUTO_FREE float *points = made(14, 1, 30.0f), *mask = made(32 * 32, 2, 1.0f);
     const float labels[7] = {1, 1, 1, 1, 1, 1, 1}, outside[2] = {1, 0}, box[4] = {1, 2, 3, 4};
@@ -242,7 +232,7 @@ static void efficientsam_takes_six_points(void **state)
 
 static void families_are_not_trained(void **state)
 {
-    const msa_config all[] = {efficient_config(), mobile_config()};
+    const msa_config all[] = {fixture_efficient_config(), mobile_config()};
     static const char *const names[] = {"EfficientSAM models are used here, not trained",
                                         "MobileSAM models are used here, not trained"};
     for (size_t i = 0; i < 2; i++) {
@@ -324,7 +314,7 @@ static void as_published(void **state, int32_t rows)
 
 static void published_files_of_efficientsam_load(void **state)
 {
-    const msa_config c = efficient_config();
+    const msa_config c = fixture_efficient_config();
     msa_model *m = NULL;
     msa_error err = MSA_ERROR_INIT;
     MSA_AUTO_FREE float *image = made(3 * 64 * 64, 1, 2.0f), *embedding = made(8 * 8 * 32, 2, 1.0f),
@@ -363,7 +353,7 @@ static void cut_adapter(void **state, const char *base_hash)
  */
 static void adapters_go_on_a_base(void **state)
 {
-    msa_config all[] = {efficient_config(), mobile_config()};
+    msa_config all[] = {fixture_efficient_config(), mobile_config()};
     for (size_t i = 0; i < 2; i++) {
         const int64_t g = all[i].image_size / all[i].patch, n = 16 * g * g * 4;
         MSA_AUTO_FREE float *image = made(3 * 64 * 64, 1, 2.0f);

@@ -12,6 +12,7 @@
 #include "engine/volume/depth_windows.h"
 #include "engine/volume/embeddings.h"
 #include "engine/volume/prepare.h"
+#include "tests/unit/engine/fixture.h"
 
 enum { D = 14, H = 60, W = 50, PIXELS = H * W, SEES = 6, SIZE = 64, IMAGE = 3 * SIZE * SIZE };
 
@@ -233,29 +234,10 @@ static void any_number_of_threads_gives_the_same_bits(void **state)
 
 static int load(void **state)
 {
-    const msa_config c = {.image_size = SIZE,
-                          .patch = 8,
-                          .dim = 32,
-                          .depth = 3,
-                          .heads = 2,
-                          .mlp_dim = 64,
-                          .window = 5,
-                          .n_global = 1,
-                          .global_blocks = {1},
-                          .prompt_dim = 32,
-                          .decoder_depth = 2,
-                          .decoder_heads = 4,
-                          .decoder_mlp_dim = 48,
-                          .iou_hidden = 24,
-                          .mask_tokens = 4,
-                          .adapters = true,
-                          .adapter_mlp_scale = 0.5F,
-                          .depth_grouping = MSA_DEPTH_VOLUME,
-                          .depth_slices = SEES,
-                          .pad_order = MSA_PAD_THEN_NORM,
-                          .input_norm = MSA_NORM_UNIT,
-                          .name = "depth",
-                          .version = "1"};
+    msa_config c = fixture_config();
+    c.depth_grouping = MSA_DEPTH_VOLUME;
+    c.depth_slices = SEES;
+    c.input_norm = MSA_NORM_UNIT;
     char path[sizeof folder + 8];
     (void)state;
     if (!mkdtemp(folder)) return -1;
