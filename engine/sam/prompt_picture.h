@@ -13,8 +13,8 @@ void msa_draw_box(const float box[4], float scale, int32_t h, int32_t w, float v
  * what lies around it (log of the ratio of two histograms), so that light and dark objects look alike. The
  * third is -1 outside the box; inside it says how much has to be crossed to get there from outside: the root
  * of the least sum of changes of grey along any way in (a geodesic distance, as Bai and Sapiro cut out
- * pictures, ICCV 2007), 0.25 to 2.25. What lies in the
- * box and goes on outside can be reached without crossing anything, so it is not what the box is around.
+ * pictures, ICCV 2007), 0.25 to 2.25. What lies in the box and goes on outside can be reached without
+ * crossing anything, so it is not what the box is around.
  * box NULL: both are 0. rows, cols: the part of the input that the picture covers. Does nothing for other
  * models.
  */

@@ -186,9 +186,8 @@ static void contents(builder *b, const basin *t)
         build_point(b, psoas, vec(x * 0.2F, 0.2F, t->head_z - 1.2F), wide * 1.2F);
         build_point(b, psoas, vec(x * 0.36F, -0.1F, t->head_z - 0.3F), wide);
         build_point(b, psoas, vec(x * 0.5F, -0.22F, t->head_z), wide * 0.8F);
-        synth_shape *vessel = NULL;
         for (int32_t k = 0; k < 2; k++) {
-            vessel = build_tube(b, MAT_BLOOD, build_id(b, t->body));
+            synth_shape *vessel = build_tube(b, MAT_BLOOD, build_id(b, t->body));
             build_walk(b, vessel, vec(x * 0.1F, 0.15F, t->head_z - 1),
                        vec(x * msa_rng_range(r, 0.2F, 0.4F), -0.3F, 1), 1.3F, 6,
                        msa_rng_range(r, 0.03F, 0.06F), 0.03F, 0.12F);
@@ -219,7 +218,6 @@ void build_pelvis(builder *b)
     skin_and_filling(b, &t);
     for (int32_t side = -1; side <= 1; side += 2)
         hip_bone(b, &t, (float)side, build_id(b, t.body));
-    /* bone again, where the other side's muscles were painted on it, is not needed: the sides are apart */
     contents(b, &t);
     sacrum(b, &t);
     for (int32_t side = -1; side <= 1; side += 2)
