@@ -18,7 +18,7 @@ typedef struct msa_volume {
     float window_center, window_width; /* width <= 0: 0.5 to 99.5 percentile of the positive voxels (MR) */
 } msa_volume;
 
-typedef enum msa_prompt_kind { MSA_PROMPT_BOX, MSA_PROMPT_POINT } msa_prompt_kind;
+typedef enum msa_prompt_kind { MSA_PROMPT_BOX, MSA_PROMPT_POINT, MSA_PROMPT_MASK } msa_prompt_kind;
 
 /* Coordinates are DICOM's: (0,0) is the outer corner of the first pixel, (W,H) the far corner. */
 typedef struct msa_prompt {
@@ -26,13 +26,15 @@ typedef struct msa_prompt {
     int32_t slice;        /* 0 .. D-1 along the normal */
     float x0, y0, x1, y1; /* a point uses x0, y0 */
     bool positive;        /* points only */
+    const uint8_t *mask;  /* masks only: (H, W), 0 or 1, borrowed; what is refined */
 } msa_prompt;
 
 /* All prompts of one label are one object. */
 typedef struct msa_object {
     const msa_prompt *prompts;
     int32_t n_prompts;
-    int32_t channel; /* the class, 0 .. msa_config_classes() - 1; 0 for a model of one */
+    int32_t channel;       /* the class, 0 .. msa_config_classes() - 1; 0 for a model of one */
+    const uint8_t *slices; /* (D) 1 where the mask may lie, 0 where it may not; NULL: anywhere */
 } msa_object;
 
 #define MSA_CANDIDATES_MAX 16
