@@ -23,6 +23,7 @@ typedef struct dicom_header {
     char modality[17], body_part[17];
     int32_t rows, cols, frames, instance_number;
     int32_t expected_instances; /* Number of Series Related Instances (0020,1209), 0 when absent */
+    int64_t authored_ms; /* when it says it was made, since 1970; 0 when it does not (dicom/read/authored.h) */
     bool has_plane;             /* origin, directions and spacing are there and finite */
     double origin_mm[3], row_dir[3], col_dir[3];
     double spacing_mm[2]; /* between rows, between columns */

@@ -1,5 +1,6 @@
 #include "dicom/header.h"
 #include "dicom/guard.h"
+#include "dicom/read/authored.h"
 #include "dicom/read/file.h"
 #include "dicom/read/values.h"
 
@@ -88,6 +89,7 @@ msa_status read_identity(DcmItem &d, dicom_header &h, msa_error *err)
     if (find_int(d, DCM_NumberOfSeriesRelatedInstances, h.expected_instances) != FIND_OK ||
         h.expected_instances < 0)
         h.expected_instances = 0;
+    h.authored_ms = authored_ms(d);
     return MSA_OK;
 }
 
