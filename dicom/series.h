@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "dicom/init.h"
+#include "dicom/annotation.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -17,6 +17,8 @@ typedef struct dicom_series dicom_series;
 /* Where a slice lies in the patient, DICOM LPS coordinates. */
 typedef struct dicom_slice {
     char sop_class_uid[DICOM_UID_MAX], sop_instance_uid[DICOM_UID_MAX];
+    int32_t frame;       /* 0: the instance is this slice; from 1: this frame of it. A reference to the slice then
+                            carries the number: Referenced Frame Number (0008,1160) */
     double origin_mm[3]; /* centre of the first pixel: Image Position (Patient) (0020,0032) */
     double position_mm;  /* along the normal */
 } dicom_slice;
@@ -44,6 +46,15 @@ typedef struct dicom_volume_info {
     const dicom_slice *slice;         /* (slices), ascending along the normal */
 } dicom_volume_info;
 
+/* What the caller wants of a series. */
+typedef struct dicom_series_request {
+    const char *series_uid; /* of several in a folder; NULL: there is but one */
+    /* A series may hold several volumes (orientations, echoes, time points): the one is read that most of those
+     * prompts lie on which name an image, the largest where none does. */
+    const dicom_prompt *prompts;
+    size_t n_prompts;
+} dicom_series_request;
+
 /**
  * Reads `n` single-frame CT or MR files of one series. Order of paths does not matter.
  * Slices are sorted by dot(origin, normal); values become float modality units: rescale slope and intercept per
@@ -51,21 +62,22 @@ typedef struct dicom_volume_info {
  * window turns with it), padding values set to the least valid value of the volume.
  * The same instance twice counts once. Of two instances at one position the higher instance number stays; of several
  * orientations the largest parallel group, on a tie the one with the lowest instance number.
+ * request (may be NULL): what to read; series_uid is for folders only.
  * Errors: MSA_E_PARSE, MSA_E_UNSUPPORTED (several series, matrix sizes differ, no plane, multi-frame, syntax
  * that has no decoder), MSA_E_NOMEM, MSA_E_IO. Sentences name instances by number, never by UID or name.
  */
 MSA_NODISCARD msa_status dicom_series_load(dicom_series **out, const char *const *paths, size_t n,
-                                           msa_error *err);
-/* All readable CT/MR images below a folder, of one series; others are an error unless series_uid (may be NULL) picks. */
-MSA_NODISCARD msa_status dicom_series_load_dir(dicom_series **out, const char *dir, const char *series_uid,
-                                               msa_error *err);
+                                           const dicom_series_request *request, msa_error *err);
+/* All readable CT/MR images below a folder, of one series; others are an error unless request->series_uid picks. */
+MSA_NODISCARD msa_status dicom_series_load_dir(dicom_series **out, const char *dir,
+                                               const dicom_series_request *request, msa_error *err);
 void dicom_series_free(dicom_series *s);
 
 const dicom_volume_info *dicom_series_info(const dicom_series *s);
 /* (slices, rows, cols), valid while the series lives. */
 const float *dicom_series_voxels(const dicom_series *s);
-/* Index of the slice that is this instance, or -1. */
-int32_t dicom_series_find(const dicom_series *s, const char *sop_instance_uid);
+/* Index of the slice that is this frame (from 1) of this instance, or -1. frame 0: the lowest slice of the instance. */
+int32_t dicom_series_find(const dicom_series *s, const char *sop_instance_uid, int32_t frame);
 
 #ifdef __cplusplus
 }

@@ -287,7 +287,8 @@ msa_status load_dir(std::unique_ptr<dicom_series> &out, const char *dir, const c
 } // namespace
 } // namespace dicom
 
-msa_status dicom_series_load(dicom_series **out, const char *const *paths, size_t n, msa_error *err)
+msa_status dicom_series_load(dicom_series **out, const char *const *paths, size_t n,
+                             const dicom_series_request *, msa_error *err)
 {
     *out = nullptr;
     return dicom::guard(err, [&]() -> msa_status {
@@ -298,8 +299,10 @@ msa_status dicom_series_load(dicom_series **out, const char *const *paths, size_
     });
 }
 
-msa_status dicom_series_load_dir(dicom_series **out, const char *dir, const char *series_uid, msa_error *err)
+msa_status dicom_series_load_dir(dicom_series **out, const char *dir, const dicom_series_request *request,
+                                 msa_error *err)
 {
+    const char *series_uid = request != nullptr ? request->series_uid : nullptr;
     *out = nullptr;
     return dicom::guard(err, [&]() -> msa_status {
         std::unique_ptr<dicom_series> series;
@@ -324,9 +327,12 @@ const float *dicom_series_voxels(const dicom_series *s)
     return s->voxels.data();
 }
 
-int32_t dicom_series_find(const dicom_series *s, const char *sop_instance_uid)
+int32_t dicom_series_find(const dicom_series *s, const char *sop_instance_uid, int32_t frame)
 {
-    for (size_t i = 0; i < s->slices.size(); i++)
-        if (std::strcmp(s->slices[i].sop_instance_uid, sop_instance_uid) == 0) return int32_t(i);
+    for (size_t i = 0; i < s->slices.size(); i++) {
+        const dicom_slice &slice = s->slices[i];
+        const bool is_it = frame == 0 || frame == (slice.frame == 0 ? 1 : slice.frame);
+        if (is_it && std::strcmp(slice.sop_instance_uid, sop_instance_uid) == 0) return int32_t(i);
+    }
     return -1;
 }

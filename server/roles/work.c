@@ -85,7 +85,8 @@ static void tell_progress(void *ctx, int32_t done, int32_t total)
     if (srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_PROGRESS, &message, sizeof message, NULL) != MSA_OK) return;
 }
 
-static msa_status load_series(const work_role *w, dicom_series **out, msa_error *err)
+static msa_status load_series(const work_role *w, const dicom_series_request *wanted, dicom_series **out,
+                              msa_error *err)
 {
     MSA_AUTO_FREE char *text = calloc(w->n_instances, SRV_PATH_MAX + 128);
     MSA_AUTO_FREE const char **paths = calloc(w->n_instances, sizeof *paths);
@@ -101,7 +102,7 @@ static msa_status load_series(const work_role *w, dicom_series **out, msa_error 
                             "a stored instance has changed on the disk; send the series again");
         paths[i] = path;
     }
-    return dicom_series_load(out, paths, w->n_instances, err);
+    return dicom_series_load(out, paths, w->n_instances, wanted, err);
 }
 
 static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *err)
@@ -169,7 +170,8 @@ static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
     MSA_TRY(unpack_prompts(w, &prompts, err));
     if (w->n_instances == 0) return msa_fail(err, MSA_E_INVALID, "the job has no image");
     MSA_AUTO(dicom_series) series = NULL;
-    MSA_TRY(load_series(w, &series, err));
+    const dicom_series_request wanted = {.prompts = prompts.prompts, .n_prompts = w->n_prompts};
+    MSA_TRY(load_series(w, &wanted, &series, err));
     done->slices = dicom_series_info(series)->slices;
 
     MSA_AUTO_FREE srv_segment_outcome *outcome = calloc(1, sizeof *outcome);

@@ -40,12 +40,9 @@ static int32_t slice_of(const dicom_prompt *p, const dicom_series *series, const
 {
     const int32_t slices = dicom_series_info(series)->slices;
     if (p->sop_instance_uid[0]) {
-        const int32_t found = dicom_series_find(series, p->sop_instance_uid);
-        if (found < 0)
-            *why = "a prompt refers to an image that is not in the volume";
-        else if (p->frame > 1)
-            *why = "a prompt refers to a further frame of a single-frame image";
-        return *why ? -1 : found;
+        const int32_t found = dicom_series_find(series, p->sop_instance_uid, p->frame);
+        if (found < 0) *why = "a prompt refers to an image or frame that is not in the volume";
+        return found;
     }
     if (p->slice < 0 || p->slice >= slices) *why = "a prompt lies on a slice that the series does not have";
     return *why ? -1 : p->slice;

@@ -100,7 +100,8 @@ static msa_status take_objects(srv_case *c, const srv_paths *paths, msa_error *e
 
 static msa_status open_series(srv_case *c, const srv_place *place, const srv_places *places, msa_error *err)
 {
-    MSA_TRY(dicom_series_load(&c->series, (const char *const *)place->images.list, place->images.n, err));
+    MSA_TRY(
+        dicom_series_load(&c->series, (const char *const *)place->images.list, place->images.n, NULL, err));
     MSA_TRY(srv_volume_fill(&c->series_volume, c->series, err));
     c->volume = c->series_volume.volume;
     const dicom_volume_info *info = dicom_series_info(c->series);

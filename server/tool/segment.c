@@ -149,7 +149,8 @@ static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outco
     MSA_TRY(srv_models_load(models, &wanted, err));
     MSA_TRY(dicom_init(err));
     MSA_TRY(read_prompts(a, &prompts, err));
-    MSA_TRY(dicom_series_load_dir(&series, a->series_dir, NULL, err));
+    const dicom_series_request volume = {.prompts = prompts.prompts, .n_prompts = prompts.n};
+    MSA_TRY(dicom_series_load_dir(&series, a->series_dir, &volume, err));
     MSA_TRY(check_boxes(a, dicom_series_info(series), err));
     *model = srv_models_for(*models, dicom_series_info(series)->modality,
                             dicom_series_info(series)->body_part, NULL);

@@ -238,7 +238,7 @@ void own_report(void **)
         assert_box(p, boxes[i].x0, boxes[i].y0, boxes[i].x1, boxes[i].y1);
         assert_string_equal(p.label, boxes[i].label.c_str());
         assert_int_equal(p.frame, 1);
-        assert_int_equal(dicom_series_find(series, p.sop_instance_uid), boxes[i].slice);
+        assert_int_equal(dicom_series_find(series, p.sop_instance_uid, p.frame), boxes[i].slice);
         assert_string_equal(p.source_class_uid, UID_ComprehensiveSRStorage);
         assert_int_not_equal(p.source_instance_uid[0], 0);
         assert_int_not_equal(p.tracking_uid[0], 0);
@@ -414,7 +414,7 @@ void real_report(void **)
     assert_int_equal(dicom_series_load_dir(&series, images.c_str(), nullptr, nullptr), MSA_OK);
     std::set<int> slices;
     for (const dicom_prompt &p : r.prompts) {
-        slices.insert(dicom_series_find(series, p.sop_instance_uid));
+        slices.insert(dicom_series_find(series, p.sop_instance_uid, p.frame));
         assert_string_equal(p.label, "Lesion");
         assert_string_equal(p.site.value, "39607008");
         assert_true(p.x0 > 265 && p.x1 < 307 && p.y0 > 286 && p.y1 < 321);

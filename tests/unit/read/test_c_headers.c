@@ -33,7 +33,7 @@ static void absent_files(void **state)
     assert_null(strstr(err.what, "nonexistent"));
     MSA_AUTO(dicom_series) series = NULL;
     const char *path = "/nonexistent/file.dcm";
-    assert_int_equal(dicom_series_load(&series, &path, 1, NULL), MSA_E_NOT_FOUND);
+    assert_int_equal(dicom_series_load(&series, &path, 1, NULL, NULL), MSA_E_NOT_FOUND);
     assert_null(series);
     dicom_prompt *prompts = NULL;
     size_t n = 1;

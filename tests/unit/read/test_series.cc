@@ -33,7 +33,7 @@ Series load(const std::vector<std::string> &paths)
         list.push_back(p.c_str());
     dicom_series *s = nullptr;
     msa_error err = MSA_ERROR_INIT;
-    if (dicom_series_load(&s, list.data(), list.size(), &err) != MSA_OK) fail_msg("%s", err.what);
+    if (dicom_series_load(&s, list.data(), list.size(), nullptr, &err) != MSA_OK) fail_msg("%s", err.what);
     return Series(s);
 }
 
@@ -49,7 +49,8 @@ msa_status load_fails(const std::string &dir, msa_error &err, const char *series
 {
     dicom_series *s = nullptr;
     err = MSA_ERROR_INIT;
-    const msa_status status = dicom_series_load_dir(&s, dir.c_str(), series_uid, &err);
+    const dicom_series_request request = {series_uid, nullptr, 0};
+    const msa_status status = dicom_series_load_dir(&s, dir.c_str(), &request, &err);
     assert_null(s);
     return status;
 }
@@ -130,8 +131,8 @@ void every_form(void **)
                     assert_true(std::fabs(info.step_mm - 5) < 1e-6);
                     for (size_t i = 0; i < written.instances.size(); i++)
                         assert_int_equal(
-                            dicom_series_find(s.get(), written.instances[i].sop_instance_uid.c_str()), i);
-                    assert_int_equal(dicom_series_find(s.get(), "1.2.3"), -1);
+                            dicom_series_find(s.get(), written.instances[i].sop_instance_uid.c_str(), 1), i);
+                    assert_int_equal(dicom_series_find(s.get(), "1.2.3", 0), -1);
                 }
 }
 
@@ -223,7 +224,7 @@ void rescale_per_slice(void **)
         OFString uid;
         assert_true(file.loadFile(paths[i].c_str()).good());
         assert_true(file.getDataset()->findAndGetOFString(DCM_SOPInstanceUID, uid).good());
-        const size_t at = size_t(dicom_series_find(s.get(), uid.c_str())) * n;
+        const size_t at = size_t(dicom_series_find(s.get(), uid.c_str(), 0)) * n;
         for (size_t k = at; k < at + n; k++) {
             const double raw = double(dicom_series_voxels(plain.get())[k]) + 1024;
             assert_true(double(dicom_series_voxels(s.get())[k]) == raw * (i % 2 ? 2.5 : 0.5) - 100);
@@ -337,8 +338,8 @@ void refusals(void **)
     assert_null(strstr(err.what, "2.25."));
     assert_int_equal(load_fails(dir.path(), err, "1.2.3"), MSA_E_NOT_FOUND);
     dicom_series *picked = nullptr;
-    assert_int_equal(dicom_series_load_dir(&picked, dir.path().c_str(), first.series_uid.c_str(), nullptr),
-                     MSA_OK);
+    const dicom_series_request request = {first.series_uid.c_str(), nullptr, 0};
+    assert_int_equal(dicom_series_load_dir(&picked, dir.path().c_str(), &request, nullptr), MSA_OK);
     compare_values(o, Series(picked));
 
     std::vector<std::string> paths = files_below(dir / "b");
@@ -347,8 +348,8 @@ void refusals(void **)
     for (const std::string &p : paths)
         list.push_back(p.c_str());
     dicom_series *s = nullptr;
-    assert_int_equal(dicom_series_load(&s, list.data(), list.size(), nullptr), MSA_E_UNSUPPORTED);
-    assert_int_equal(dicom_series_load(&s, list.data(), 0, nullptr), MSA_E_INVALID);
+    assert_int_equal(dicom_series_load(&s, list.data(), list.size(), nullptr, nullptr), MSA_E_UNSUPPORTED);
+    assert_int_equal(dicom_series_load(&s, list.data(), 0, nullptr, nullptr), MSA_E_INVALID);
     assert_null(s);
 }
 
@@ -404,7 +405,7 @@ void a_damaged_slice_is_named(void **)
         list.push_back(p.c_str());
     dicom_series *none = nullptr;
     msa_error err = MSA_ERROR_INIT;
-    assert_int_equal(dicom_series_load(&none, list.data(), list.size(), &err), MSA_E_PARSE);
+    assert_int_equal(dicom_series_load(&none, list.data(), list.size(), nullptr, &err), MSA_E_PARSE);
     assert_says(err.what, "truncated");
 }
 
