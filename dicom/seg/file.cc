@@ -1,72 +1,37 @@
-/* Part 10 file, written by our own write(2) calls: DCMTK's file stream does not say when closing failed. */
+/* The Part 10 file: meta information, header, the frames' items, pixel data. */
 #include "dicom/seg/seg_impl.h"
 
 #include "dcmtk/dcmdata/dcmetinf.h"
 #include "dcmtk/dcmdata/dcostrmb.h"
-
-#include <cerrno>
-#include <cstring>
-
-#include <fcntl.h>
-#include <unistd.h>
 
 using dicom::seg::put;
 
 namespace
 {
 
-const size_t chunk_size = 1u << 20;
+constexpr size_t CHUNK = 1u << 18;
 
-class output_file
+const char *transfer_syntax(int32_t compression)
 {
-  public:
-    explicit output_file(const char *path)
-        : fd_(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640))
-    {
+    switch (compression) {
+    case DICOM_SEG_RLE:
+        return UID_RLELosslessTransferSyntax;
+    case DICOM_SEG_DEFLATE:
+        return UID_DeflatedExplicitVRLittleEndianTransferSyntax;
+    default:
+        return UID_LittleEndianExplicitTransferSyntax;
     }
-    ~output_file()
-    {
-        if (fd_ >= 0) (void)::close(fd_);
-    }
-    output_file(const output_file &) = delete;
-    output_file &operator=(const output_file &) = delete;
-
-    bool is_open() const
-    {
-        return fd_ >= 0;
-    }
-    bool write(const char *data, size_t size)
-    {
-        while (size > 0) {
-            const ssize_t n = ::write(fd_, data, size);
-            if (n < 0 && errno == EINTR) continue;
-            if (n < 0) return false;
-            data += n;
-            size -= static_cast<size_t>(n);
-        }
-        return true;
-    }
-    bool sync_and_close()
-    {
-        const bool synced = fsync(fd_) == 0;
-        const bool closed = ::close(fd_) == 0;
-        fd_ = -1;
-        return synced && closed;
-    }
-
-  private:
-    int fd_;
-};
+}
 
 /* Our own implementation identity: with the other write modes DCMTK puts its name into the file. */
-OFCondition put_meta(DcmMetaInfo &meta, DcmDataset &dataset)
+OFCondition put_meta(DcmMetaInfo &meta, DcmDataset &dataset, const char *syntax)
 {
     static const Uint8 version[2] = {0, 1};
     put to(meta);
     to.note(meta.putAndInsertUint8Array(DCM_FileMetaInformationVersion, version, 2));
     to.text(DCM_MediaStorageSOPClassUID, dicom::seg::text_of(dataset, DCM_SOPClassUID));
     to.text(DCM_MediaStorageSOPInstanceUID, dicom::seg::text_of(dataset, DCM_SOPInstanceUID));
-    to.text(DCM_TransferSyntaxUID, UID_LittleEndianExplicitTransferSyntax);
+    to.text(DCM_TransferSyntaxUID, syntax);
     to.text(DCM_ImplementationClassUID, DICOM_IMPLEMENTATION_CLASS_UID);
     to.text(DCM_ImplementationVersionName, DICOM_IMPLEMENTATION_VERSION);
     Uint32 length = 0; /* of what follows the group length element */
@@ -76,9 +41,10 @@ OFCondition put_meta(DcmMetaInfo &meta, DcmDataset &dataset)
     return to.cond();
 }
 
-template <typename Part> msa_status write_part(output_file &file, Part &part, msa_error *err)
+/* What DCMTK encodes of `part`, piece by piece to `sink`. */
+template <typename Part, typename Sink> msa_status encode_part(Part &part, Sink &&sink, msa_error *err)
 {
-    std::vector<char> buffer(chunk_size);
+    std::vector<char> buffer(CHUNK);
     DcmOutputBufferStream stream(buffer.data(), static_cast<offile_off_t>(buffer.size()));
     part.transferInit();
     OFCondition cond = EC_StreamNotifyClient;
@@ -87,9 +53,7 @@ template <typename Part> msa_status write_part(output_file &file, Part &part, ms
         void *full = nullptr;
         offile_off_t size = 0;
         stream.flushBuffer(full, size);
-        if (!file.write(static_cast<const char *>(full), static_cast<size_t>(size)))
-            return msa_fail(err, msa_errno_status(errno), "cannot write the segmentation: %s",
-                            std::strerror(errno));
+        sink(static_cast<const char *>(full), static_cast<size_t>(size));
     }
     part.transferEnd();
     if (cond.bad()) return dicom::fail(err, cond, "encode the segmentation");
@@ -98,19 +62,29 @@ template <typename Part> msa_status write_part(output_file &file, Part &part, ms
 
 } // namespace
 
-msa_status dicom::seg::write_file(const char *path, DcmDataset &dataset, msa_error *err)
+msa_status dicom::seg::encode_elements(std::string &out, DcmItem &item, msa_error *err)
 {
-    DcmMetaInfo meta;
-    const OFCondition cond = put_meta(meta, dataset);
-    if (cond.bad()) return fail(err, cond, "write the file meta information");
-    output_file file(path);
-    if (!file.is_open())
-        return msa_fail(err, msa_errno_status(errno), "cannot create the segmentation: %s",
-                        std::strerror(errno));
-    MSA_TRY(write_part(file, meta, err));
-    MSA_TRY(write_part(file, dataset, err));
-    if (!file.sync_and_close())
-        return msa_fail(err, msa_errno_status(errno), "cannot make the segmentation durable: %s",
-                        std::strerror(errno));
+    DcmObject *at = nullptr;
+    while ((at = item.nextInContainer(at)) != nullptr)
+        MSA_TRY(encode_part(
+            *at, [&](const char *data, size_t size) { out.append(data, size); }, err));
     return MSA_OK;
+}
+
+msa_status dicom::seg::write_file(const char *path, DcmDataset &header, const source &from, msa_error *err)
+{
+    const int32_t compression = from.options.form.compression;
+    DcmMetaInfo meta;
+    const OFCondition cond = put_meta(meta, header, transfer_syntax(compression));
+    if (cond.bad()) return fail(err, cond, "write the file meta information");
+    std::string items;
+    MSA_TRY(encode_frame_items(items, from, err));
+    output file(path);
+    const auto sink = [&](const char *data, size_t size) { file.write(data, size); };
+    MSA_TRY(encode_part(meta, sink, err));
+    if (compression == DICOM_SEG_DEFLATE) file.deflate();
+    MSA_TRY(encode_part(header, sink, err));
+    file.write(items);
+    MSA_TRY(write_pixels(file, from, err));
+    return file.finish(err);
 }

@@ -6,7 +6,7 @@
 #include <cmath>
 
 using dicom::seg::numbers_of;
-using dicom::seg::planned_segment;
+using dicom::seg::planned_frame;
 using dicom::seg::put;
 using dicom::seg::source;
 
@@ -79,21 +79,6 @@ OFCondition put_derivation(DcmItem &groups, const source &from, const dicom_slic
     return to.note(derivation.cond()).note(image.cond()).cond();
 }
 
-OFCondition put_frame(DcmItem &groups, const source &from, size_t number, int32_t slice)
-{
-    const std::vector<int32_t> &all = from.file.positions;
-    const auto rank = std::lower_bound(all.begin(), all.end(), slice) - all.begin() + 1;
-    const Uint32 index[2] = {static_cast<Uint32>(number), static_cast<Uint32>(rank)};
-    put to(groups);
-    to.note(to.item(DCM_FrameContentSequence).putAndInsertUint32Array(DCM_DimensionIndexValues, index, 2));
-    put position(to.item(DCM_PlanePositionSequence));
-    position.copy(DCM_ImagePositionPatient, from.header(slice));
-    put segment(to.item(DCM_SegmentIdentificationSequence));
-    segment.us(DCM_ReferencedSegmentNumber, static_cast<Uint16>(number));
-    to.note(position.cond()).note(segment.cond());
-    return to.note(put_derivation(groups, from, from.series.slices[static_cast<size_t>(slice)])).cond();
-}
-
 } // namespace
 
 OFCondition dicom::seg::put_dimensions(DcmItem &out, const source &from)
@@ -104,10 +89,13 @@ OFCondition dicom::seg::put_dimensions(DcmItem &out, const source &from)
         const char *label;
     } dimensions[] = {{DCM_ReferencedSegmentNumber, DCM_SegmentIdentificationSequence, "Segment"},
                       {DCM_ImagePositionPatient, DCM_PlanePositionSequence, "Position"}};
+    const bool labelmap = from.options.form.format == DICOM_SEG_LABELMAP;
     put to(out);
     put whole(to.item(DCM_DimensionOrganizationSequence));
     to.note(whole.text(DCM_DimensionOrganizationUID, organization).cond());
     for (const auto &d : dimensions) {
+        if (labelmap && d.index == DCM_ReferencedSegmentNumber)
+            continue; /* its frames belong to no one segment */
         DcmItem &item = to.item(DCM_DimensionIndexSequence);
         put in(item);
         in.note(item.putAndInsertTagKey(DCM_DimensionIndexPointer, d.index));
@@ -128,17 +116,73 @@ OFCondition dicom::seg::put_shared_groups(DcmItem &out, const source &from)
     return to.cond();
 }
 
-OFCondition dicom::seg::put_frame_groups(DcmItem &out, const source &from)
+namespace
+{
+
+constexpr uint32_t PER_FRAME = 0x52009230, FRAME_CONTENT = 0x00209111, INDEX_VALUES = 0x00209157,
+                   SEGMENT_IDENTIFICATION = 0x0062000a, SEGMENT_NUMBER = 0x0062000b;
+
+/* What the frames on one slice have in common, encoded: before and behind Frame Content. */
+struct slice_groups {
+    std::string before, behind;
+};
+
+msa_status encode_slice(slice_groups &out, const source &from, int32_t slice, bool measures, bool orientation,
+                        msa_error *err)
+{
+    DcmItem before, behind;
+    DcmItem &image = from.header(slice);
+    put to(behind);
+    put position(to.item(DCM_PlanePositionSequence));
+    position.copy(DCM_ImagePositionPatient, image);
+    to.note(position.cond());
+    if (orientation) to.note(put_orientation(behind, image));
+    if (measures) to.note(put_measures(behind, from, image));
+    to.note(put_derivation(before, from, from.series.slices[static_cast<size_t>(slice)]));
+    if (to.cond().bad()) return dicom::fail(err, to.cond(), "write the per-frame functional groups");
+    MSA_TRY(dicom::seg::encode_elements(out.before, before, err));
+    return dicom::seg::encode_elements(out.behind, behind, err);
+}
+
+/* Frame Content with the dimension index, and of all but label maps the segment. */
+void append_item(std::string &to, const slice_groups &slice, size_t number, size_t rank, bool labelmap)
+{
+    namespace encode = dicom::seg::encode;
+    std::string content, item = slice.before;
+    encode::head(content, INDEX_VALUES, "UL", labelmap ? 4 : 8);
+    if (!labelmap) encode::number32(content, static_cast<uint32_t>(number));
+    encode::number32(content, static_cast<uint32_t>(rank));
+    encode::sequence(item, FRAME_CONTENT, content);
+    item += slice.behind;
+    if (!labelmap) {
+        content.clear();
+        encode::us(content, SEGMENT_NUMBER, static_cast<uint16_t>(number));
+        encode::sequence(item, SEGMENT_IDENTIFICATION, content);
+    }
+    encode::item_head(to, static_cast<uint32_t>(item.size()));
+    to += item;
+}
+
+} // namespace
+
+msa_status dicom::seg::encode_frame_items(std::string &out, const source &from, msa_error *err)
 {
     const bool measures = !is_shared(from, DCM_PixelSpacing);
     const bool orientation = !is_shared(from, DCM_ImageOrientationPatient);
-    put to(out);
-    for (size_t k = 0; k < from.file.segments.size(); k++)
-        for (const int32_t slice : from.file.segments[k].slices) {
-            DcmItem &groups = to.item(DCM_PerFrameFunctionalGroupsSequence);
-            to.note(put_frame(groups, from, k + 1, slice));
-            if (measures) to.note(put_measures(groups, from, from.header(slice)));
-            if (orientation) to.note(put_orientation(groups, from.header(slice)));
-        }
-    return to.cond();
+    const bool labelmap = from.options.form.format == DICOM_SEG_LABELMAP;
+    const std::vector<int32_t> &all = from.file.positions;
+    std::vector<slice_groups> slices(all.size());
+    std::string items;
+    for (size_t k = 0; k < all.size(); k++)
+        MSA_TRY(encode_slice(slices[k], from, all[k], measures, orientation, err));
+    for (const planned_frame &f : from.file.frames) {
+        const size_t rank =
+            static_cast<size_t>(std::lower_bound(all.begin(), all.end(), f.slice) - all.begin());
+        append_item(items, slices[rank], f.segment + 1, rank + 1, labelmap);
+    }
+    if (items.size() >= 0xfffffffeu)
+        return msa_fail(err, MSA_E_UNSUPPORTED, "the segmentation has too many frames");
+    encode::long_head(out, PER_FRAME, "SQ", static_cast<uint32_t>(items.size()));
+    out += items;
+    return MSA_OK;
 }

@@ -1,9 +1,12 @@
 /* Patient, study, series, equipment and image: the modules that hold one value for the whole object. */
 #include "dicom/seg/seg_impl.h"
 
+#include <cstring>
+
 #include "engine/base/hash.h"
 
 using dicom::seg::charset;
+using dicom::seg::planned_segment;
 using dicom::seg::put;
 using dicom::seg::source;
 
@@ -124,13 +127,19 @@ bool whole_references(DcmItem &from, const DcmTagKey &tag)
     return true;
 }
 
+bool series_of_its_own(const source &from)
+{
+    return from.options.form.profile == DICOM_SEG_OHIF;
+}
+
 const char *or_else(const char *text, const char *fallback)
 {
     return text && text[0] ? text : fallback;
 }
 
-/* When the images were made: the result has no other time that is the same in every run. */
-void content_date_time(std::string &date, std::string &time, DcmItem &from)
+} // namespace
+
+void dicom::seg::content_date_time(std::string &date, std::string &time, DcmItem &from)
 {
     static const DcmTagKey pairs[][2] = {{DCM_ContentDate, DCM_ContentTime},
                                          {DCM_AcquisitionDate, DCM_AcquisitionTime},
@@ -147,19 +156,25 @@ void content_date_time(std::string &date, std::string &time, DcmItem &from)
     }
 }
 
-} // namespace
-
-std::string source::uid(const std::string &role) const
+std::string source::shared_uid(const std::string &role) const
 {
     char out[MSA_UID_MAX];
     msa_uid_derive((std::string(options.key) + "\n" + role).c_str(), out);
     return out;
 }
 
-OFCondition dicom::seg::put_patient_study(DcmItem &out, const source &from)
+std::string source::uid(const std::string &role) const
+{
+    dicom_seg_form form = options.form;
+    char name[DICOM_SEG_FORM_NAME_MAX];
+    form.compression = DICOM_SEG_NONE; /* the same object in other bytes */
+    dicom_seg_form_name(&form, name);
+    return shared_uid(std::strcmp(name, "binary") == 0 ? role : std::string(name) + " " + role);
+}
+
+OFCondition dicom::seg::put_patient_and_study(DcmItem &out, DcmItem &head)
 {
     put to(out);
-    DcmItem &head = from.header(0);
     for (const DcmTagKey &tag : required)
         to.copy2(tag, head);
     for (const DcmTagKey &tag : optional)
@@ -174,26 +189,63 @@ OFCondition dicom::seg::put_patient_study(DcmItem &out, const source &from)
     return to.cond();
 }
 
-OFCondition dicom::seg::put_series_equipment(DcmItem &out, const source &from)
+OFCondition dicom::seg::put_equipment(DcmItem &out, const charset &text, const char *software_version,
+                                      const char *model_name, const char *model_version,
+                                      const char *model_hash)
 {
     put to(out);
-    const dicom_seg_options &o = from.options;
-    const charset &text = from.text;
-    const std::string hash = or_else(o.model_hash, "");
-    to.text(DCM_Modality, "SEG");
-    to.text(DCM_SeriesInstanceUID, from.uid("series"));
-    to.text(DCM_SeriesNumber, std::to_string(o.series_number));
-    to.text(DCM_SeriesDescription, text.encode(or_else(o.series_description, "Segmentation"), 64));
+    const std::string hash = or_else(model_hash, "");
     to.text(DCM_Manufacturer, "msad");
     to.text(DCM_ManufacturerModelName, "msad");
     to.text(DCM_DeviceSerialNumber, hash.empty() ? "1" : text.encode(hash, 16));
-    std::string versions = text.encode(or_else(o.software_version, "msad " MSAD_VERSION), 64);
+    std::string versions = text.encode(or_else(software_version, "msad " MSAD_VERSION), 64);
     const std::string model =
-        text.encode(std::string(or_else(o.model_name, "model")) + " " + or_else(o.model_version, ""), 64);
+        text.encode(std::string(or_else(model_name, "model")) + " " + or_else(model_version, ""), 64);
     /* The hash fills its 64 characters: the padding of an odd length must not fall to it. */
     if (!hash.empty()) versions += "\\" + text.encode(hash, 64);
     versions += "\\" + model;
     to.text(DCM_SoftwareVersions, versions);
+    return to.cond();
+}
+
+OFCondition dicom::seg::put_patient_study(DcmItem &out, const source &from)
+{
+    return put_patient_and_study(out, from.header(0));
+}
+
+/* With a series for each instance the further ones are numbered on. */
+OFCondition dicom::seg::put_series_equipment(DcmItem &out, const source &from)
+{
+    put to(out);
+    const dicom_seg_options &o = from.options;
+    const size_t further = series_of_its_own(from) ? from.number - 1 : 0;
+    to.text(DCM_Modality, "SEG");
+    to.text(DCM_SeriesInstanceUID, from.uid(further ? "series " + std::to_string(from.number) : "series"));
+    to.text(DCM_SeriesNumber, std::to_string(o.series_number + static_cast<int32_t>(further)));
+    to.text(DCM_SeriesDescription, from.text.encode(or_else(o.series_description, "Segmentation"), 64));
+    return to
+        .note(put_equipment(out, from.text, o.software_version, o.model_name, o.model_version, o.model_hash))
+        .cond();
+}
+
+/* Segmentation Type and what depends on it: PS3.3 C.8.20.2. */
+static OFCondition put_type(DcmItem &out, const source &from)
+{
+    static const char *const types[] = {"BINARY", "FRACTIONAL", "LABELMAP"};
+    const dicom_seg_form &form = from.options.form;
+    bool probability = false;
+    put to(out);
+    to.text(DCM_SegmentationType, types[form.format]);
+    if (form.format == DICOM_SEG_LABELMAP) {
+        to.us(DCM_PixelPaddingValue, 0);          /* the background */
+        to.text(DcmTagKey(0x0062, 0x0013), "NO"); /* Segments Overlap: not in DCMTK's dictionary yet */
+    }
+    if (form.format == DICOM_SEG_FRACTIONAL) {
+        for (const planned_segment &s : from.file.segments)
+            probability = probability || s.in->probability;
+        to.text(DCM_SegmentationFractionalType, probability ? "PROBABILITY" : "OCCUPANCY");
+        to.us(DCM_MaximumFractionalValue, 255);
+    }
     return to.cond();
 }
 
@@ -203,9 +255,12 @@ OFCondition dicom::seg::put_image(DcmItem &out, const source &from)
     DcmItem &head = from.header(0);
     std::string date, time;
     content_date_time(date, time, head);
-    to.text(DCM_SOPClassUID, UID_SegmentationStorage);
+    const dicom_seg_form &form = from.options.form;
+    const Uint16 bits = static_cast<Uint16>(from.bits());
+    to.text(DCM_SOPClassUID,
+            form.format == DICOM_SEG_LABELMAP ? DICOM_SEG_LABELMAP_CLASS : UID_SegmentationStorage);
     to.text(DCM_SOPInstanceUID, from.uid("instance " + std::to_string(from.number)));
-    to.text(DCM_InstanceNumber, std::to_string(from.number));
+    to.text(DCM_InstanceNumber, std::to_string(series_of_its_own(from) ? 1 : from.number));
     to.text(DCM_ImageType, "DERIVED\\PRIMARY").text(DCM_ContentDate, date).text(DCM_ContentTime, time);
     to.text(DCM_ContentLabel, "SEGMENTATION").text(DCM_ContentCreatorName, "msad^");
     to.text(DCM_ContentDescription,
@@ -213,9 +268,9 @@ OFCondition dicom::seg::put_image(DcmItem &out, const source &from)
     to.us(DCM_SamplesPerPixel, 1).text(DCM_PhotometricInterpretation, "MONOCHROME2");
     to.us(DCM_Rows, static_cast<Uint16>(from.series.info.rows))
         .us(DCM_Columns, static_cast<Uint16>(from.series.info.cols));
-    to.us(DCM_BitsAllocated, 1).us(DCM_BitsStored, 1).us(DCM_HighBit, 0).us(DCM_PixelRepresentation, 0);
-    to.text(DCM_NumberOfFrames, std::to_string(from.file.frames));
-    to.text(DCM_SegmentationType, "BINARY").text(DCM_BurnedInAnnotation, "NO");
+    to.us(DCM_BitsAllocated, bits).us(DCM_BitsStored, bits).us(DCM_HighBit, static_cast<Uint16>(bits - 1));
+    to.us(DCM_PixelRepresentation, 0).text(DCM_NumberOfFrames, std::to_string(from.file.frames.size()));
+    to.text(DCM_BurnedInAnnotation, "NO").note(put_type(out, from));
     /* once lossy, always lossy: PS3.3 C.7.6.1.1.5; one slice is enough */
     to.text(DCM_LossyImageCompression, "00");
     for (const int32_t slice : from.file.positions) {

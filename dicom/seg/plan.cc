@@ -1,7 +1,7 @@
+/* Which segments go into which instance, and which frames those have. */
 #include "dicom/seg/seg_impl.h"
 
 #include <algorithm>
-#include <memory>
 
 #include "dicom/seg/pack.h"
 
@@ -11,58 +11,64 @@ namespace
 using dicom::seg::planned_file;
 using dicom::seg::planned_segment;
 
-/* Which pixels of one slice an instance has used; not allocated while it has none. */
-using slice_bits = std::vector<uint64_t>;
+enum { WEASIS_FRAMES_MAX = 400 }; /* an instance of more was not shown by releases still in use */
 
-class occupancy
+/* Which segments share a pixel: found slice by slice, so that the bits of one slice are all that is held. */
+class overlaps
 {
   public:
-    occupancy(size_t slices, size_t pixels) : slices_(slices), words_((pixels + 63) / 64) {}
+    explicit overlaps(size_t n) : n_(n), pairs_(n * n) {}
 
-    bool overlaps(int32_t slice, const slice_bits &bits) const
+    /* The segments that have pixels on a slice, each with its bits. */
+    void add_slice(const std::vector<size_t> &present, const std::vector<std::vector<uint64_t>> &bits,
+                   size_t words)
     {
-        const slice_bits &used = slices_[static_cast<size_t>(slice)];
-        for (size_t i = 0; i < used.size(); i++)
-            if (used[i] & bits[i]) return true;
-        return false;
+        union_.assign(words, 0);
+        for (size_t a = 0; a < present.size(); a++) {
+            if (meet(union_, bits[a]))
+                for (size_t b = 0; b < a; b++)
+                    if (!pairs_[present[a] * n_ + present[b]] && meet(bits[a], bits[b]))
+                        pairs_[present[a] * n_ + present[b]] = true;
+            for (size_t i = 0; i < words; i++)
+                union_[i] |= bits[a][i];
+        }
     }
-    void add(int32_t slice, const slice_bits &bits)
+    bool operator()(size_t later, size_t earlier) const
     {
-        slice_bits &used = slices_[static_cast<size_t>(slice)];
-        used.resize(words_);
-        for (size_t i = 0; i < words_; i++)
-            used[i] |= bits[i];
+        return pairs_[later * n_ + earlier];
     }
 
   private:
-    std::vector<slice_bits> slices_;
-    size_t words_;
-};
+    size_t n_;
+    std::vector<bool> pairs_;
+    std::vector<uint64_t> union_;
 
-struct geometry {
-    size_t slices, pixels;
-    const uint8_t *mask(const dicom_segment &s, int32_t slice) const
+    static bool meet(const std::vector<uint64_t> &a, const std::vector<uint64_t> &b)
     {
-        return s.mask + static_cast<size_t>(slice) * pixels;
+        uint64_t both = 0;
+        for (size_t i = 0; i < a.size(); i++)
+            both |= a[i] & b[i];
+        return both != 0;
     }
 };
 
-bool fits(const occupancy &used, const planned_segment &s, const geometry &g)
+/* The one walk over all masks: where each segment has pixels, and which of them overlap. */
+void scan(std::vector<planned_segment> &all, overlaps &shared, const dicom_volume_info &info)
 {
-    slice_bits bits((g.pixels + 63) / 64);
-    for (const int32_t slice : s.slices) {
-        dicom_pack_words(bits.data(), g.mask(*s.in, slice), g.pixels);
-        if (used.overlaps(slice, bits)) return false;
-    }
-    return true;
-}
-
-void occupy(occupancy &used, const planned_segment &s, const geometry &g)
-{
-    slice_bits bits((g.pixels + 63) / 64);
-    for (const int32_t slice : s.slices) {
-        dicom_pack_words(bits.data(), g.mask(*s.in, slice), g.pixels);
-        used.add(slice, bits);
+    const size_t pixels = static_cast<size_t>(info.rows) * static_cast<size_t>(info.cols);
+    const size_t words = (pixels + 63) / 64;
+    std::vector<std::vector<uint64_t>> bits;
+    std::vector<size_t> present;
+    for (int32_t slice = 0; slice < info.slices; slice++) {
+        present.clear();
+        for (planned_segment &s : all) {
+            if (bits.size() == present.size()) bits.emplace_back(words);
+            const uint8_t *mask = s.in->mask + static_cast<size_t>(slice) * pixels;
+            if (!dicom_pack_words(bits[present.size()].data(), mask, pixels)) continue;
+            present.push_back(s.index);
+            s.slices.push_back(slice);
+        }
+        shared.add_slice(present, bits, words);
     }
 }
 
@@ -85,49 +91,82 @@ dicom_colour choose_colour(const dicom_meaning &meaning, std::vector<dicom_colou
     return colour;
 }
 
-void finish(planned_file &file)
+/* An instance in the making: segments by their index. */
+struct layer {
+    std::vector<size_t> segments;
+    size_t frames = 0;
+};
+
+/* Each segment to the first instance where it overlaps nothing and finds room; frames_max 0: no limit. */
+std::vector<layer> assign(const std::vector<planned_segment> &all, const overlaps &shared, bool may_overlap,
+                          size_t frames_max)
 {
-    for (const planned_segment &s : file.segments) {
-        file.frames += static_cast<int32_t>(s.slices.size());
-        file.positions.insert(file.positions.end(), s.slices.begin(), s.slices.end());
+    std::vector<layer> out;
+    for (const planned_segment &s : all) {
+        if (s.slices.empty()) continue;
+        const auto free = std::find_if(out.begin(), out.end(), [&](const layer &l) {
+            return (frames_max == 0 || l.frames + s.slices.size() <= frames_max) &&
+                   (may_overlap || std::none_of(l.segments.begin(), l.segments.end(),
+                                                [&](size_t earlier) { return shared(s.index, earlier); }));
+        });
+        layer &to = free == out.end() ? out.emplace_back() : *free;
+        to.segments.push_back(s.index);
+        to.frames += s.slices.size();
     }
-    std::sort(file.positions.begin(), file.positions.end());
-    file.positions.erase(std::unique(file.positions.begin(), file.positions.end()), file.positions.end());
+    return out;
+}
+
+/* A label map has one frame for each position, the others one for each segment and position. */
+void plan_frames(planned_file &file, const dicom_seg_form &form, int32_t slices)
+{
+    if (form.empty_frames) {
+        for (int32_t k = 0; k < slices; k++)
+            file.positions.push_back(k);
+    } else {
+        for (const planned_segment &s : file.segments)
+            file.positions.insert(file.positions.end(), s.slices.begin(), s.slices.end());
+        std::sort(file.positions.begin(), file.positions.end());
+        file.positions.erase(std::unique(file.positions.begin(), file.positions.end()), file.positions.end());
+    }
+    const bool labelmap = form.format == DICOM_SEG_LABELMAP;
+    for (size_t k = 0; k < (labelmap ? 1 : file.segments.size()); k++)
+        for (const int32_t slice : labelmap || form.empty_frames ? file.positions : file.segments[k].slices)
+            file.frames.push_back({k, slice});
 }
 
 } // namespace
 
 msa_status dicom::seg::make_plan(std::vector<planned_file> &out, const dicom_series &series,
-                                 const dicom_segment *segments, size_t n, msa_error *err)
+                                 const dicom_segment *segments, size_t n, const dicom_seg_form &form,
+                                 msa_error *err)
 {
-    const dicom_volume_info &info = series.info;
-    const geometry g = {static_cast<size_t>(info.slices),
-                        static_cast<size_t>(info.rows) * static_cast<size_t>(info.cols)};
-    std::vector<occupancy> used;
+    const bool labelmap = form.format == DICOM_SEG_LABELMAP;
+    std::vector<planned_segment> all;
     std::vector<dicom_colour> taken;
-    for (size_t i = 0; i < n; i++) {
-        planned_segment s = {&segments[i], i, {}, {}, {}};
-        for (int32_t k = 0; k < info.slices; k++)
-            if (dicom_pack_any(g.mask(segments[i], k), g.pixels)) s.slices.push_back(k);
+    overlaps shared(n);
+    for (size_t i = 0; i < n; i++)
+        all.push_back({&segments[i], i, {}, {}, {}});
+    scan(all, shared, series.info);
+    const bool may_overlap = form.profile == DICOM_SEG_SLICER && !labelmap;
+    const bool limited = form.profile == DICOM_SEG_WEASIS && !form.empty_frames && !labelmap;
+    std::vector<layer> layers = assign(all, shared, may_overlap, limited ? WEASIS_FRAMES_MAX : 0);
+    if (limited && layers.size() > DICOM_SEG_FILES_MAX) layers = assign(all, shared, may_overlap, 0);
+    if (layers.size() > DICOM_SEG_FILES_MAX)
+        return msa_fail(err, MSA_E_UNSUPPORTED, "segment %zu overlaps in more than %d layers",
+                        layers[DICOM_SEG_FILES_MAX].segments.front() + 1, DICOM_SEG_FILES_MAX);
+    if (layers.empty())
+        return msa_fail(err, MSA_E_NOT_FOUND, "no segment has a pixel, so there is nothing to write");
+    for (planned_segment &s : all) { /* in the order of the caller, whatever the instance */
         if (s.slices.empty()) continue;
         dicom_meaning_find(&s.meaning, s.in->label, &s.in->category, &s.in->type);
         s.colour = choose_colour(s.meaning, taken);
-        size_t place = 0;
-        while (place < used.size() && !fits(used[place], s, g))
-            place++;
-        if (place == DICOM_SEG_FILES_MAX)
-            return msa_fail(err, MSA_E_UNSUPPORTED, "segment %zu overlaps in more than %d layers", i + 1,
-                            DICOM_SEG_FILES_MAX);
-        if (place == used.size()) {
-            used.emplace_back(g.slices, g.pixels);
-            out.emplace_back();
-        }
-        occupy(used[place], s, g);
-        out[place].segments.push_back(std::move(s));
     }
-    for (planned_file &file : out)
-        finish(file);
-    if (out.empty())
-        return msa_fail(err, MSA_E_NOT_FOUND, "no segment has a pixel, so there is nothing to write");
+    for (const layer &l : layers) {
+        planned_file file;
+        for (const size_t i : l.segments)
+            file.segments.push_back(std::move(all[i]));
+        plan_frames(file, form, series.info.slices);
+        out.push_back(std::move(file));
+    }
     return MSA_OK;
 }

@@ -1,4 +1,4 @@
-#include "dicom/seg/seg_impl.h"
+#include "dicom/seg/put.h"
 
 #include <cstdlib>
 

@@ -1,4 +1,5 @@
-/* Private to dicom/seg/: the steps from masks to files. plan -> dataset -> file -> verify. */
+/* Private to dicom/seg/: the steps from masks to files. plan -> header, frame items, pixels -> file ->
+ * verify. */
 #ifndef DICOM_SEG_SEG_IMPL_H
 #define DICOM_SEG_SEG_IMPL_H
 
@@ -12,7 +13,12 @@
 #include "dicom/read/series_impl.h"
 #include "dicom/seg.h"
 #include "dicom/seg/codes.h"
+#include "dicom/seg/output.h"
+#include "dicom/seg/put.h"
 #include "dicom/seg/text.h"
+
+/* Newer than Debian's DCMTK. */
+#define DICOM_SEG_LABELMAP_CLASS "1.2.840.10008.5.1.4.1.1.66.7"
 
 namespace dicom
 {
@@ -29,12 +35,17 @@ struct planned_segment {
     dicom_colour colour;
 };
 
-/* One instance: segments that share no pixel. */
+struct planned_frame {
+    size_t segment; /* place in planned_file::segments; of a label map 0, its frames hold all of them */
+    int32_t slice;
+};
+
+/* One instance. Its segments share no pixel, unless the profile lets them. */
 struct planned_file {
     std::vector<planned_segment> segments;
+    std::vector<planned_frame> frames; /* in the order in which they are written */
     std::vector<int32_t>
-        positions; /* every slice that any segment has, ascending: the ranks of the second dimension */
-    int32_t frames = 0;
+        positions; /* every slice that a frame lies on, ascending: the ranks of a dimension */
 };
 
 /* What every part of the dataset is made from. */
@@ -42,22 +53,33 @@ struct source {
     const dicom_series &series;
     const dicom_seg_options &options;
     const planned_file &file;
-    size_t number; /* of the instance in the series, from 1 */
+    size_t number; /* of the instance in the result, from 1 */
     charset text;
     DcmItem &header(int32_t slice) const
     {
         return *series.files[static_cast<size_t>(slice)]->getDataset();
     }
+    size_t pixels() const /* of a frame */
+    {
+        return static_cast<size_t>(series.info.rows) * static_cast<size_t>(series.info.cols);
+    }
+    int bits() const /* of a pixel */
+    {
+        if (options.form.format == DICOM_SEG_BINARY) return 1;
+        return options.form.format == DICOM_SEG_LABELMAP && file.segments.size() > 255 ? 16 : 8;
+    }
+    /* Of this form: two forms of one result are two objects. */
     std::string uid(const std::string &role) const;
+    /* Whatever the form. */
+    std::string shared_uid(const std::string &role) const;
 };
 
 /* Splits the segments into instances. MSA_E_NOT_FOUND when none has a pixel. */
 msa_status make_plan(std::vector<planned_file> &out, const dicom_series &series,
-                     const dicom_segment *segments, size_t n, msa_error *err);
+                     const dicom_segment *segments, size_t n, const dicom_seg_form &form, msa_error *err);
 
-/* The whole object but for pixel data; then the pixel data. */
-msa_status make_dataset(DcmDataset &out, const source &from, msa_error *err);
-msa_status make_pixels(DcmDataset &out, const source &from, msa_error *err);
+/* The whole object but for per-frame functional groups and pixel data, which are the last two elements. */
+msa_status make_header(DcmDataset &out, const source &from, msa_error *err);
 
 /* Its parts, in the order in which they are called. Each reports the first condition that was bad. */
 OFCondition put_patient_study(DcmItem &out, const source &from);
@@ -66,55 +88,31 @@ OFCondition put_image(DcmItem &out, const source &from);
 OFCondition put_segments(DcmItem &out, const source &from);
 OFCondition put_dimensions(DcmItem &out, const source &from);
 OFCondition put_shared_groups(DcmItem &out, const source &from);
-OFCondition put_frame_groups(DcmItem &out, const source &from);
 OFCondition put_references(DcmItem &out, const source &from);
 
-/* Writes file meta information and dataset to a new file at `path`; fsynced and closed when it returns. */
-msa_status write_file(const char *path, DcmDataset &dataset, msa_error *err);
+/* (5200,9230), an item for each frame, encoded. */
+msa_status encode_frame_items(std::string &out, const source &from, msa_error *err);
+/* (7FE0,0010), frame by frame. What goes wrong in writing is told by output::finish(). */
+msa_status write_pixels(output &out, const source &from, msa_error *err);
 
-/* Sets values in an item and remembers the first failure, so that a module reads as a list of its attributes.
- */
-class put
-{
-  public:
-    explicit put(DcmItem &item) : item_(item) {}
-    put &text(const DcmTagKey &tag, const std::string &value);
-    put &us(const DcmTagKey &tag, Uint16 value);
-    put &code(const DcmTagKey &sequence, const dicom_code &code, const charset &text);
-    /* Copies an element byte for byte when the source has a value. */
-    put &copy(const DcmTagKey &tag, DcmItem &from);
-    /* The same for attributes of type 2: empty when the source has none. */
-    put &copy2(const DcmTagKey &tag, DcmItem &from);
-    put &note(const OFCondition &cond);
-    /* A new last item of a sequence; never NULL, but only part of the object while cond() is good. */
-    DcmItem &item(const DcmTagKey &sequence);
-    OFCondition cond() const
-    {
-        return cond_;
-    }
-
-  private:
-    DcmItem &item_;
-    DcmItem nowhere_;
-    OFCondition cond_;
-};
-
-/* The value of a text element as it stands, without padding; "" when it is absent. */
-std::string text_of(DcmItem &item, const DcmTagKey &tag);
-/* All numbers of a decimal string; empty when it is absent or does not parse. */
-std::vector<double> numbers_of(DcmItem &item, const DcmTagKey &tag);
+/* File meta information, `header`, frame items and pixels to a new file at `path`; fsynced and closed when it
+ * returns. */
+msa_status write_file(const char *path, DcmDataset &header, const source &from, msa_error *err);
+/* The elements of an item as they lie in a file. */
+msa_status encode_elements(std::string &out, DcmItem &item, msa_error *err);
 
 } // namespace seg
 } // namespace dicom
 
 /**
  * Reads an object back from disk and compares it with `segments` (those of that instance, in order of their
- * numbers): every bit of every slice, plane positions string by string, orientation, spacing, frame of
- * reference and the centroid in millimetres. The unpacking shares no code with the packing. Errors:
- * MSA_E_INTERNAL and a sentence that names segment and slice, MSA_E_IO, MSA_E_PARSE.
+ * numbers): every pixel of every slice, plane positions string by string, orientation, spacing, frame of
+ * reference and the centroid in millimetres. Shares no code with the writing side, and never holds more than
+ * a frame. Errors: MSA_E_INTERNAL and a sentence that names segment and slice, MSA_E_IO, MSA_E_PARSE.
  */
 extern "C" MSA_NODISCARD msa_status dicom_seg_verify(const dicom_series *series,
                                                      const dicom_segment *const *segments, size_t n,
-                                                     const char *path, msa_error *err);
+                                                     const dicom_seg_form *form, const char *path,
+                                                     msa_error *err);
 
 #endif

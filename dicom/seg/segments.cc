@@ -65,7 +65,7 @@ OFCondition put_tracking(DcmItem &segment, const source &from, const planned_seg
     to.text(DCM_TrackingID, id.empty() ? label : id);
     to.text(DCM_TrackingUID, dicom::seg::uid_valid(s.in->tracking_uid)
                                  ? std::string(s.in->tracking_uid)
-                                 : from.uid("tracking " + std::to_string(s.index + 1)));
+                                 : from.shared_uid("tracking " + std::to_string(s.index + 1)));
     return to.cond();
 }
 

@@ -1,54 +1,58 @@
 /* Reading back: what lies on disk is what was in memory. Nothing of the writing side is called here. */
 #include "dicom/seg/seg_impl.h"
+#include "dicom/seg/verify_impl.h"
 
 #include <cmath>
-#include <cstring>
 
+using dicom::seg::centroid;
+using dicom::seg::checked_frame;
+using dicom::seg::checked_plane;
+using dicom::seg::element;
+using dicom::seg::find;
+using dicom::seg::find_item;
 using dicom::seg::numbers_of;
+using dicom::seg::part10_stream;
+using dicom::seg::reading;
+using dicom::seg::span;
 using dicom::seg::text_of;
 
 namespace
 {
 
-struct plane {
-    double origin[3] = {}, row[3] = {}, col[3] = {}, between_rows = 0, between_cols = 0;
+enum : uint32_t {
+    SOP_CLASS = 0x00080016,
+    STUDY_UID = 0x0020000d,
+    FRAME_OF_REFERENCE = 0x00200052,
+    FRAMES = 0x00280008,
+    ROWS = 0x00280010,
+    COLS = 0x00280011,
+    SHARED = 0x52009229,
+    PER_FRAME = 0x52009230,
+    PIXELS = 0x7fe00010,
+    ITEM = 0xfffee000,
 };
 
-/* Sums over the set pixels of one segment: the centroid is sum / count. */
-struct centroid {
-    double sum[3] = {0, 0, 0};
-    double count = 0;
-    void add(const plane &p, double n, double sum_r, double sum_c)
-    {
-        for (int k = 0; k < 3; k++)
-            sum[k] += n * p.origin[k] + sum_c * p.between_cols * p.row[k] + sum_r * p.between_rows * p.col[k];
-        count += n;
-    }
+constexpr uint32_t VALUE_MAX = 64, GROUPS_MAX = 1u << 20;
+
+/* What the images say, asked once for each slice. */
+struct said {
+    std::string position;
+    std::vector<double> orientation, spacing;
 };
 
-struct reading {
-    const dicom_series &series;
-    const dicom_segment *const *segments;
-    size_t n;
-    size_t pixels;
-    DcmItem *dataset;
-    const Uint8 *bits;
-    std::vector<std::vector<bool>> seen; /* segment, slice: a frame was there */
-    std::vector<centroid> on_disk, in_memory;
+struct structure {
+    reading &r;
+    part10_stream &file;
+    std::vector<said> images = {};
+    std::unordered_map<std::string, int32_t> slices = {}; /* by SOP Instance UID */
+    std::unordered_map<uint32_t, std::string> text = {};  /* values of the top level that are looked at */
+    std::unordered_map<uint32_t, uint32_t> number = {};
+    std::vector<uint8_t> shared = {};
 };
 
-DcmItem *child(DcmItem *item, const DcmTagKey &sequence, unsigned long k = 0)
+msa_status broken(msa_error *err)
 {
-    DcmItem *found = nullptr;
-    if (!item || item->findAndGetSequenceItem(sequence, found, static_cast<long>(k)).bad()) return nullptr;
-    return found;
-}
-
-/* A functional group of the frame, else the shared one. */
-DcmItem *group(const reading &r, DcmItem *frame, const DcmTagKey &sequence)
-{
-    DcmItem *own = child(frame, sequence);
-    return own ? own : child(child(r.dataset, DCM_SharedFunctionalGroupsSequence), sequence);
+    return msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back in pieces that make no object");
 }
 
 bool near(const std::vector<double> &a, const std::vector<double> &b, size_t n)
@@ -59,116 +63,117 @@ bool near(const std::vector<double> &a, const std::vector<double> &b, size_t n)
     return true;
 }
 
-/* Pixels of the frame against the mask; both centroids grow on the way. */
-msa_status compare_bits(reading &r, size_t frame, size_t seg, int32_t slice, const plane &disk,
-                        const plane &memory, msa_error *err)
+/* Decimal strings as DCMTK reads them: strtod would follow the locale. */
+std::vector<double> numbers(const span &value)
 {
-    const uint8_t *mask = r.segments[seg]->mask + static_cast<size_t>(slice) * r.pixels;
-    const size_t cols = static_cast<size_t>(r.series.info.cols);
-    const uint64_t first = static_cast<uint64_t>(frame) * r.pixels;
-    double n[2] = {0, 0}, rows_sum[2] = {0, 0}, cols_sum[2] = {0, 0};
-    for (size_t p = 0; p < r.pixels; p++) {
-        const uint64_t bit = first + p;
-        const bool stored = (r.bits[bit / 8] >> (bit % 8) & 1) != 0, wanted = mask[p] != 0;
-        if (stored != wanted)
-            return msa_fail(err, MSA_E_INTERNAL,
-                            "segment %zu, slice %d: pixel (row %zu, column %zu) was read back as %d", seg + 1,
-                            slice, p / cols, p % cols, stored ? 1 : 0);
-        if (stored) {
-            n[0] += 1;
-            rows_sum[0] += static_cast<double>(p / cols);
-            cols_sum[0] += static_cast<double>(p % cols);
-        }
-        if (wanted) {
-            n[1] += 1;
-            rows_sum[1] += static_cast<double>(p / cols);
-            cols_sum[1] += static_cast<double>(p % cols);
-        }
-    }
-    r.on_disk[seg].add(disk, n[0], rows_sum[0], cols_sum[0]);
-    r.in_memory[seg].add(memory, n[1], rows_sum[1], cols_sum[1]);
-    return MSA_OK;
+    DcmItem item;
+    if (item.putAndInsertString(DCM_ImagePositionPatient, value.text().c_str()).bad()) return {};
+    return numbers_of(item, DCM_ImagePositionPatient);
 }
 
-/* Which slice a frame belongs to, by the image it names. */
-msa_status find_slice(int32_t &out, const reading &r, DcmItem *groups, size_t frame, msa_error *err)
+void ask_images(structure &s)
 {
-    DcmItem *image = child(child(groups, DCM_DerivationImageSequence), DCM_SourceImageSequence);
-    const std::string uid = image ? text_of(*image, DCM_ReferencedSOPInstanceUID) : "";
-    out = -1;
-    for (size_t k = 0; k < r.series.slices.size(); k++)
-        if (uid == r.series.slices[k].sop_instance_uid) out = static_cast<int32_t>(k);
-    if (out < 0) return msa_fail(err, MSA_E_INTERNAL, "frame %zu names no image of the series", frame + 1);
-    return MSA_OK;
+    for (size_t k = 0; k < s.r.series.slices.size(); k++) {
+        DcmItem &image = *s.r.series.files[k]->getDataset();
+        s.images.push_back({text_of(image, DCM_ImagePositionPatient),
+                            numbers_of(image, DCM_ImageOrientationPatient),
+                            numbers_of(image, DCM_PixelSpacing)});
+        s.slices.emplace(s.r.series.slices[k].sop_instance_uid, static_cast<int32_t>(k));
+    }
+}
+
+/* A functional group of the frame, else the shared one. */
+bool group(const structure &s, const span &frame, uint32_t sequence, span &out)
+{
+    return find_item(frame, sequence, out) || find_item({s.shared.data(), s.shared.size()}, sequence, out);
 }
 
 /* The frame's plane out of the file, after its words were compared with those of the image. */
-msa_status compare_plane(plane &disk, const reading &r, DcmItem *groups, size_t seg, int32_t slice,
-                         msa_error *err)
+msa_status compare_plane(checked_plane &disk, const structure &s, const span &groups, size_t seg,
+                         int32_t slice, msa_error *err)
 {
-    DcmItem &image = *r.series.files[static_cast<size_t>(slice)]->getDataset();
-    DcmItem *position = group(r, groups, DCM_PlanePositionSequence);
-    DcmItem *orientation = group(r, groups, DCM_PlaneOrientationSequence);
-    DcmItem *measures = group(r, groups, DCM_PixelMeasuresSequence);
-    if (!position || !orientation || !measures)
+    const said &image = s.images[static_cast<size_t>(slice)];
+    span position, orientation, measures, ipp, iop, spacing;
+    if (!group(s, groups, 0x00209113, position) || !find(position, 0x00200032, ipp) ||
+        !group(s, groups, 0x00209116, orientation) || !find(orientation, 0x00200037, iop) ||
+        !group(s, groups, 0x00289110, measures) || !find(measures, 0x00280030, spacing))
         return msa_fail(err, MSA_E_INTERNAL, "segment %zu, slice %d: the frame has no plane", seg + 1, slice);
-    if (text_of(*position, DCM_ImagePositionPatient) != text_of(image, DCM_ImagePositionPatient))
-        return msa_fail(err, MSA_E_INTERNAL,
-                        "segment %zu, slice %d: the frame's plane position is not the image's", seg + 1,
-                        slice);
-    const std::vector<double> iop = numbers_of(*orientation, DCM_ImageOrientationPatient);
-    if (!near(iop, numbers_of(image, DCM_ImageOrientationPatient), 6))
-        return msa_fail(err, MSA_E_INTERNAL,
-                        "segment %zu, slice %d: the frame's orientation is not the image's", seg + 1, slice);
-    const std::vector<double> spacing = numbers_of(*measures, DCM_PixelSpacing);
-    if (!near(spacing, numbers_of(image, DCM_PixelSpacing), 2))
-        return msa_fail(err, MSA_E_INTERNAL,
-                        "segment %zu, slice %d: the frame's pixel spacing is not the image's", seg + 1,
-                        slice);
-    const std::vector<double> ipp = numbers_of(*position, DCM_ImagePositionPatient);
-    if (ipp.size() != 3)
+    const char *wrong = ipp.text() != image.position                ? "plane position"
+                        : !near(numbers(iop), image.orientation, 6) ? "orientation"
+                        : !near(numbers(spacing), image.spacing, 2) ? "pixel spacing"
+                                                                    : nullptr;
+    if (wrong)
+        return msa_fail(err, MSA_E_INTERNAL, "segment %zu, slice %d: the frame's %s is not the image's",
+                        seg + 1, slice, wrong);
+    const std::vector<double> at = numbers(ipp), direction = numbers(iop), step = numbers(spacing);
+    if (at.size() != 3)
         return msa_fail(err, MSA_E_INTERNAL, "segment %zu, slice %d: the frame has no position", seg + 1,
                         slice);
     for (size_t k = 0; k < 3; k++) {
-        disk.origin[k] = ipp[k];
-        disk.row[k] = iop[k];
-        disk.col[k] = iop[k + 3];
+        disk.origin[k] = at[k];
+        disk.row[k] = direction[k];
+        disk.col[k] = direction[k + 3];
     }
-    disk.between_rows = spacing[0];
-    disk.between_cols = spacing[1];
+    disk.between_rows = step[0];
+    disk.between_cols = step[1];
     return MSA_OK;
 }
 
-/* The plane as the engine saw it. */
-plane plane_in_memory(const dicom_series &series, int32_t slice)
+msa_status compare_frame(structure &s, const span &groups, msa_error *err)
 {
-    plane p;
-    for (int k = 0; k < 3; k++) {
-        p.origin[k] = series.slices[static_cast<size_t>(slice)].origin_mm[k];
-        p.row[k] = series.info.row_dir[k];
-        p.col[k] = series.info.col_dir[k];
+    const size_t frame = s.r.frames.size();
+    span identity, value, derivation, image;
+    size_t seg = 0;
+    if (s.r.form.format != DICOM_SEG_LABELMAP) {
+        const bool there = find_item(groups, 0x0062000a, identity) && find(identity, 0x0062000b, value);
+        if (!there || value.number() == 0 || value.number() > s.r.n)
+            return msa_fail(err, MSA_E_INTERNAL, "frame %zu belongs to no segment", frame + 1);
+        seg = value.number() - 1;
     }
-    p.between_rows = series.info.spacing_mm[0];
-    p.between_cols = series.info.spacing_mm[1];
-    return p;
+    if (!find_item(groups, 0x00089124, derivation) || !find_item(derivation, 0x00082112, image) ||
+        !find(image, 0x00081155, value) || s.slices.count(value.text()) == 0)
+        return msa_fail(err, MSA_E_INTERNAL, "frame %zu names no image of the series", frame + 1);
+    const int32_t slice = s.slices[value.text()];
+    std::vector<bool>::reference seen = s.r.seen[seg][static_cast<size_t>(slice)];
+    if (seen) return msa_fail(err, MSA_E_INTERNAL, "segment %zu, slice %d: two frames", seg + 1, slice);
+    seen = true;
+    checked_frame out = {seg, slice, {}};
+    MSA_TRY(compare_plane(out.plane, s, groups, seg, slice, err));
+    s.r.frames.push_back(out);
+    return MSA_OK;
 }
 
-msa_status compare_frame(reading &r, DcmItem *groups, size_t frame, msa_error *err)
+msa_status compare_frames(structure &s, uint32_t length, msa_error *err)
 {
-    DcmItem *identity = group(r, groups, DCM_SegmentIdentificationSequence);
-    Uint16 number = 0;
-    if (!identity || identity->findAndGetUint16(DCM_ReferencedSegmentNumber, number).bad() || number == 0 ||
-        number > r.n)
-        return msa_fail(err, MSA_E_INTERNAL, "frame %zu belongs to no segment", frame + 1);
-    const size_t seg = number - 1u;
-    int32_t slice = -1;
-    plane disk;
-    MSA_TRY(find_slice(slice, r, groups, frame, err));
-    if (r.seen[seg][static_cast<size_t>(slice)])
-        return msa_fail(err, MSA_E_INTERNAL, "segment %zu, slice %d: two frames", seg + 1, slice);
-    r.seen[seg][static_cast<size_t>(slice)] = true;
-    MSA_TRY(compare_plane(disk, r, groups, seg, slice, err));
-    return compare_bits(r, frame, seg, slice, disk, plane_in_memory(r.series, slice), err);
+    std::vector<uint8_t> groups;
+    element item;
+    for (uint32_t left = length; left > 0; left -= item.length + 8) {
+        if (left < 8 || !s.file.next_item(item) || item.tag != ITEM || item.length > left - 8 ||
+            item.length > GROUPS_MAX || !s.file.read(groups, item.length))
+            return broken(err);
+        MSA_TRY(compare_frame(s, {groups.data(), groups.size()}, err));
+    }
+    return MSA_OK;
+}
+
+/* What holds for the object as a whole; called when the pixels are reached. */
+msa_status compare_object(structure &s, msa_error *err)
+{
+    DcmItem &image = *s.r.series.files[0]->getDataset();
+    const bool labelmap = s.r.form.format == DICOM_SEG_LABELMAP;
+    if (s.text[SOP_CLASS] != (labelmap ? DICOM_SEG_LABELMAP_CLASS : UID_SegmentationStorage))
+        return msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back as an object of another class");
+    if (s.number[ROWS] != static_cast<uint32_t>(s.r.series.info.rows) ||
+        s.number[COLS] != static_cast<uint32_t>(s.r.series.info.cols))
+        return msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back as %u x %u", s.number[ROWS],
+                        s.number[COLS]);
+    if (s.text[FRAME_OF_REFERENCE] != text_of(image, DCM_FrameOfReferenceUID))
+        return msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back in another frame of reference");
+    if (s.text[STUDY_UID] != text_of(image, DCM_StudyInstanceUID))
+        return msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back in another study");
+    if (s.r.frames.empty() || s.text[FRAMES] != std::to_string(s.r.frames.size()))
+        return msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back with another number of frames");
+    return MSA_OK;
 }
 
 /* No frame may be missing: a slice without one has no pixel of that segment. */
@@ -176,12 +181,14 @@ msa_status compare_absent(const reading &r, msa_error *err)
 {
     for (size_t seg = 0; seg < r.n; seg++)
         for (size_t k = 0; k < r.seen[seg].size(); k++) {
-            const uint8_t *mask = r.segments[seg]->mask + k * r.pixels;
             if (r.seen[seg][k]) continue;
+            const uint8_t *mask = r.mask(seg, static_cast<int32_t>(k));
+            uint8_t any = 0;
             for (size_t p = 0; p < r.pixels; p++)
-                if (mask[p])
-                    return msa_fail(err, MSA_E_INTERNAL, "segment %zu, slice %zu: the frame is missing",
-                                    seg + 1, k);
+                any |= mask[p];
+            if (any)
+                return msa_fail(err, MSA_E_INTERNAL, "segment %zu, slice %zu: the frame is missing", seg + 1,
+                                k);
         }
     return MSA_OK;
 }
@@ -207,59 +214,45 @@ msa_status compare_centroids(const reading &r, msa_error *err)
     return MSA_OK;
 }
 
-/* What holds for the object as a whole. */
-msa_status compare_object(reading &r, size_t &frames, msa_error *err)
+/* One element of the top level: kept, compared, or passed over. */
+msa_status take(structure &s, const element &e, msa_error *err)
 {
-    Sint32 count = 0;
-    Uint16 rows = 0, cols = 0;
-    unsigned long bytes = 0;
-    DcmItem &image = *r.series.files[0]->getDataset();
-    const OFCondition cond = r.dataset->findAndGetUint8Array(DCM_PixelData, r.bits, &bytes);
-    if (cond.bad() || !r.bits || r.dataset->findAndGetSint32(DCM_NumberOfFrames, count).bad() || count < 1 ||
-        r.dataset->findAndGetUint16(DCM_Rows, rows).bad() ||
-        r.dataset->findAndGetUint16(DCM_Columns, cols).bad())
-        return msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back without pixels");
-    frames = static_cast<size_t>(count);
-    if (rows != r.series.info.rows || cols != r.series.info.cols)
-        return msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back as %u x %u", rows, cols);
-    if (static_cast<uint64_t>(bytes) * 8 < static_cast<uint64_t>(frames) * r.pixels)
-        return msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back with %lu bytes for %zu frames",
-                        bytes, frames);
-    if (text_of(*r.dataset, DCM_FrameOfReferenceUID) != text_of(image, DCM_FrameOfReferenceUID))
-        return msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back in another frame of reference");
-    if (text_of(*r.dataset, DCM_StudyInstanceUID) != text_of(image, DCM_StudyInstanceUID))
-        return msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back in another study");
+    std::vector<uint8_t> value;
+    if (e.tag == PER_FRAME) return compare_frames(s, e.length, err);
+    if (e.tag == SHARED) {
+        if (e.length > GROUPS_MAX || !s.file.read(value, e.length) || value.size() < 8) return broken(err);
+        s.shared.assign(value.begin() + 8, value.end()); /* its one item */
+        return MSA_OK;
+    }
+    if (e.length == 0xffffffff) return broken(err);
+    if (e.length > VALUE_MAX) return s.file.skip(e.length) ? MSA_OK : broken(err);
+    if (!s.file.read(value, e.length)) return broken(err);
+    s.text[e.tag] = span{value.data(), value.size()}.text();
+    s.number[e.tag] = span{value.data(), value.size()}.number();
     return MSA_OK;
 }
 
 msa_status verify(const dicom_series &series, const dicom_segment *const *segments, size_t n,
-                  const char *path, msa_error *err)
+                  const dicom_seg_form &form, const char *path, msa_error *err)
 {
-    DcmFileFormat file;
-    const OFCondition cond = file.loadFile(path);
-    if (cond.bad()) return dicom::fail(err, cond, "read the segmentation back");
     const size_t pixels = static_cast<size_t>(series.info.rows) * static_cast<size_t>(series.info.cols);
-    const std::vector<bool> none(series.slices.size());
-    reading r = {series,
-                 segments,
-                 n,
-                 pixels,
-                 file.getDataset(),
-                 nullptr,
-                 std::vector<std::vector<bool>>(n, none),
-                 std::vector<centroid>(n),
-                 std::vector<centroid>(n)};
-    size_t frames = 0;
-    MSA_TRY(compare_object(r, frames, err));
-    DcmSequenceOfItems *groups = nullptr;
-    if (r.dataset->findAndGetSequence(DCM_PerFrameFunctionalGroupsSequence, groups).bad() ||
-        groups->card() != frames)
-        return msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back with another number of frames");
-    DcmObject *at = nullptr; /* nextInContainer() is constant time, getItem(k) is not */
-    for (size_t k = 0; k < frames; k++) {
-        at = groups->nextInContainer(at);
-        MSA_TRY(compare_frame(r, static_cast<DcmItem *>(at), k, err));
+    part10_stream file;
+    reading r = {series, segments, n, form, pixels};
+    structure s = {r, file};
+    element e;
+    bool found = false;
+    r.seen.assign(n, std::vector<bool>(series.slices.size()));
+    r.on_disk.resize(n);
+    r.in_memory.resize(n);
+    MSA_TRY(file.open(path, err));
+    ask_images(s);
+    while (!found && file.next(e)) {
+        found = e.tag == PIXELS;
+        if (!found) MSA_TRY(take(s, e, err));
     }
+    if (!found) return msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back without pixels");
+    MSA_TRY(compare_object(s, err));
+    MSA_TRY(dicom::seg::compare_pixels(r, file, e, err));
     MSA_TRY(compare_absent(r, err));
     return compare_centroids(r, err);
 }
@@ -267,7 +260,7 @@ msa_status verify(const dicom_series &series, const dicom_segment *const *segmen
 } // namespace
 
 msa_status dicom_seg_verify(const dicom_series *series, const dicom_segment *const *segments, size_t n,
-                            const char *path, msa_error *err)
+                            const dicom_seg_form *form, const char *path, msa_error *err)
 {
-    return dicom::guard(err, [&]() -> msa_status { return verify(*series, segments, n, path, err); });
+    return dicom::guard(err, [&]() -> msa_status { return verify(*series, segments, n, *form, path, err); });
 }

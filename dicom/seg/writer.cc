@@ -23,6 +23,16 @@ msa_status check_arguments(const dicom_series &series, const dicom_segment *segm
         return msa_fail(err, MSA_E_INVALID, "a segmentation needs a key for its UIDs");
     if (options.n_prompts > 0 && !options.prompts)
         return msa_fail(err, MSA_E_INVALID, "prompts are counted but not given");
+    const dicom_seg_form &form = options.form;
+    if (form.format < DICOM_SEG_BINARY || form.format > DICOM_SEG_LABELMAP ||
+        form.profile < DICOM_SEG_STRICT || form.profile > DICOM_SEG_WEASIS ||
+        form.compression < DICOM_SEG_NONE || form.compression > DICOM_SEG_DEFLATE)
+        return msa_fail(err, MSA_E_INVALID, "no such form of a segmentation");
+    if (form.format == DICOM_SEG_BINARY && form.compression == DICOM_SEG_RLE)
+        return msa_fail(
+            err, MSA_E_UNSUPPORTED,
+            "a binary segmentation is not written with RLE, which few readers take for single bits; "
+            "deflate makes it smaller");
     if (n > 65535) return msa_fail(err, MSA_E_INVALID, "%zu segments are more than 65535", n);
     for (size_t i = 0; i < n; i++)
         if (!segments[i].mask) return msa_fail(err, MSA_E_INVALID, "segment %zu has no mask", i + 1);
@@ -45,7 +55,7 @@ msa_status check_arguments(const dicom_series &series, const dicom_segment *segm
 class staging
 {
   public:
-    explicit staging(const char *dir) : dir_(dir) {}
+    staging(const char *dir, const char *stem) : dir_(dir), stem_(stem && stem[0] ? stem : "seg") {}
     ~staging()
     {
         for (const std::string &name : pending_)
@@ -54,10 +64,15 @@ class staging
     staging(const staging &) = delete;
     staging &operator=(const staging &) = delete;
 
+    /* Path under which it is written; the last one added is name(). */
     std::string add(size_t number)
     {
-        pending_.push_back(number == 1 ? "seg.dcm" : "seg-" + std::to_string(number) + ".dcm");
+        pending_.push_back(stem_ + (number == 1 ? "" : "-" + std::to_string(number)) + ".dcm");
         return part(pending_.back());
+    }
+    const std::string &name() const
+    {
+        return pending_.back();
     }
     msa_status publish(msa_error *err)
     {
@@ -70,7 +85,7 @@ class staging
     }
 
   private:
-    std::string dir_;
+    std::string dir_, stem_;
     std::vector<std::string> pending_;
     std::string part(const std::string &name) const
     {
@@ -89,26 +104,27 @@ class staging
     }
 };
 
-/* One instance: built, written, dropped from memory, read back. */
+template <size_t N> void copy_text(char (&to)[N], const std::string &from)
+{
+    (void)std::snprintf(to, N, "%s", from.c_str());
+}
+
+/* One instance: written as a stream, then read back. */
 msa_status write_one(dicom_seg_file &out, const source &from, const std::string &path, msa_error *err)
 {
-    {
-        DcmDataset dataset;
-        MSA_TRY(dicom::seg::make_dataset(dataset, from, err));
-        MSA_TRY(dicom::seg::make_pixels(dataset, from, err));
-        MSA_TRY(dicom::seg::write_file(path.c_str(), dataset, err));
-        std::memset(&out, 0, sizeof out);
-        (void)std::snprintf(out.sop_instance_uid, sizeof out.sop_instance_uid, "%s",
-                            dicom::seg::text_of(dataset, DCM_SOPInstanceUID).c_str());
-        (void)std::snprintf(out.series_uid, sizeof out.series_uid, "%s",
-                            dicom::seg::text_of(dataset, DCM_SeriesInstanceUID).c_str());
-    }
-    out.frames = from.file.frames;
+    DcmDataset header;
+    MSA_TRY(dicom::seg::make_header(header, from, err));
+    MSA_TRY(dicom::seg::write_file(path.c_str(), header, from, err));
+    copy_text(out.sop_class_uid, dicom::seg::text_of(header, DCM_SOPClassUID));
+    copy_text(out.sop_instance_uid, dicom::seg::text_of(header, DCM_SOPInstanceUID));
+    copy_text(out.series_uid, dicom::seg::text_of(header, DCM_SeriesInstanceUID));
+    out.frames = static_cast<int32_t>(from.file.frames.size());
     out.segments = static_cast<int32_t>(from.file.segments.size());
     std::vector<const dicom_segment *> segments;
     for (const planned_segment &s : from.file.segments)
         segments.push_back(s.in);
-    return dicom_seg_verify(&from.series, segments.data(), segments.size(), path.c_str(), err);
+    return dicom_seg_verify(&from.series, segments.data(), segments.size(), &from.options.form, path.c_str(),
+                            err);
 }
 
 msa_status write_all(const dicom_series &series, const dicom_segment *segments, size_t n,
@@ -117,13 +133,16 @@ msa_status write_all(const dicom_series &series, const dicom_segment *segments, 
 {
     std::vector<planned_file> plan;
     MSA_TRY(check_arguments(series, segments, n, options, err));
-    MSA_TRY(dicom::seg::make_plan(plan, series, segments, n, err));
+    MSA_TRY(dicom::seg::make_plan(plan, series, segments, n, options.form, err));
     const dicom::seg::charset text(
         dicom::seg::text_of(*series.files[0]->getDataset(), DCM_SpecificCharacterSet));
-    staging stage(dir);
+    staging stage(dir, options.file_name);
     for (size_t k = 0; k < plan.size(); k++) {
         const source from = {series, options, plan[k], k + 1, text};
-        MSA_TRY(write_one(files[k], from, stage.add(k + 1), err));
+        const std::string path = stage.add(k + 1);
+        std::memset(&files[k], 0, sizeof files[k]);
+        copy_text(files[k].name, stage.name());
+        MSA_TRY(write_one(files[k], from, path, err));
     }
     MSA_TRY(stage.publish(err));
     *n_files = plan.size();

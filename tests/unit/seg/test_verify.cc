@@ -17,15 +17,16 @@ void expect_noticed(const char *words, const std::function<void(DcmDataset &)> &
     }
     expect_written(write(s, dir), 1);
     const std::string path = dir.path + "/seg.dcm";
+    const dicom_seg_form form = {};
     const dicom_segment *segments[] = {&s.segments[0], &s.segments[1]};
     msa_error err = MSA_ERROR_INIT;
-    assert_int_equal(dicom_seg_verify(&s.series, segments, 2, path.c_str(), &err), MSA_OK);
+    assert_int_equal(dicom_seg_verify(&s.series, segments, 2, &form, path.c_str(), &err), MSA_OK);
     DcmFileFormat file;
     assert_true(file.loadFile(path.c_str()).good());
     assert_true(file.loadAllDataIntoMemory().good());
     spoil(*file.getDataset());
-    assert_true(file.saveFile(path.c_str(), EXS_LittleEndianExplicit).good());
-    assert_int_equal(dicom_seg_verify(&s.series, segments, 2, path.c_str(), &err), MSA_E_INTERNAL);
+    assert_true(file.saveFile(path.c_str(), EXS_LittleEndianExplicit, EET_ExplicitLength).good());
+    assert_int_equal(dicom_seg_verify(&s.series, segments, 2, &form, path.c_str(), &err), MSA_E_INTERNAL);
     if (!std::strstr(err.what, words)) fail_msg("'%s' does not say '%s'", err.what, words);
 }
 
