@@ -5,6 +5,7 @@
 #include "dicom/read/file.h"
 #include "dicom/read/values.h"
 
+#include "dcmtk/dcmdata/dcdeftag.h"
 #include "dcmtk/dcmdata/dcuid.h"
 
 #include <cstdlib>
@@ -15,20 +16,26 @@ namespace dicom
 namespace
 {
 
+constexpr const char *OUR_NAME = "msad"; /* what dicom/seg/ writes as Manufacturer */
+
 struct Carrier {
     const char *sop_class_uid;
-    CarrierReader read; /* null: taken and stored, not read yet */
-    const char *name;
+    CarrierReader read;
 };
 
 /* A new kind of annotation is one row here, one reader, and its class in dicom/read/header.cc. */
 const Carrier carriers[] = {
-    {UID_EnhancedSRStorage, read_sr, "enhanced SR"},
-    {UID_ComprehensiveSRStorage, read_sr, "comprehensive SR"},
-    {UID_Comprehensive3DSRStorage, read_sr, "comprehensive 3D SR"},
-    {UID_GrayscaleSoftcopyPresentationStateStorage, nullptr, "presentation states"},
-    {UID_RTStructureSetStorage, nullptr, "RT structure sets"},
-    {UID_SegmentationStorage, nullptr, "segmentations"},
+    {UID_EnhancedSRStorage, read_sr},
+    {UID_ComprehensiveSRStorage, read_sr},
+    {UID_Comprehensive3DSRStorage, read_sr},
+    {UID_GrayscaleSoftcopyPresentationStateStorage, read_presentation},
+    {UID_ColorSoftcopyPresentationStateStorage, read_presentation},
+    {UID_PseudoColorSoftcopyPresentationStateStorage, read_presentation},
+    {UID_BlendingSoftcopyPresentationStateStorage, read_presentation},
+    {UID_RTStructureSetStorage, read_rtstruct},
+    {UID_SegmentationStorage, read_seg},
+    {UID_LABEL_MAP, read_seg},
+    {UID_KeyObjectSelectionDocumentStorage, read_key_objects},
 };
 
 const Carrier *find_carrier(const char *sop_class_uid)
@@ -46,10 +53,14 @@ msa_status read_annotation(std::vector<dicom_prompt> &out, const char **note, co
     const Carrier *carrier = find_carrier(file.header.sop_class_uid);
     if (carrier == nullptr)
         return msa_fail(err, MSA_E_UNSUPPORTED, "the object is an image, not an annotation");
-    if (carrier->read == nullptr)
-        return msa_fail(err, MSA_E_UNSUPPORTED, "prompts out of %s are not read in this version",
-                        carrier->name);
-    MSA_TRY(carrier->read(out, note, *file.content->getDataset(), err));
+    DcmItem &dataset = *file.content->getDataset();
+    PromptList list(out, note, err);
+    if (text(dataset, DCM_Manufacturer) == OUR_NAME) {
+        list.remark("the object is one of our own results; it prompts nothing");
+        return MSA_OK;
+    }
+    MSA_TRY(carrier->read(list, dataset, err));
+    MSA_TRY(list.finish());
     for (dicom_prompt &p : out) {
         copy(p.source_class_uid, sizeof p.source_class_uid, file.header.sop_class_uid);
         copy(p.source_instance_uid, sizeof p.source_instance_uid, file.header.sop_instance_uid);

@@ -3,9 +3,9 @@
 #include "dicom/read/values.h"
 
 #include "dcmtk/dcmdata/dcdeftag.h"
-#include "dcmtk/dcmdata/dcsequen.h"
+#include "dcmtk/dcmdata/dcuid.h"
 
-#include <cmath>
+#include <cctype>
 #include <cstring>
 
 namespace dicom
@@ -17,6 +17,7 @@ const Concept FINDING = {"121071", "DCM", "", ""};
 const Concept FINDING_CATEGORY = {"276214006", "SCT", "", ""};
 const Concept FINDING_SITE = {"363698007", "SCT", "G-C0E3", "SRT"};
 const Concept SHORT_LABEL = {"125309", "DCM", "", ""};
+const Concept COMMENT = {"121106", "DCM", "", ""};
 const Concept LONG_AXIS = {"103339001", "SCT", "G-A185", "SRT"};
 const Concept SHORT_AXIS = {"103340004", "SCT", "G-A186", "SRT"};
 
@@ -33,12 +34,6 @@ const struct {
     {"T-62000", "10200004"},  {"T-71000", "64033007"},  {"T-28000", "39607008"}, {"T-A0100", "12738006"},
     {"T-C3000", "78961009"},  {"T-A7010", "2748008"},   {"T-42000", "15825003"},
 };
-
-DcmItem *first_item(DcmItem &item, const DcmTagKey &sequence)
-{
-    DcmItem *found = nullptr;
-    return item.findAndGetSequenceItem(sequence, found, 0).good() ? found : nullptr;
-}
 
 void modernise(dicom_code &code)
 {
@@ -70,17 +65,12 @@ std::string value_type(DcmItem &item)
 
 std::vector<DcmItem *> children(DcmItem &item)
 {
-    std::vector<DcmItem *> list;
-    DcmSequenceOfItems *sequence = nullptr;
-    if (item.findAndGetSequence(DCM_ContentSequence, sequence).bad() || sequence == nullptr) return list;
-    for (DcmObject *at = nullptr; (at = sequence->nextInContainer(at)) != nullptr;)
-        if (auto *child = dynamic_cast<DcmItem *>(at)) list.push_back(child);
-    return list;
+    return items_of(item, DCM_ContentSequence);
 }
 
 bool has_concept(DcmItem &item, const Concept &wanted)
 {
-    DcmItem *code = first_item(item, DCM_ConceptNameCodeSequence);
+    DcmItem *code = first_of(&item, DCM_ConceptNameCodeSequence);
     if (code == nullptr) return false;
     const std::string value = text(*code, DCM_CodeValue), scheme = text(*code, DCM_CodingSchemeDesignator);
     return (value == wanted.value && scheme == wanted.scheme) ||
@@ -89,8 +79,13 @@ bool has_concept(DcmItem &item, const Concept &wanted)
 
 dicom_code coded_value(DcmItem &item, const std::string &charset)
 {
+    return code_in(item, DCM_ConceptCodeSequence, charset);
+}
+
+dicom_code code_in(DcmItem &item, const DcmTagKey &sequence, const std::string &charset)
+{
     dicom_code code{};
-    DcmItem *const from = first_item(item, DCM_ConceptCodeSequence);
+    DcmItem *const from = first_of(&item, sequence);
     if (from == nullptr) return code;
     const std::string value = printable(text(*from, DCM_CodeValue));
     const std::string scheme = printable(text(*from, DCM_CodingSchemeDesignator));
@@ -110,10 +105,37 @@ std::string text_value(DcmItem &item, const std::string &charset)
     return to_utf8(text(item, DCM_TextValue), charset);
 }
 
+bool is_free_text_code(DcmItem &item)
+{
+    DcmItem *const code = first_of(&item, DCM_ConceptCodeSequence);
+    if (code == nullptr) return false;
+    const std::string value = text(*code, DCM_CodeValue);
+    return value == "CORNERSTONEFREETEXT" || value == "CS3DTEXT";
+}
+
+bool is_text_position(DcmItem &item)
+{
+    DcmItem *const code = first_of(&item, DCM_ConceptNameCodeSequence);
+    if (code == nullptr || text(*code, DCM_CodingSchemeDesignator) == "DCM") return false;
+    std::string words;
+    for (const char c : text(*code, DCM_CodeMeaning) + text(*code, DCM_CodeValue))
+        if (std::isalpha(static_cast<unsigned char>(c)) != 0)
+            words += char(std::tolower(static_cast<unsigned char>(c)));
+    return words.find("annotationposition") != std::string::npos;
+}
+
+bool names_segmentation(DcmItem &item)
+{
+    DcmItem *const sop = first_of(&item, DCM_ReferencedSOPSequence);
+    if (sop == nullptr) return false;
+    const std::string uid = text(*sop, DCM_ReferencedSOPClassUID);
+    return uid == UID_SegmentationStorage || uid == UID_SurfaceSegmentationStorage || uid == UID_LABEL_MAP;
+}
+
 ImageReference image_reference(DcmItem &item)
 {
     ImageReference ref;
-    DcmItem *const sop = first_item(item, DCM_ReferencedSOPSequence);
+    DcmItem *const sop = first_of(&item, DCM_ReferencedSOPSequence);
     if (sop == nullptr) return ref;
     const std::string uid = text(*sop, DCM_ReferencedSOPInstanceUID);
     if (!is_uid(uid)) return ref;

@@ -8,7 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "dicom/annotation.h"
+#include "dicom/annot/prompt_list.h"
+#include "dicom/read/items.h"
 
 namespace dicom
 {
@@ -18,7 +19,7 @@ struct Concept {
     const char *value, *scheme, *old_value, *old_scheme;
 };
 
-extern const Concept TRACKING_ID, TRACKING_UID, FINDING, FINDING_CATEGORY, FINDING_SITE, SHORT_LABEL,
+extern const Concept TRACKING_ID, TRACKING_UID, FINDING, FINDING_CATEGORY, FINDING_SITE, SHORT_LABEL, COMMENT,
     LONG_AXIS, SHORT_AXIS;
 
 std::string value_type(DcmItem &item);
@@ -29,12 +30,18 @@ bool has_concept(DcmItem &item, const Concept &wanted);
 /* The coded value of a CODE item. Values longer than 16 characters are left "" (only the meaning is kept);
  * SRT values of a short table become SCT. */
 dicom_code coded_value(DcmItem &item, const std::string &charset);
+/* The same of any code sequence. */
+dicom_code code_in(DcmItem &item, const DcmTagKey &sequence, const std::string &charset);
 std::string text_value(DcmItem &item, const std::string &charset);
 
-struct ImageReference {
-    std::string sop_instance_uid; /* "" when the item refers to none, or to an invalid UID */
-    int32_t frame = 1;
-};
+/* Is the coded value the one under which OHIF and Cornerstone store what a user typed? It is a label, not a
+ * code. */
+bool is_free_text_code(DcmItem &item);
+/* Does an SCOORD only say where a viewer shows the label? */
+bool is_text_position(DcmItem &item);
+/* Does an IMAGE item refer to a segmentation? */
+bool names_segmentation(DcmItem &item);
+
 /* Of an IMAGE item: its first Referenced SOP, the first frame. */
 ImageReference image_reference(DcmItem &item);
 

@@ -16,13 +16,20 @@ namespace dicom
 namespace
 {
 
-/* The classes we take. Annotations that have no reader yet are taken and stored: a refused presentation
- * context makes some PACS fail the whole study, and dicom_annotation_read() says what is missing. */
+/* The classes we take. Every annotation has its reader in dicom/annot/annotation.cc. */
 const char *const image_classes[] = {UID_CTImageStorage, UID_MRImageStorage};
 const char *const annotation_classes[] = {
-    UID_EnhancedSRStorage,        UID_ComprehensiveSRStorage,
-    UID_Comprehensive3DSRStorage, UID_GrayscaleSoftcopyPresentationStateStorage,
-    UID_RTStructureSetStorage,    UID_SegmentationStorage,
+    UID_EnhancedSRStorage,
+    UID_ComprehensiveSRStorage,
+    UID_Comprehensive3DSRStorage,
+    UID_GrayscaleSoftcopyPresentationStateStorage,
+    UID_ColorSoftcopyPresentationStateStorage,
+    UID_PseudoColorSoftcopyPresentationStateStorage,
+    UID_BlendingSoftcopyPresentationStateStorage,
+    UID_RTStructureSetStorage,
+    UID_SegmentationStorage,
+    UID_LABEL_MAP,
+    UID_KeyObjectSelectionDocumentStorage,
 };
 
 template <size_t N> bool in_list(const char *const (&list)[N], const char *uid)

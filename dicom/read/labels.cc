@@ -6,7 +6,6 @@
 #include "dicom/read/values.h"
 
 #include "dcmtk/dcmdata/dcdeftag.h"
-#include "dcmtk/dcmdata/dcsequen.h"
 #include "dcmtk/dcmdata/dcuid.h"
 
 #include <algorithm>
@@ -85,23 +84,6 @@ void Reference::image(const Slices &slices, const std::string &uid)
     if (uid.empty()) return;
     names_images = true;
     names_ours = names_ours || slices.find(uid) >= 0;
-}
-
-std::vector<DcmItem *> items_of(DcmItem &item, const DcmTagKey &sequence)
-{
-    std::vector<DcmItem *> list;
-    DcmSequenceOfItems *found = nullptr;
-    if (item.findAndGetSequence(sequence, found).bad() || found == nullptr) return list;
-    for (DcmObject *at = nullptr; (at = found->nextInContainer(at)) != nullptr;)
-        if (auto *one = dynamic_cast<DcmItem *>(at)) list.push_back(one);
-    return list;
-}
-
-DcmItem *first_of(DcmItem *item, const DcmTagKey &sequence)
-{
-    DcmItem *found = nullptr;
-    if (item == nullptr || item->findAndGetSequenceItem(sequence, found, 0).bad()) return nullptr;
-    return found;
 }
 
 dicom_mask make_label(int32_t number, DcmItem &item, const DcmTagKey &tag, const char *what,

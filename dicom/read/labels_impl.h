@@ -10,6 +10,7 @@
 
 #include "dicom/labels.h"
 #include "dicom/read/file.h"
+#include "dicom/read/items.h"
 
 namespace dicom
 {
@@ -53,10 +54,6 @@ struct Reference {
     void image(const Slices &slices, const std::string &uid);
 };
 
-/* The items of a sequence, in order; none when it is absent. */
-std::vector<DcmItem *> items_of(DcmItem &item, const DcmTagKey &sequence);
-/* The first one, or null. Of a null item: null. */
-DcmItem *first_of(DcmItem *item, const DcmTagKey &sequence);
 /* A label with its number and the name in `tag`, cut to what fits, or else "<what> <number>". */
 dicom_mask make_label(int32_t number, DcmItem &item, const DcmTagKey &tag, const char *what,
                       const std::string &charset);

@@ -12,6 +12,9 @@
 namespace dicom
 {
 
+/* Label Map Segmentation Storage, which DCMTK 3.6.7 does not know. */
+inline constexpr const char *UID_LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7";
+
 /* The whole value as text, padding trimmed; "" when absent, empty, not text or over 64 KiB. Bytes are in the
  * dataset's charset. */
 std::string text(DcmItem &item, const DcmTagKey &tag);
