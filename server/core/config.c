@@ -19,17 +19,11 @@ extern char **environ;
 static void set_defaults(srv_config *config)
 {
     memset(config, 0, sizeof *config);
-    for (size_t i = 0; i < srv_n_settings; i++) {
-        const srv_setting *s = &srv_settings[i];
-        char *field = (char *)config + s->offset;
-        const bool yes = s->value != 0;
-        if (s->kind == SRV_SETTING_INT) memcpy(field, &s->value, sizeof s->value);
-        if (s->kind == SRV_SETTING_BOOL) memcpy(field, &yes, sizeof yes);
-        if (s->kind == SRV_SETTING_TEXT) (void)snprintf(field, s->size, "%s", s->text);
-    }
+    for (size_t i = 0; i < srv_n_settings; i++)
+        srv_setting_put_default(&srv_settings[i], config);
     config->n_rules = srv_n_rules_built_in;
     for (int32_t i = 0; i < srv_n_rules_built_in; i++)
-        config->rules[i] = srv_rules_built_in[i];
+        memcpy(&config->rules[i], &srv_rules_built_in[i], sizeof config->rules[i]);
 }
 
 static msa_status read_file(const char *path, unsigned char **bytes, size_t *size, msa_error *err)
@@ -59,16 +53,25 @@ static msa_status read_file(const char *path, unsigned char **bytes, size_t *siz
     return MSA_OK;
 }
 
-/* texts: in the order of the list's fields. */
-static msa_status put_entry(srv_config *config, const srv_list *list, void *entry, const char *const *texts,
-                            const char *shown, msa_error *err)
+typedef struct given {
+    const char *key, *text;
+} given;
+
+/* Of the fields of an entry, those that a variable can give. */
+static msa_status put_entry(srv_config *config, const srv_list *list, void *entry, const given *texts,
+                            size_t n_texts, const char *shown, msa_error *err)
 {
     char name[64], where[192];
     srv_list_env(list, name);
     for (size_t i = 0; i < list->n_fields; i++) {
         const srv_setting *field = &list->fields[i];
+        const char *text = NULL;
+        for (size_t k = 0; k < n_texts; k++)
+            if (strcmp(texts[k].key, field->key) == 0) text = texts[k].text;
+        srv_setting_put_default(field, entry);
+        if (text == NULL) continue;
         (void)snprintf(where, sizeof where, "%s: %.40s: %s", name, shown, field->key);
-        const srv_value value = {texts[i], strlen(texts[i]), field->kind == SRV_SETTING_TEXT, where};
+        const srv_value value = {text, strlen(text), field->kind == SRV_SETTING_TEXT, where};
         MSA_TRY(srv_setting_put(field, entry, &value, err));
     }
     return srv_list_add(config, list, entry, name, err);
@@ -89,30 +92,44 @@ static msa_status add_destination(srv_config *config, char *item, msa_error *err
         colon[-1] = '\0';
         host++;
     }
-    const char *texts[] = {item, equals + 1, host, colon + 1};
+    const given texts[] = {{"name", item}, {"ae_title", equals + 1}, {"host", host}, {"port", colon + 1}};
     dicom_destination to;
     memset(&to, 0, sizeof to);
-    return put_entry(config, &srv_lists[SRV_LIST_DESTINATIONS], &to, texts, shown, err);
+    return put_entry(config, &srv_lists[SRV_LIST_DESTINATIONS], &to, texts, sizeof texts / sizeof *texts,
+                     shown, err);
 }
 
-/* One "MODALITY[/BODY_PART[/LABEL]]=[auto:]ADAPTER" of MSAD_RULES. */
+/* One "MODALITY[/BODY_PART[/LABEL]]=[POLICY:]ADAPTER" of MSAD_RULES. */
 static msa_status add_rule(srv_config *config, char *item, msa_error *err)
 {
     char shown[64];
     srv_rule rule;
+    srv_policy policy;
     memset(&rule, 0, sizeof rule);
     (void)snprintf(shown, sizeof shown, "%s", item);
     char *adapter = strchr(item, '=');
     if (adapter == NULL)
         return msa_fail(err, MSA_E_PARSE,
-                        "MSAD_RULES: %.60s is not of the form MODALITY[/BODY_PART[/LABEL]]=[auto:]ADAPTER",
+                        "MSAD_RULES: %.60s is not of the form MODALITY[/BODY_PART[/LABEL]]=[POLICY:]ADAPTER",
                         shown);
     *adapter++ = '\0';
-    const bool automatic = strncmp(adapter, "auto:", 5) == 0;
+    const char *prompts = "wait";
+    char *colon = strchr(adapter, ':');
+    if (colon != NULL) *colon = '\0';
+    if (colon != NULL && srv_policy_named(adapter, &policy)) {
+        prompts = adapter;
+        adapter = colon + 1;
+    } else if (colon != NULL) { /* part of a path */
+        *colon = ':';
+    }
     char *modality = strsep(&item, "/"), *body_part = item == NULL ? "*" : strsep(&item, "/");
-    const char *texts[] = {modality, body_part, item == NULL ? "*" : item, adapter + (automatic ? 5 : 0),
-                           automatic ? "auto" : "given"};
-    return put_entry(config, &srv_lists[SRV_LIST_RULES], &rule, texts, shown, err);
+    const given texts[] = {{"modality", modality},
+                           {"body_part", body_part},
+                           {"label", item == NULL ? "*" : item},
+                           {"adapter", adapter},
+                           {"prompts", prompts}};
+    return put_entry(config, &srv_lists[SRV_LIST_RULES], &rule, texts, sizeof texts / sizeof *texts, shown,
+                     err);
 }
 
 static msa_status list_from_env(srv_config *config, int which, msa_error *err)
@@ -179,6 +196,54 @@ static msa_status apply_env(srv_config *config, msa_error *err)
     return MSA_OK;
 }
 
+/* What concerns the series as a whole has no place in a rule that is for some of its prompts. */
+static const char *of_the_whole_series(const srv_rule *r)
+{
+    if (strcmp(r->prompts, "wait") != 0) return "prompts";
+    if (strcmp(r->regions, "box") != 0) return "regions";
+    if (r->settle_ms != 0) return "settle_ms";
+    if (r->quiet_ms != 0) return "quiet_ms";
+    return strcmp(r->destinations, "*") != 0 ? "destinations" : NULL;
+}
+
+/* Its destinations are there, each. */
+static msa_status check_destinations(const srv_config *c, int32_t i, const srv_rule *r, msa_error *err)
+{
+    char list[sizeof r->destinations], *rest = list;
+    if (strcmp(r->destinations, "*") == 0 || strcmp(r->destinations, "none") == 0) return MSA_OK;
+    (void)snprintf(list, sizeof list, "%s", r->destinations);
+    for (char *name = NULL; (name = strsep(&rest, ",")) != NULL;) {
+        name += strspn(name, " ");
+        name[strcspn(name, " ")] = '\0';
+        int32_t k = 0;
+        while (k < c->n_destinations && strcmp(c->destinations[k].name, name) != 0)
+            k++;
+        if (k == c->n_destinations)
+            return msa_fail(err, MSA_E_PARSE, "rule %d: there is no destination \"%.60s\"", i + 1, name);
+    }
+    return MSA_OK;
+}
+
+static msa_status check_rule(const srv_config *c, int32_t i, msa_error *err)
+{
+    const srv_rule *r = &c->rules[i];
+    const char *whole = strcmp(r->label, "*") == 0 ? NULL : of_the_whole_series(r);
+    if (whole != NULL)
+        return msa_fail(
+            err, MSA_E_PARSE,
+            "rule %d, for the label %.40s: %s concerns a series as a whole; leave out the label or "
+            "%s",
+            i + 1, r->label, whole, whole);
+    if (r->slices_max > 0 && r->slices_min > r->slices_max)
+        return msa_fail(err, MSA_E_PARSE, "rule %d: slices_min (%d) is larger than slices_max (%d)", i + 1,
+                        r->slices_min, r->slices_max);
+    for (int32_t k = 0; k < i && r->name[0] != '\0'; k++)
+        if (strcmp(c->rules[k].name, r->name) == 0)
+            return msa_fail(err, MSA_E_PARSE, "rules %d and %d have the same name, %s", k + 1, i + 1,
+                            r->name);
+    return check_destinations(c, i, r, err);
+}
+
 /* What no single setting can say. */
 static msa_status check_together(const srv_config *c, msa_error *err)
 {
@@ -190,12 +255,7 @@ static msa_status check_together(const srv_config *c, msa_error *err)
         return msa_fail(err, MSA_E_PARSE, "dicom.port and http.port are both %d; they must differ",
                         c->dicom_port);
     for (int32_t i = 0; i < c->n_rules; i++)
-        if (strcmp(c->rules[i].prompts, "auto") == 0 && strcmp(c->rules[i].label, "*") != 0)
-            return msa_fail(
-                err, MSA_E_PARSE,
-                "the rule for %s and the label %.40s: without prompts there is no label; leave out the "
-                "label or prompts: auto",
-                c->rules[i].modality, c->rules[i].label);
+        MSA_TRY(check_rule(c, i, err));
     if (c->dicom_associate_timeout_s > c->dicom_association_max_s)
         return msa_fail(err, MSA_E_PARSE,
                         "dicom.associate_timeout_s (%d) is larger than dicom.association_max_s (%d)",
@@ -221,6 +281,8 @@ static msa_status load(srv_config *config, const char *path, msa_error *err)
         MSA_TRY(srv_config_read_yaml(config, bytes, size, shown, err));
     }
     MSA_TRY(apply_env(config, err));
+    for (int32_t i = 0; i < config->n_rules; i++)
+        config->rules[i].number = i + 1;
     MSA_TRY(check_together(config, err));
     for (int32_t i = 0; i < config->n_destinations; i++) {
         dicom_destination *to = &config->destinations[i];

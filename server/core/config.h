@@ -14,16 +14,6 @@
 #define SRV_PATH_MAX         1024
 #define SRV_DESTINATIONS_MAX 16
 
-/* Which adapter goes on the model, for which series and prompts; "*": any. */
-typedef struct srv_rule {
-    char modality[SRV_CODE_STRING_MAX];  /* CT, MR, ... */
-    char body_part[SRV_CODE_STRING_MAX]; /* Body Part Examined (0018,0015) of the series */
-    char label[DICOM_LABEL_MAX];         /* of the prompt, or its finding as SCHEME:VALUE */
-    char adapter[SRV_PATH_MAX]; /* one of model.adapters_dir; a file; default-ct, default-mr: bundled; "":
-                                   none */
-    char prompts[8];            /* given: the series waits for them; auto: it does without */
-} srv_rule;
-
 /**
  * YAML names are `section.key`; the environment name of `dicom.port` is MSAD_DICOM_PORT.
  * Order of force: built-in default, file, environment.
@@ -79,8 +69,8 @@ typedef struct srv_config {
 
 /**
  * path NULL: defaults and environment only. `destinations` in the file is a list of maps (name, ae_title,
- * host, port); in MSAD_DESTINATIONS it is "NAME=AE@host:port,...". `rules` is one of srv_rule's fields, of
- * which modality and adapter must be given, in MSAD_RULES "MODALITY[/BODY_PART[/LABEL]]=[auto:]ADAPTER,...".
+ * host, port); in MSAD_DESTINATIONS it is "NAME=AE@host:port,...". `rules` is one of srv_rule's fields, all
+ * of which may be left out; in MSAD_RULES "MODALITY[/BODY_PART[/LABEL]]=[POLICY:]ADAPTER,...".
  * Errors: MSA_E_NOT_FOUND, MSA_E_PARSE: an unknown key names its line and the nearest known one; a value out
  * of range names the range. Never half filled: *out is all or defaults.
  */

@@ -48,7 +48,7 @@ static const char *check_host(const char *text)
 
 static const char *check_name(const char *text)
 {
-    if (text[0] == '\0') return "is empty; give the destination a short name";
+    if (text[0] == '\0') return "is empty; give it a short name";
     for (const char *c = text; *c != '\0'; c++)
         if (!isalnum((unsigned char)*c) && strchr(".-_", *c) == NULL)
             return "has a character other than letters, digits, dot, hyphen and underscore";
@@ -92,9 +92,38 @@ static const char *check_label(const char *text)
     return text[0] == '\0' ? "is empty; write a label, a finding as SCHEME:VALUE, or \"*\" for any" : NULL;
 }
 
+static const char *check_any(const char *text)
+{
+    return text[0] == '\0' ? "is empty; write \"*\" for any" : NULL;
+}
+
+static const char *check_orientation(const char *text)
+{
+    static const char *const known[] = {"*", "axial", "sagittal", "coronal", "oblique"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(text, known[i]) == 0) return NULL;
+    return "is not an orientation: axial, sagittal, coronal, oblique, or \"*\" for any";
+}
+
 static const char *check_prompts(const char *text)
 {
-    return strcmp(text, "given") == 0 || strcmp(text, "auto") == 0 ? NULL : "is neither given nor auto";
+    srv_policy policy;
+    return srv_policy_named(text, &policy) ? NULL : "is not one of wait, auto, default-box and skip";
+}
+
+static const char *check_regions(const char *text)
+{
+    return strcmp(text, "box") == 0 || strcmp(text, "mask") == 0 ? NULL : "is neither box nor mask";
+}
+
+static const char *check_rule_name(const char *text)
+{
+    return text[0] == '\0' ? NULL : check_name(text);
+}
+
+static const char *check_list_of_names(const char *text)
+{
+    return text[0] == '\0' ? "is empty; write names with commas between, \"none\", or \"*\" for all" : NULL;
 }
 
 const srv_section srv_sections[] = {
@@ -102,7 +131,8 @@ const srv_section srv_sections[] = {
     {"dicom", "The DICOM node: who we are and whom we listen to."},
     {"http", "REST and metrics."},
     {"work", "Worker processes: they run the model."},
-    {"cache", "What the model makes of a slice, kept for further prompts on it; a cache changes no bit of a result."},
+    {"cache",
+     "What the model makes of a slice, kept for further prompts on it; a cache changes no bit of a result."},
     {"model", "The model."},
     {"automatic", "Series that a rule segments without prompts: a grid of points over every slice, and what "
                   "is kept of what they find."},
@@ -190,33 +220,64 @@ static const srv_setting destination_fields[] = {
     {"destinations", "host", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, host), 0, 0, 0, NULL, check_host, "host name or address"},
     {"destinations", "port", SRV_SETTING_INT, FIELD_OF(dicom_destination, port), 0, 1, 65535, NULL, NULL, "its DICOM port"},
 };
+#define RULE_TEXT(key, field, text, check, help)                                                             \
+    {                                                                                                        \
+        "rules", key, SRV_SETTING_TEXT, FIELD_OF(srv_rule, field), 0, 0, 0, text, check, help                \
+    }
+#define RULE_INT(key, field, value, min, max, help)                                                          \
+    {                                                                                                        \
+        "rules", key, SRV_SETTING_INT, FIELD_OF(srv_rule, field), value, min, max, NULL, NULL, help          \
+    }
 static const srv_setting rule_fields[] = {
-    {"rules", "modality", SRV_SETTING_TEXT, FIELD_OF(srv_rule, modality), 0, 0, 0, NULL, check_code_string, "of the series: CT, MR, ...; \"*\": any"},
-    {"rules", "body_part", SRV_SETTING_TEXT, FIELD_OF(srv_rule, body_part), 0, 0, 0, "*", check_code_string, "Body Part Examined of the series: LIVER, HEAD, ...; \"*\", or left out: any"},
-    {"rules", "label", SRV_SETTING_TEXT, FIELD_OF(srv_rule, label), 0, 0, 0, "*", check_label, "of the prompt, letters of either case, or its finding as SCHEME:VALUE; \"*\", or left out: any. No two rules agree in modality, body part and label"},
-    {"rules", "adapter", SRV_SETTING_TEXT, FIELD_OF(srv_rule, adapter), 0, 0, 0, NULL, NULL, "NAME of model.adapters_dir, or a file (with a slash, or ending in .safetensors); default-ct, default-mr: those bundled with the bundled model, where there are any; \"\": the model alone"},
-    {"rules", "prompts", SRV_SETTING_TEXT, FIELD_OF(srv_rule, prompts), 0, 0, 0, "given", check_prompts, "given, or left out: a series waits for boxes or points; auto: one that nobody annotated is segmented without, as set under automatic"},
+    RULE_TEXT("modality", modality, "*", check_code_string, "for series of this one: CT, MR, ..."),
+    RULE_TEXT("body_part", body_part, "*", check_code_string, "for this Body Part Examined: LIVER, HEAD, ..."),
+    RULE_TEXT("label", label, "*", check_label, "for prompts of this label, letters of either case, or of this finding as SCHEME:VALUE. Such a rule chooses adapter and code of those prompts; what concerns the whole series comes from the first rule that fits it and is for no label"),
+    RULE_TEXT("study", study, "*", check_any, "for a Study Description like this: a glob, letters of either case, as \"*abdomen*\""),
+    RULE_TEXT("series", series, "*", check_any, "the same of the Series Description"),
+    RULE_TEXT("protocol", protocol, "*", check_any, "the same of the Protocol Name"),
+    RULE_TEXT("sender", sender, "*", check_any, "the same of the AE title that sent the series"),
+    RULE_TEXT("orientation", orientation, "*", check_orientation, "for slices that are axial, sagittal, coronal (up to 30 degrees off) or oblique; images that differ are none of these"),
+    RULE_INT("slices_min", slices_min, 0, 0, 1000000, "for series of so many slices or more"),
+    RULE_INT("slices_max", slices_max, 0, 0, 1000000, "for series of so many slices or fewer; 0: any"),
+    {"rules", "spacing_max_mm", SRV_SETTING_NUMBER, FIELD_OF(srv_rule, spacing_max_mm), 0, 0, 1000, NULL, NULL, "for slices so far apart or less, in millimetres; 0: any"},
+    RULE_TEXT("name", name, "", check_rule_name, "short name, unique, that jobs and answers show: letters, digits, dot, hyphen, underscore; without one, its number serves"),
+    RULE_TEXT("adapter", adapter, "", NULL, "goes on the model: NAME of model.adapters_dir, or a file (with a slash, or ending in .safetensors); default-ct, default-mr: those bundled with the bundled model, where there are any; left out: the model alone"),
+    RULE_TEXT("prompts", prompts, "wait", check_prompts, "what becomes of a series that nobody annotated. wait: it waits for boxes or points; auto: it is segmented without, as set under automatic; default-box: a box in its middle is the prompt; skip: nothing, until somebody does"),
+    RULE_INT("box_percent", box_percent, 50, 5, 100, "of default-box: its sides, as a part of those of the body on the middle slice"),
+    RULE_TEXT("regions", regions, "box", check_regions, "how areas that structure sets and segmentations draw become prompts: box, around them; mask, as they are"),
+    RULE_TEXT("default_label", default_label, "", NULL, "what objects that nobody named are called"),
+    RULE_TEXT("labels", labels, "", srv_rule_labels_wrong, "codes of labels that come without one, as \"tumour=SCT:108369006:Neoplasm; liver=SCT:10200004\"; others are looked up by their name"),
+    RULE_INT("settle_ms", settle_ms, 0, 0, 600000, "in place of completeness.settle_ms; 0: as there"),
+    RULE_INT("quiet_ms", quiet_ms, 0, 0, 86400000, "in place of completeness.quiet_ms; 0: as there"),
+    RULE_TEXT("destinations", destinations, "*", check_list_of_names, "names of those that results go to, with commas between; none"),
 };
 
 const srv_list srv_lists[SRV_N_LISTS] = {
     [SRV_LIST_DESTINATIONS] = {
-        .name = "destinations", .entry = "a destination", .members = "name, ae_title, host and port",
+        .name = "destinations", .entry = "a destination", .members = "name, ae_title, host and port", .twice = "two are called the same",
         .help = "Where results are sent by C-STORE; MSAD_DESTINATIONS=\"NAME=AE@host:port,...\".",
         .example = "# An entry:\n#   - name: \"pacs\"\n#     ae_title: \"PACS\"\n#     host: \"pacs.example\"\n#     port: 104\n",
-        .fields = destination_fields, .n_fields = sizeof destination_fields / sizeof *destination_fields, .n_key = 1,
+        .fields = destination_fields, .n_fields = sizeof destination_fields / sizeof *destination_fields, .n_key = 1, .n_shown = 4,
         .count = offsetof(srv_config, n_destinations), .items = offsetof(srv_config, destinations),
         .item_size = sizeof(dicom_destination), .max = SRV_DESTINATIONS_MAX},
     [SRV_LIST_RULES] = {
-        .name = "rules", .entry = "a rule", .members = "modality, body_part, label, adapter and prompts",
-        .help = "Which adapter goes on the model, by modality, body part and label: the first that fits, else the model alone; model.adapter goes before them. MSAD_RULES=\"MODALITY[/BODY_PART[/LABEL]]=[auto:]ADAPTER,...\".",
-        .example = "# An entry:\n#   - modality: \"CT\"\n#     body_part: \"LIVER\"\n#     label: \"tumour\"\n#     adapter: \"liver-tumour\"\n",
-        .fields = rule_fields, .n_fields = sizeof rule_fields / sizeof *rule_fields, .n_key = 3,
+        .name = "rules", .entry = "a rule",
+        .members = "name, modality, body_part, label, study, series, protocol, sender, orientation, slices_min, slices_max, spacing_max_mm, adapter, prompts and more (see --print-config)",
+        .twice = "two rules are for exactly the same series and labels, so that one is for none",
+        .help = "What is done with a series and its prompts: the first rule that fits, else the model alone, and series wait for prompts. What a rule does not name may be anything. model.adapter goes before the adapters here. MSAD_RULES=\"MODALITY[/BODY_PART[/LABEL]]=[wait:|auto:|default-box:|skip:]ADAPTER,...\".",
+        .example = "# Entries:\n#   - name: \"scouts\"\n#     series: \"*localizer*\"\n#     prompts: \"skip\"\n#   - name: \"liver-tumours\"\n#     modality: \"CT\"\n#     body_part: \"LIVER\"\n#     label: \"tumour\"\n#     adapter: \"liver-tumour\"\n",
+        .fields = rule_fields, .n_fields = sizeof rule_fields / sizeof *rule_fields, .n_key = 11, .n_shown = 1,
         .count = offsetof(srv_config, n_rules), .items = offsetof(srv_config, rules),
         .item_size = sizeof(srv_rule), .max = SRV_RULES_MAX},
 };
 
-#define BUILT_IN(of, which) {.modality = of, .body_part = "*", .label = "*", .adapter = which, .prompts = "given"}
-const srv_rule srv_rules_built_in[] = {BUILT_IN("CT", "default-ct"), BUILT_IN("MR", "default-mr")};
+#define BUILT_IN(at, of, which)                                                                              \
+    {                                                                                                        \
+        .modality = of, .body_part = "*", .label = "*", .study = "*", .series = "*", .protocol = "*",        \
+        .sender = "*", .orientation = "*", .adapter = which, .prompts = "wait", .box_percent = 50,           \
+        .regions = "box", .destinations = "*", .number = at                                                  \
+    }
+const srv_rule srv_rules_built_in[] = {BUILT_IN(1, "CT", "default-ct"), BUILT_IN(2, "MR", "default-mr")};
 const int32_t srv_n_rules_built_in = sizeof srv_rules_built_in / sizeof *srv_rules_built_in;
 /* clang-format on */
 
@@ -288,6 +349,29 @@ static msa_status put_int(const srv_setting *s, void *field, const srv_value *v,
     return MSA_OK;
 }
 
+/* Digits with at most one dot: no sign, no exponent, no locale. */
+static msa_status put_number(const srv_setting *s, void *field, const srv_value *v, msa_error *err)
+{
+    const size_t whole = strspn(v->text, "0123456789");
+    const char *dot = v->text + whole;
+    const size_t part = *dot == '.' ? strspn(dot + 1, "0123456789") : 0;
+    const bool digits = whole + part > 0 && dot[*dot == '.' ? part + 1 : 0] == '\0' && v->size <= 18;
+    double value = 0, place = 1;
+    if (v->quoted || !digits)
+        return msa_fail(err, MSA_E_PARSE, "%s: %s%.40s%s is not a number in 0..%d", v->where,
+                        v->quoted ? "the text \"" : "", v->text, v->quoted ? "\"" : "", s->max);
+    for (const char *c = v->text; *c != '\0'; c++) {
+        if (*c == '.') continue;
+        value = 10 * value + (*c - '0');
+        place *= c > dot ? 10 : 1;
+    }
+    value /= place;
+    if (value > s->max)
+        return msa_fail(err, MSA_E_PARSE, "%s: %.40s is not in 0..%d", v->where, v->text, s->max);
+    memcpy(field, &value, sizeof value);
+    return MSA_OK;
+}
+
 static msa_status put_bool(void *field, const srv_value *v, msa_error *err)
 {
     const bool yes = strcmp(v->text, "true") == 0, no = strcmp(v->text, "false") == 0;
@@ -322,7 +406,45 @@ msa_status srv_setting_put(const srv_setting *s, void *base, const srv_value *v,
     if (strlen(v->text) != v->size) return msa_fail(err, MSA_E_PARSE, "%s: holds a NUL character", v->where);
     if (s->kind == SRV_SETTING_INT) return put_int(s, field, v, err);
     if (s->kind == SRV_SETTING_BOOL) return put_bool(field, v, err);
+    if (s->kind == SRV_SETTING_NUMBER) return put_number(s, field, v, err);
     return put_text(s, field, v, err);
+}
+
+void srv_setting_put_default(const srv_setting *s, void *base)
+{
+    char *field = (char *)base + s->offset;
+    const bool yes = s->value != 0;
+    memset(field, 0, s->size);
+    if (s->kind == SRV_SETTING_INT) memcpy(field, &s->value, sizeof s->value);
+    if (s->kind == SRV_SETTING_BOOL) memcpy(field, &yes, sizeof yes);
+    if (s->kind == SRV_SETTING_TEXT && s->text != NULL) (void)snprintf(field, s->size, "%s", s->text);
+}
+
+bool srv_setting_is_required(const srv_setting *s)
+{
+    return s->kind == SRV_SETTING_TEXT ? s->text == NULL : s->kind == SRV_SETTING_INT && s->value < s->min;
+}
+
+bool srv_setting_is_default(const srv_setting *s, const void *base)
+{
+    int32_t number = 0;
+    bool yes = false;
+    double real = 0;
+    const char *field = (const char *)base + s->offset;
+    switch (s->kind) {
+    case SRV_SETTING_INT:
+        memcpy(&number, field, sizeof number);
+        return number == s->value;
+    case SRV_SETTING_BOOL:
+        memcpy(&yes, field, sizeof yes);
+        return yes == (s->value != 0);
+    case SRV_SETTING_NUMBER:
+        memcpy(&real, field, sizeof real);
+        return !(real > 0);
+    case SRV_SETTING_TEXT:
+        return s->text != NULL && strcmp(field, s->text) == 0;
+    }
+    return false;
 }
 
 void srv_list_clear(srv_config *config, const srv_list *list)
@@ -343,10 +465,13 @@ const void *srv_list_at(const srv_config *config, const srv_list *list, int32_t 
     return (const char *)config + list->items + (size_t)i * list->item_size;
 }
 
+/* Fields hold nothing behind the end of a text, so bytes tell. */
 static bool same_key(const srv_list *list, const char *a, const char *b)
 {
-    for (size_t i = 0; i < list->n_key; i++)
-        if (strcmp(a + list->fields[i].offset, b + list->fields[i].offset) != 0) return false;
+    for (size_t i = 0; i < list->n_key; i++) {
+        const srv_setting *field = &list->fields[i];
+        if (memcmp(a + field->offset, b + field->offset, field->size) != 0) return false;
+    }
     return true;
 }
 
@@ -356,9 +481,8 @@ msa_status srv_list_add(srv_config *config, const srv_list *list, const void *en
     const int32_t n = srv_list_count(config, list), more = n + 1;
     for (int32_t i = 0; i < n; i++)
         if (same_key(list, srv_list_at(config, list, i), entry))
-            return msa_fail(err, MSA_E_PARSE, "%s: the %s %s is there twice%s", where, list->fields[0].key,
-                            (const char *)entry + list->fields[0].offset,
-                            list->n_key > 1 ? " for the same body part and label" : "");
+            return msa_fail(err, MSA_E_PARSE, "%s: %s (%s %s)", where, list->twice, list->fields[0].key,
+                            (const char *)entry + list->fields[0].offset);
     if (n == list->max)
         return msa_fail(err, MSA_E_PARSE, "%s: more than %d %s", where, list->max, list->name);
     memcpy((char *)config + list->items + (size_t)n * list->item_size, entry, list->item_size);

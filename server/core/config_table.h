@@ -4,7 +4,12 @@
 
 #include "server/core/config.h"
 
-typedef enum srv_setting_kind { SRV_SETTING_INT, SRV_SETTING_BOOL, SRV_SETTING_TEXT } srv_setting_kind;
+typedef enum srv_setting_kind {
+    SRV_SETTING_INT,
+    SRV_SETTING_BOOL,
+    SRV_SETTING_TEXT,
+    SRV_SETTING_NUMBER, /* a double, not negative */
+} srv_setting_kind;
 
 /* Says what is wrong with a text value, as the end of a sentence ("is not ..."); NULL when it is fine. */
 typedef const char *srv_setting_check(const char *text);
@@ -12,9 +17,10 @@ typedef const char *srv_setting_check(const char *text);
 typedef struct srv_setting {
     const char *section, *key;
     srv_setting_kind kind;
-    size_t offset, size;     /* of the field in its struct; size counts the NUL of a text */
-    int32_t value, min, max; /* default and range of numbers; default of booleans */
-    const char *text;        /* default of texts; NULL: must be given (fields of a list's entry) */
+    size_t offset, size; /* of the field in its struct; size counts the NUL of a text */
+    int32_t value, min,
+        max; /* default and range of whole numbers; default of booleans; max of numbers, whose default is 0 */
+    const char *text; /* default of texts */
     srv_setting_check *check;
     const char *help;
 } srv_setting;
@@ -28,12 +34,14 @@ extern const size_t srv_n_sections;
 extern const srv_setting srv_settings[];
 extern const size_t srv_n_settings;
 
-/* A list of maps; the entries lie in an array of srv_config. No two have the same key. */
+/* A list of maps; the entries lie in an array of srv_config. No two agree in all fields of the key. */
 typedef struct srv_list {
     const char *name, *entry, *members; /* "rules", "a rule", "modality and adapter" */
+    const char *twice;                  /* what is wrong when two do */
     const char *help, *example;         /* lines of the printed file; the example may be NULL */
-    const srv_setting *fields;          /* those without a default must be given; offsets are into an entry */
+    const srv_setting *fields;          /* offsets are into an entry */
     size_t n_fields, n_key;             /* the first n_key fields are an entry's key */
+    size_t n_shown;                     /* the first n_shown are printed also where they have their default */
     size_t count, items, item_size;     /* offsets of the number (int32_t) and of the array */
     int32_t max;
 } srv_list;
@@ -52,6 +60,10 @@ typedef struct srv_value {
 /* Puts `value` into its field of `base` (a srv_config or an entry of a list). Errors: MSA_E_PARSE. */
 MSA_NODISCARD msa_status srv_setting_put(const srv_setting *setting, void *base, const srv_value *value,
                                          msa_error *err);
+/* A field of a list's entry that has no default: NULL as a text, or a number out of its range. */
+bool srv_setting_is_required(const srv_setting *setting);
+void srv_setting_put_default(const srv_setting *setting, void *base);
+bool srv_setting_is_default(const srv_setting *setting, const void *base);
 void srv_list_clear(srv_config *config, const srv_list *list);
 int32_t srv_list_count(const srv_config *config, const srv_list *list);
 const void *srv_list_at(const srv_config *config, const srv_list *list, int32_t i);

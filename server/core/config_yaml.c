@@ -155,8 +155,10 @@ static const srv_setting *field_of(const srv_list *list, const char *name)
 
 static msa_status read_fields(reader *r, const srv_list *list, void *entry, const char *where, msa_error *err)
 {
-    bool seen[8] = {false};
+    bool seen[32] = {false};
     char k[64];
+    if (list->n_fields > sizeof seen)
+        return msa_fail(err, MSA_E_INTERNAL, "the table of %s has outgrown its reader", list->name);
     for (;;) {
         MSA_TRY(next(r, err));
         if (r->event.type == YAML_MAPPING_END_EVENT) break;
@@ -176,9 +178,9 @@ static msa_status read_fields(reader *r, const srv_list *list, void *entry, cons
     for (size_t i = 0; i < list->n_fields; i++) {
         const srv_setting *field = &list->fields[i];
         if (seen[i]) continue;
-        if (field->text == NULL)
+        if (srv_setting_is_required(field))
             return msa_fail(err, MSA_E_PARSE, "%s: this entry has no %s", where, field->key);
-        (void)snprintf((char *)entry + field->offset, field->size, "%s", field->text);
+        srv_setting_put_default(field, entry);
     }
     return MSA_OK;
 }

@@ -374,10 +374,12 @@ static void log_models(const srv_model_table *t)
                     m->version, m->adapter, m->hash, m->untrained);
     }
     for (int32_t i = 0; i < t->n_rules; i++) {
-        const srv_model_rule *r = &t->rules[i];
+        const srv_rule *r = &t->rules[i];
+        char title[64];
+        srv_rule_title(r, title);
         msa_log(r->model < 0 ? MSA_LOG_WARN : MSA_LOG_INFO, "core",
-                "rule=%d modality=%s body_part=%s label=%s prompts=%s model=%s", i + 1, r->modality,
-                r->body_part, r->label, r->automatic ? "auto" : "given",
+                "rule=%s modality=%s body_part=%s label=%s prompts=%s model=%s", title, r->modality,
+                r->body_part, r->label, srv_policy_name(srv_rule_policy(r)),
                 r->model < 0 ? "passed_over" : t->models[r->model].name);
     }
 }

@@ -47,7 +47,7 @@ typedef enum srv_ipc_type {
     SRV_IPC_JOB_RESULT,        /* srv_ipc_result, before DONE */
     SRV_IPC_JOB_DONE,          /* srv_ipc_job_done */
     SRV_IPC_WORK_MODEL,        /* srv_model_info, before READY: the base first */
-    SRV_IPC_WORK_RULE_KNOWN,   /* srv_model_rule, before READY: in the order in which they are tried */
+    SRV_IPC_WORK_RULE_KNOWN,   /* srv_rule, before READY: in the order in which they are tried */
     /* core to send, send to core */
     SRV_IPC_SEND_START = 96,   /* srv_ipc_send_start */
     SRV_IPC_SENT,              /* dicom_send_result */

@@ -2,37 +2,12 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
-static bool is_any(const char *text)
+const srv_rule *srv_model_rule_for(const srv_model_table *t, const srv_rule_subject *subject,
+                                   const dicom_prompt *prompt)
 {
-    return strcmp(text, "*") == 0;
-}
-
-static bool fits(const char *wanted, const char *text)
-{
-    return is_any(wanted) || strcasecmp(wanted, text) == 0;
-}
-
-static bool fits_label(const char *wanted, const dicom_prompt *prompt)
-{
-    char code[sizeof prompt->type.scheme + sizeof prompt->type.value + 1];
-    if (is_any(wanted)) return true;
-    if (prompt == NULL) return false;
-    (void)snprintf(code, sizeof code, "%s:%s", prompt->type.scheme, prompt->type.value);
-    return strcasecmp(wanted, prompt->label) == 0 ||
-           (prompt->type.value[0] != '\0' && strcasecmp(wanted, code) == 0);
-}
-
-const srv_model_rule *srv_model_rule_for(const srv_model_table *t, const srv_model_subject *subject,
-                                         const dicom_prompt *prompt)
-{
-    for (int32_t i = 0; i + 1 < t->n_rules; i++) {
-        const srv_model_rule *rule = &t->rules[i];
-        if (rule->model >= 0 && fits(rule->modality, subject->modality) &&
-            fits(rule->body_part, subject->body_part) && fits_label(rule->label, prompt))
-            return rule;
-    }
+    for (int32_t i = 0; i + 1 < t->n_rules; i++)
+        if (srv_rule_fits(&t->rules[i], subject, prompt, NULL)) return &t->rules[i];
     return &t->rules[t->n_rules - 1];
 }
 
@@ -75,29 +50,43 @@ static void mend_model(srv_model_info *m)
     END(m->error);
 }
 
+static void mend_rule(srv_rule *r)
+{
+    END(r->name);
+    END(r->modality);
+    END(r->body_part);
+    END(r->study);
+    END(r->series);
+    END(r->protocol);
+    END(r->sender);
+    END(r->orientation);
+    END(r->label);
+    END(r->adapter);
+    END(r->prompts);
+    END(r->regions);
+    END(r->default_label);
+    END(r->labels);
+    END(r->destinations);
+}
+
 void srv_model_table_mend(srv_model_table *t)
 {
     for (int32_t i = 0; i < t->n_models; i++)
         mend_model(&t->models[i]);
     for (int32_t i = 0; i < t->n_rules; i++) {
-        srv_model_rule *rule = &t->rules[i];
-        END(rule->modality);
-        END(rule->body_part);
-        END(rule->label);
-        END(rule->adapter);
+        srv_rule *rule = &t->rules[i];
+        mend_rule(rule);
         if (rule->model < 0 || rule->model >= t->n_models || t->models[rule->model].error[0] != '\0')
             rule->model = -1;
     }
-    srv_model_rule *last = &t->rules[t->n_rules - 1];
-    const bool whole =
-        last->model >= 0 && is_any(last->modality) && is_any(last->body_part) && is_any(last->label);
-    if (!whole) *last = (srv_model_rule){.modality = "*", .body_part = "*", .label = "*"};
+    srv_rule *last = &t->rules[t->n_rules - 1];
+    if (!srv_rule_is_for_all(last)) *last = (srv_rule){.modality = "*", .body_part = "*", .label = "*"};
 }
 
-static bool same_rule(const srv_model_rule *a, const srv_model_rule *b)
+/* Rules are copied whole, and what follows a text in its array is nothing: bytes tell. */
+static bool same_rule(const srv_rule *a, const srv_rule *b)
 {
-    return strcmp(a->modality, b->modality) == 0 && strcmp(a->body_part, b->body_part) == 0 &&
-           strcmp(a->label, b->label) == 0 && a->model == b->model && a->automatic == b->automatic;
+    return memcmp(a, b, sizeof *a) == 0;
 }
 
 bool srv_model_table_same(const srv_model_table *a, const srv_model_table *b)

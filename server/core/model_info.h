@@ -8,9 +8,8 @@
 #include "dicom/annotation.h"
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
+#include "server/core/rule.h"
 
-#define SRV_CODE_STRING_MAX 17 /* a DICOM code string (CS) and its NUL */
-#define SRV_RULES_MAX       32
 #define SRV_ADAPTERS_MAX    64 /* of a folder */
 #define SRV_MODELS_MAX      (1 + SRV_ADAPTERS_MAX + SRV_RULES_MAX)
 #define SRV_CONFIG_TEXT_MAX 2560
@@ -30,32 +29,19 @@ typedef struct srv_model_info {
     char error[MSA_ERROR_WHAT_MAX];        /* why it cannot be used; "": it can */
 } srv_model_info;
 
-/* One rule as it is in force. "*" is anything. */
-typedef struct srv_model_rule {
-    char modality[SRV_CODE_STRING_MAX], body_part[SRV_CODE_STRING_MAX], label[DICOM_LABEL_MAX];
-    char adapter[256]; /* what it calls */
-    int32_t model;     /* index; -1: its adapter cannot be used and the rule is passed over */
-    int32_t automatic; /* a series that nobody prompted is segmented all the same */
-} srv_model_rule;
-
 typedef struct srv_model_table {
     int32_t n_models, n_rules;
-    srv_model_info models[SRV_MODELS_MAX];   /* the base is the first */
-    srv_model_rule rules[SRV_RULES_MAX + 1]; /* in the order in which they are tried; the last fits all */
+    srv_model_info models[SRV_MODELS_MAX]; /* the base is the first */
+    srv_rule rules[SRV_RULES_MAX + 1];     /* in the order in which they are tried; the last fits all */
 } srv_model_table;
 
-/* Of a series, as its headers have it. */
-typedef struct srv_model_subject {
-    const char *modality, *body_part;
-} srv_model_subject;
-
 /**
- * The first rule that is for this series and prompt: each of modality, body part and label is "*" or equal,
- * letters of either case; a label is that of the prompt, or its finding as SCHEME:VALUE. prompt NULL: nobody
- * prompted, and rules for a label are passed over. Never fails: the last rule is for everything.
+ * The first rule that is for this series and prompt (srv_rule_fits). prompt NULL: the one for the series as a
+ * whole, which says what becomes of it without prompts, when it is complete and where its results go. Never
+ * fails: the last rule is for everything.
  */
-const srv_model_rule *srv_model_rule_for(const srv_model_table *t, const srv_model_subject *subject,
-                                         const dicom_prompt *prompt);
+const srv_rule *srv_model_rule_for(const srv_model_table *t, const srv_rule_subject *subject,
+                                   const dicom_prompt *prompt);
 
 /* The one for what no rule is for. */
 static inline const srv_model_info *srv_model_any(const srv_model_table *t)

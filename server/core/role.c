@@ -74,7 +74,7 @@ static size_t body_size(srv_ipc_type type)
     case SRV_IPC_WORK_MODEL:
         return sizeof(srv_model_info);
     case SRV_IPC_WORK_RULE_KNOWN:
-        return sizeof(srv_model_rule);
+        return sizeof(srv_rule);
     case SRV_IPC_INDEX_PROMPT:
         return sizeof(dicom_prompt);
     case SRV_IPC_INDEXED:

@@ -56,7 +56,7 @@ static void claim_prompt(void *ctx, const srv_prompt *prompt)
         t->no_memory = true;
         return;
     }
-    const srv_model_subject subject = {t->job.modality, t->job.body_part};
+    const srv_rule_subject subject = srv_job_subject(&t->job);
     t->prompts[t->n_prompts++] = (srv_ipc_prompt){
         prompt->prompt, srv_model_rule_for(t->policy.models, &subject, &prompt->prompt)->model};
 }
@@ -73,8 +73,8 @@ static msa_status run_claim(srv_task *task, srv_store *store, msa_error *err)
 
 static msa_status send_job(srv_worker *w, const claim_task *t, msa_error *err)
 {
-    const srv_model_subject subject = {w->job.modality, w->job.body_part};
-    const srv_model_rule *rule = srv_model_rule_for(&w->pool->core->models, &subject, NULL);
+    const srv_rule_subject subject = srv_job_subject(&w->job);
+    const srv_rule *rule = srv_model_rule_for(&w->pool->core->models, &subject, NULL);
     srv_ipc_job message = {
         .job_id = w->job.id, .token = w->job.token, .automatic = t->n_prompts == 0, .model = rule->model};
     char dir[SRV_PATH_MAX + 64];
@@ -194,7 +194,7 @@ static void on_model(srv_worker *w, const srv_model_info *m)
         w->told->models[w->told->n_models++] = *m;
 }
 
-static void on_rule(srv_worker *w, const srv_model_rule *m)
+static void on_rule(srv_worker *w, const srv_rule *m)
 {
     if (w->told->n_rules == SRV_RULES_MAX + 1)
         srv_role_kill(w->role);

@@ -54,13 +54,13 @@ static void about(FILE *f, const srv_http *h, const srv_http_live *live)
     (void)fputs("} 1\n", f);
     family(f, "model_info", "gauge", "Models in use, by the rules that choose them; always 1.");
     for (int32_t i = 0; i < h->env.models->n_rules; i++) {
-        const srv_model_rule *rule = &h->env.models->rules[i];
+        const srv_rule *rule = &h->env.models->rules[i];
         if (rule->model < 0) continue;
         (void)fputs("msad_model_info{", f);
         label(f, "modality", rule->modality, "");
         label(f, "body_part", rule->body_part, ",");
         label(f, "label", rule->label, ",");
-        label(f, "prompts", rule->automatic ? "auto" : "given", ",");
+        label(f, "prompts", srv_policy_name(srv_rule_policy(rule)), ",");
         model_labels(f, &h->env.models->models[rule->model]);
         (void)fputs("} 1\n", f);
     }

@@ -49,11 +49,11 @@ static json_t *model_json(const srv_model_table *t, int32_t i)
 
 static json_t *rule_json(const srv_model_table *t, int32_t i)
 {
-    const srv_model_rule *r = &t->rules[i];
+    const srv_rule *r = &t->rules[i];
     const bool usable = r->model >= 0;
     return json_pack("{s:i, s:o, s:o, s:o, s:s, s:o, s:o, s:o}", "number", i + 1, "modality",
                      srv_json_string(r->modality), "body_part", srv_json_string(r->body_part), "label",
-                     srv_json_string(r->label), "prompts", r->automatic ? "auto" : "given", "adapter",
+                     srv_json_string(r->label), "prompts", srv_policy_name(srv_rule_policy(r)), "adapter",
                      srv_json_text(r->adapter), "model",
                      usable ? srv_json_string(t->models[r->model].name) : json_null(), "hash",
                      usable ? srv_json_text(t->models[r->model].hash) : json_null());

@@ -200,7 +200,7 @@ static const member members[] = {
     {"Rule", "modality", "string", 0, "of the series; * for any"},
     {"Rule", "body_part", "string", 0, "Body Part Examined of the series; * for any"},
     {"Rule", "label", "string", 0, "of the prompt, or its finding as SCHEME:VALUE; * for any"},
-    {"Rule", "prompts", "string", 0, "given: a series waits for prompts; auto: it is segmented without"},
+    {"Rule", "prompts", "string", 0, "what becomes of a series that nobody annotated: wait, auto, default-box or skip"},
     {"Rule", "adapter", "string?", 0, "what it calls; null: the base alone"},
     {"Rule", "model", "string?", 0, "name of what it chooses; null: its adapter cannot be used and the rule is passed over"},
     {"Rule", "hash", "string?", 0, ""},

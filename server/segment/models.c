@@ -226,44 +226,44 @@ static msa_status find_adapter(srv_models *m, const char *name, int32_t *out, bo
 
 static void add_rule(srv_models *m, const srv_rule *from, int32_t model)
 {
-    srv_model_rule *rule = &m->table.rules[m->table.n_rules++];
-    memcpy(rule->modality, from->modality, sizeof rule->modality);
-    memcpy(rule->body_part, from->body_part, sizeof rule->body_part);
-    memcpy(rule->label, from->label, sizeof rule->label);
-    put_name(rule->adapter, from->adapter);
+    srv_rule *rule = &m->table.rules[m->table.n_rules++];
+    memcpy(rule, from, sizeof *rule); /* also what lies between the fields: tables are compared by bytes */
     rule->model = model;
-    rule->automatic = strcmp(from->prompts, "auto") == 0;
+    if (or_empty(m->wanted->adapter)[0])
+        (void)snprintf(rule->adapter, sizeof rule->adapter, "%s", m->wanted->adapter);
 }
 
-static bool is_for_all(const srv_model_rule *rule)
+/* For what no rule is for. */
+static void add_last(srv_models *m, int32_t model)
 {
-    return rule->model >= 0 && strcmp(rule->modality, "*") == 0 && strcmp(rule->body_part, "*") == 0 &&
-           strcmp(rule->label, "*") == 0;
+    static const srv_rule for_all = {.modality = "*", .body_part = "*", .label = "*"};
+    const int32_t n = m->table.n_rules;
+    add_rule(m, &for_all, model);
+    m->table.rules[n].number = m->wanted->n_rules + 1;
 }
 
 static msa_status add_rules(srv_models *m, msa_error *err)
 {
-    static const srv_rule for_all = {.modality = "*", .body_part = "*", .label = "*"};
     const srv_models_wanted *w = m->wanted;
+    const bool one = or_empty(w->adapter)[0] != '\0'; /* for all: rules then say everything else */
     int32_t model = 0;
     bool there = true;
-    if (or_empty(w->adapter)[0]) {
+    if (one) {
         MSA_TRY(find_adapter(m, w->adapter, &model, &there, err));
         if (!there || model < 0)
             return msa_fail(err, MSA_E_INVALID, "the adapter %.60s cannot be used: %.120s", w->adapter,
                             there ? "see the list of adapters"
                                   : "it is bundled with another model, or not there");
-        add_rule(m, &for_all, model);
-        return MSA_OK;
     }
     for (int32_t i = 0; i < w->n_rules; i++) {
         msa_error why = MSA_ERROR_INIT;
-        const msa_status status = find_adapter(m, w->rules[i].adapter, &model, &there, &why);
+        const msa_status status = one ? MSA_OK : find_adapter(m, w->rules[i].adapter, &model, &there, &why);
         if (status != MSA_OK)
-            return msa_fail(err, status, "the rule for %s: %.180s", w->rules[i].modality, why.what);
+            return msa_fail(err, status, "rule %d, for %s: %.180s", i + 1, w->rules[i].modality, why.what);
         if (there) add_rule(m, &w->rules[i], model);
     }
-    if (m->table.n_rules == 0 || !is_for_all(&m->table.rules[m->table.n_rules - 1])) add_rule(m, &for_all, 0);
+    if (m->table.n_rules == 0 || !srv_rule_is_for_all(&m->table.rules[m->table.n_rules - 1]))
+        add_last(m, one ? model : 0);
     return MSA_OK;
 }
 
@@ -297,7 +297,9 @@ const msa_model *srv_models_at(const srv_models *m, int32_t i)
 const msa_model *srv_models_for(const srv_models *m, const char *modality, const char *body_part,
                                 const dicom_prompt *prompt)
 {
-    const srv_model_subject subject = {modality, body_part};
+    srv_rule_subject subject = {0};
+    (void)snprintf(subject.modality, sizeof subject.modality, "%s", modality);
+    (void)snprintf(subject.body_part, sizeof subject.body_part, "%s", body_part);
     return srv_models_at(m, srv_model_rule_for(&m->table, &subject, prompt)->model);
 }
 

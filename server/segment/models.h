@@ -22,7 +22,7 @@ typedef struct srv_models_wanted {
  * pointer. Every adapter of the folder is tried on the base and listed, also one that cannot be used; those
  * that no rule names are not kept in memory.
  *
- * With an adapter for all, rules are not looked at. A bundled adapter counts only on the bundled model, and
+ * With an adapter for all, the adapters of rules are not looked at. A bundled adapter counts only on the bundled model, and
  * where it is not there its rule is passed over; so is a rule whose adapter of the folder cannot be used. Any
  * other file must be there and be usable. Errors: those of msa_model_load() and msa_model_adapt(), in a
  * sentence that names the file; MSA_E_NOT_FOUND for a folder, or a name in it, that is not there.

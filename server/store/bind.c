@@ -79,7 +79,7 @@ typedef struct bound_prompt {
 
 typedef struct bound_prompts {
     const srv_model_table *models;
-    srv_model_subject subject;
+    srv_rule_subject subject;
     bound_prompt *items;
     size_t n, room;
 } bound_prompts;
@@ -132,7 +132,7 @@ static msa_status add_prompt(bound_prompts *p, const srv_prompt *row, int64_t or
         p->room = room;
     }
     bound_prompt *item = &p->items[p->n++];
-    const srv_model_rule *rule = srv_model_rule_for(p->models, &p->subject, &row->prompt);
+    const srv_rule *rule = srv_model_rule_for(p->models, &p->subject, &row->prompt);
     *item = (bound_prompt){.id = row->id, .ordinal = ordinal, .model = rule->model};
     memcpy(item->source_uid, row->prompt.source_instance_uid, sizeof item->source_uid);
     memcpy(item->label, row->prompt.label, sizeof item->label);
@@ -163,7 +163,7 @@ static msa_status collect_prompts(srv_store *s, int64_t series_id, bound_prompts
 static void choose_begin(bound_prompts *p, const srv_job *job, const srv_job_policy *policy)
 {
     p->models = policy->models;
-    p->subject = (srv_model_subject){job->modality, job->body_part};
+    p->subject = srv_job_subject(job);
 }
 
 /* What the job runs with, as one. */
@@ -303,7 +303,8 @@ static msa_status bind_body(srv_store *s, int64_t job_id, const srv_job_policy *
     }
     choose_begin(&prompts, &job, policy);
     MSA_TRY(collect_prompts(s, job.series_id, &prompts, err));
-    if (prompts.n == 0 && !srv_model_rule_for(policy->models, &prompts.subject, NULL)->automatic)
+    if (prompts.n == 0 &&
+        srv_rule_policy(srv_model_rule_for(policy->models, &prompts.subject, NULL)) == SRV_POLICY_WAIT)
         return wait_for_prompt(s, &job, state, err);
     join_models(&prompts, &model);
     MSA_TRY(input_key(s, IMAGES_OF_SERIES, job.series_id, &prompts, &model, policy, key, err));

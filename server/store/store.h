@@ -162,6 +162,9 @@ typedef struct srv_job {
     char study_uid[DICOM_UID_MAX], series_uid[DICOM_UID_MAX], modality[17], body_part[17];
 } srv_job;
 
+/* The job's series as rules look at it. */
+srv_rule_subject srv_job_subject(const srv_job *job);
+
 typedef struct srv_result { /* one SEG instance */
     int64_t job_id, size_bytes;
     int32_t number; /* from 1 */

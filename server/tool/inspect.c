@@ -13,10 +13,10 @@ static const char usage[] =
 static void describe(const srv_models *models)
 {
     const srv_model_table *t = srv_models_table(models);
-    const srv_model_rule *last = &t->rules[t->n_rules - 1];
+    const srv_rule *last = &t->rules[t->n_rules - 1];
     msa_model_describe(srv_models_at(models, last->model), stdout);
     for (int32_t i = 0; i + 1 < t->n_rules; i++) {
-        if (t->rules[i].model < 0) continue;
+        if (t->rules[i].model < 0 || t->rules[i].model == last->model) continue;
         (void)printf("\nfor %s\n", t->rules[i].modality);
         msa_model_describe(srv_models_at(models, t->rules[i].model), stdout);
     }

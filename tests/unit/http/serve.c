@@ -173,7 +173,7 @@ static msa_status start(world *w, const char *dir, msa_error *err)
         .n_rules = 3,
         .rules = {{.modality = "CT", .body_part = "LIVER", .label = "tumour", .model = 1, .adapter = "liver"},
                   {.modality = "MR", .body_part = "*", .label = "*", .model = -1, .adapter = "broken"},
-                  {.modality = "*", .body_part = "*", .label = "*", .automatic = true}}};
+                  {.modality = "*", .body_part = "*", .label = "*", .prompts = "auto"}}};
     const srv_http_env env = {.loop = w->loop,
                               .config = &w->config,
                               .store = w->store,

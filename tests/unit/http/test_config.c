@@ -119,26 +119,51 @@ static void bad_files(void **state)
          "destinations.name is there twice"},
         {"destinations:\n  - {name: a, ae_title: A, host: h, port: 1}\n  - {name: a, ae_title: A, host: h, "
          "port: 1}\n",
-         " line 3: destinations: the name a is there twice"},
+         " line 3: destinations: two are called the same (name a)"},
         {"rules: CT\n", " line 1: rules is a list of maps, not a single value"},
         {"rules:\n  - CT\n",
-         " line 2: rules: each entry is a map of modality, body_part, label, adapter and prompts"},
-        {"rules:\n  - {modality: CT}\n", " line 2: rules: this entry has no adapter"},
+         " line 2: rules: each entry is a map of name, modality, body_part, label, study"},
         {"rules:\n  - {modality: CT, adapter: a, model: b}\n",
-         " line 2: a rule has no model; it has modality, body_part, label, adapter and prompts"},
+         " line 2: a rule has no model; it has name, modality, body_part, label, study"},
         {"rules:\n  - {modality: ct, adapter: a}\n",
          "rules.modality: ct is not a code string as DICOM writes it"},
         {"rules:\n  - {modality: \"\", adapter: a}\n", "rules.modality: is empty"},
         {"rules:\n  - {modality: CT, adapter: }\n", "has no value; write \"\" for an empty text"},
         {"rules:\n  - {modality: CT, adapter: a}\n  - {modality: CT, adapter: b}\n",
-         " line 3: rules: the modality CT is there twice for the same body part and label"},
+         " line 3: rules: two rules are for exactly the same series and labels, so that one is for none "
+         "(modality CT)"},
         {"rules:\n  - {modality: CT, body_part: liver, adapter: a}\n",
          "rules.body_part: liver is not a code string"},
         {"rules:\n  - {modality: CT, label: \"\", adapter: a}\n", "rules.label: is empty"},
         {"rules:\n  - {modality: CT, prompts: maybe, adapter: a}\n",
-         "rules.prompts: maybe is neither given nor auto"},
+         "rules.prompts: maybe is not one of wait, auto, default-box and skip"},
         {"rules:\n  - {modality: CT, label: liver, prompts: auto, adapter: a}\n",
-         "the rule for CT and the label liver: without prompts there is no label"},
+         "rule 1, for the label liver: prompts concerns a series as a whole; leave out the label or prompts"},
+        {"rules:\n  - {label: liver, destinations: none}\n", "destinations concerns a series as a whole"},
+        {"rules:\n  - {label: liver, quiet_ms: 5}\n", "quiet_ms concerns a series as a whole"},
+        {"rules:\n  - {series: \"\"}\n", "rules.series: is empty; write \"*\" for any"},
+        {"rules:\n  - {orientation: tra}\n", "rules.orientation: tra is not an orientation: axial"},
+        {"rules:\n  - {slices_min: 9, slices_max: 8}\n",
+         "rule 1: slices_min (9) is larger than slices_max (8)"},
+        {"rules:\n  - {slices_min: -1}\n", "rules.slices_min: -1 is not in 0..1000000"},
+        {"rules:\n  - {spacing_max_mm: -1}\n", "rules.spacing_max_mm: -1 is not a number in 0..1000"},
+        {"rules:\n  - {spacing_max_mm: 1e3}\n", "1e3 is not a number in 0..1000"},
+        {"rules:\n  - {spacing_max_mm: 1.2.3}\n", "1.2.3 is not a number in 0..1000"},
+        {"rules:\n  - {spacing_max_mm: .}\n", "is not a number in 0..1000"},
+        {"rules:\n  - {spacing_max_mm: 1000.5}\n", "1000.5 is not in 0..1000"},
+        {"rules:\n  - {spacing_max_mm: nan}\n", "nan is not a number"},
+        {"rules:\n  - {box_percent: 4}\n", "rules.box_percent: 4 is not in 5..100"},
+        {"rules:\n  - {regions: all}\n", "rules.regions: all is neither box nor mask"},
+        {"rules:\n  - {labels: tumour}\n", "rules.labels: tumour is not of the form LABEL=SCHEME:VALUE"},
+        {"rules:\n  - {labels: \"a=SCT:1; b=SCT\"}\n", "is not of the form LABEL=SCHEME:VALUE"},
+        {"rules:\n  - {labels: \"a=SCT:12345678901234567\"}\n", "is not of the form LABEL=SCHEME:VALUE"},
+        {"rules:\n  - {name: a b}\n", "rules.name: a b has a character other than letters"},
+        {"rules:\n  - {name: a}\n  - {name: a, modality: CT}\n", "rules 1 and 2 have the same name, a"},
+        {"rules:\n  - {destinations: pacs}\n", "rule 1: there is no destination \"pacs\""},
+        {"rules:\n  - {destinations: \"\"}\n", "rules.destinations: is empty"},
+        {"rules:\n  - {destinations: \"a, b\"}\ndestinations:\n  - {name: a, ae_title: A, host: h, port: "
+         "1}\n",
+         "rule 1: there is no destination \"b\""},
         {"rules: []\nrules: []\n", " line 2: rules is there twice"},
         {"rule: []\n", " line 1: there is no section rule; did you mean rules?"},
     };
@@ -256,6 +281,12 @@ static void round_trip(void **state)
         "adapter: x}\n"
         "- {modality: PT, body_part: LUNG, prompts: auto, adapter: x}\n- {adapter: /a/b \"c\".safetensors, "
         "modality: '*'}\n"
+        "- {name: all, modality: MR, body_part: HEAD, study: '*tumo[u]r*', series: '*T1 \"x\"', protocol: "
+        "'p?', "
+        "sender: MR*, orientation: oblique, slices_min: 20, slices_max: 400, spacing_max_mm: 2.5, adapter: "
+        "'', "
+        "prompts: default-box, box_percent: 33, regions: mask, default_label: lesion, "
+        "labels: 'a=SCT:1:A; b = 99X:2', settle_ms: 1, quiet_ms: 2, destinations: 'one,two'}\n"
         "destinations:\n"
         "- {name: one, ae_title: 'X Y', host: '2001:db8::1', port: 104}\n"
         "- name: two\n  port: 65535\n  host: pacs.example\n  ae_title: TWO\n";
@@ -265,12 +296,17 @@ static void round_trip(void **state)
     if (srv_config_load(&config, path, &err) != MSA_OK) fail_msg("%s", err.what);
     assert_string_equal(config.storage_path, "/var/lib/\xc3\xa4 \"q\" # c: d");
     assert_string_equal(config.model_path, "~");
-    assert_int_equal(config.n_rules, 4);
+    assert_int_equal(config.n_rules, 5);
+    assert_int_equal(config.rules[4].number, 5);
+    assert_true(config.rules[4].spacing_max_mm == 2.5);
+    assert_int_equal(config.rules[4].slices_min, 20);
+    assert_string_equal(config.rules[4].destinations, "one,two");
+    assert_int_equal(config.rules[0].box_percent, 50);
     assert_string_equal(config.rules[0].modality, "PT");
     assert_string_equal(config.rules[0].adapter, "");
     assert_string_equal(config.rules[0].body_part, "*");
     assert_string_equal(config.rules[0].label, "*");
-    assert_string_equal(config.rules[0].prompts, "given");
+    assert_string_equal(config.rules[0].prompts, "wait");
     assert_string_equal(config.rules[1].label, "a \\ \"b\"");
     assert_string_equal(config.rules[2].body_part, "LUNG");
     assert_string_equal(config.rules[2].prompts, "auto");
@@ -325,7 +361,7 @@ static void environment(void **state)
     assert_int_equal(config.n_rules, 4); /* in place of the built-in ones */
     assert_string_equal(config.rules[0].modality, "MR");
     assert_string_equal(config.rules[0].adapter, "/m.safetensors");
-    assert_string_equal(config.rules[0].prompts, "given");
+    assert_string_equal(config.rules[0].prompts, "wait");
     assert_string_equal(config.rules[1].body_part, "LIVER");
     assert_string_equal(config.rules[1].label, "tumour 1/2");
     assert_string_equal(config.rules[1].adapter, "zoo");
@@ -346,13 +382,14 @@ static void environment(void **state)
         {"MSAD_DESTINATIONS", "pacs=A@h", "is not of the form"},
         {"MSAD_DESTINATIONS", "pacs=A@h:x", "port: x is not a whole number"},
         {"MSAD_DESTINATIONS", "pacs=@h:1", "ae_title: is empty"},
-        {"MSAD_DESTINATIONS", "a=A@h:1,a=B@h:2", "the name a is there twice"},
-        {"MSAD_RULES", "CT", "MSAD_RULES: CT is not of the form MODALITY[/BODY_PART[/LABEL]]=[auto:]ADAPTER"},
+        {"MSAD_DESTINATIONS", "a=A@h:1,a=B@h:2", "two are called the same (name a)"},
+        {"MSAD_RULES", "CT",
+         "MSAD_RULES: CT is not of the form MODALITY[/BODY_PART[/LABEL]]=[POLICY:]ADAPTER"},
         {"MSAD_RULES", "ct=a", "modality: ct is not a code string"},
         {"MSAD_RULES", "CT/=a", "body_part: is empty"},
         {"MSAD_RULES", "CT//x=auto:a", "body_part: is empty"},
-        {"MSAD_RULES", "CT/*/x=auto:a", "without prompts there is no label"},
-        {"MSAD_RULES", "CT=a,CT=b", "the modality CT is there twice"},
+        {"MSAD_RULES", "CT/*/x=auto:a", "prompts concerns a series as a whole"},
+        {"MSAD_RULES", "CT=a,CT=b", "two rules are for exactly the same series"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const char *was = getenv(bad[i].name);

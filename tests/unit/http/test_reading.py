@@ -202,7 +202,7 @@ class Reading(Base):
         self.assertEqual((answer['models'][1]['card'], answer['models'][2]['profile']), (None, None))
         self.assertEqual([(r['number'], r['modality'], r['body_part'], r['label'], r['prompts'], r['adapter'], r['hash'])
                           for r in answer['rules']],
-                         [(1, 'CT', 'LIVER', 'tumour', 'given', 'liver', 'cd34'), (2, 'MR', '*', '*', 'given', 'broken', None),
+                         [(1, 'CT', 'LIVER', 'tumour', 'wait', 'liver', 'cd34'), (2, 'MR', '*', '*', 'wait', 'broken', None),
                           (3, '*', '*', '*', 'auto', None, 'ab12')])
 
     def test_no_patient_attribute(self):

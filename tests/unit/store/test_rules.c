@@ -10,8 +10,9 @@ static srv_job_policy policy;
 static void add_rule(const char *modality, const char *body_part, const char *label, int32_t model,
                      bool automatic)
 {
-    srv_model_rule *r = &table.rules[table.n_rules++];
-    *r = (srv_model_rule){.model = model, .automatic = automatic};
+    srv_rule *r = &table.rules[table.n_rules++];
+    *r = (srv_rule){.model = model, .number = table.n_rules};
+    (void)snprintf(r->prompts, sizeof r->prompts, "%s", automatic ? "auto" : "wait");
     (void)snprintf(r->modality, sizeof r->modality, "%s", modality);
     (void)snprintf(r->body_part, sizeof r->body_part, "%s", body_part);
     (void)snprintf(r->label, sizeof r->label, "%s", label);

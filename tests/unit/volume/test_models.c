@@ -47,7 +47,7 @@ static int write_adapter(const msa_model *on, const char *name, const char *path
 
 static srv_rule rule(const char *modality, const char *adapter)
 {
-    srv_rule r = {.body_part = "*", .label = "*", .prompts = "given"};
+    srv_rule r = {.body_part = "*", .label = "*", .prompts = "wait"};
     (void)snprintf(r.modality, sizeof r.modality, "%s", modality);
     (void)snprintf(r.adapter, sizeof r.adapter, "%s", adapter);
     return r;
@@ -178,7 +178,7 @@ static void what_cannot_be_used_is_named(void **state)
     expect_refusal("/nowhere", "", "", NULL, MSA_E_NOT_FOUND, "there is no readable model file /nowhere");
     expect_refusal(base, "/nowhere", "", NULL, MSA_E_NOT_FOUND, "there is no readable model file /nowhere");
     expect_refusal(base, "", "", &missing, MSA_E_NOT_FOUND,
-                   "the rule for CT: there is no readable model file /nowhere");
+                   "rule 1, for CT: there is no readable model file /nowhere");
     expect_refusal(other, "", "", &wrong, MSA_E_INVALID,
                    "cannot be used: the adapter was trained on another base");
     expect_refusal(one, "", "", NULL, MSA_E_PARSE, "is an adapter: name its base as the model");
@@ -186,7 +186,7 @@ static void what_cannot_be_used_is_named(void **state)
     expect_refusal(base, "", "/nowhere", NULL, MSA_E_NOT_FOUND,
                    "the folder of adapters /nowhere cannot be read");
     expect_refusal(base, "", folder, &unknown, MSA_E_NOT_FOUND,
-                   "the rule for CT: there is no adapter spleen in the folder");
+                   "rule 1, for CT: there is no adapter spleen in the folder");
     expect_refusal(base, "spleen", folder, NULL, MSA_E_NOT_FOUND, "there is no adapter spleen in the folder");
 }
 
@@ -344,12 +344,12 @@ static void a_table_from_elsewhere_is_mended(void **state)
     assert_int_equal(strlen(t.models[0].hash), sizeof t.models[0].hash - 1);
     assert_int_equal(t.rules[0].model, -1); /* a model that cannot be used */
     assert_int_equal(t.rules[1].model, -1);
-    const srv_model_subject any = {"CT", "HEAD"};
+    const srv_rule_subject any = {.modality = "CT", .body_part = "HEAD"};
     assert_ptr_equal(srv_model_rule_for(&t, &any, NULL), &t.rules[2]);
     assert_int_equal(t.rules[2].model, 0);
     same = t;
     assert_true(srv_model_table_same(&t, &same));
-    same.rules[2].automatic = 1;
+    same.rules[2].settle_ms = 1;
     assert_false(srv_model_table_same(&t, &same));
     same = t;
     same.models[1].hash[3] = 'z';
