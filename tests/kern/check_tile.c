@@ -1,15 +1,14 @@
 /*
  * The products of tiles, packing and the softmax between two of them, at every instruction set that this CPU
  * has, against loops in double: odd shapes, guards around what is written, the same bits wherever an element
- * lies. Dense layers made of them, packed against not packed, on one and three threads. With --bench: rates
- * at the encoder's shapes.
+ * lies. Dense layers made of them, packed against not packed, on one and three threads. Rates:
+ * bench_products.c.
  */
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine/base/pool.h"
 #include "engine/kern/tile_table.h"
@@ -257,47 +256,8 @@ static void check_layers(void)
     expect("wider than a block", 0, (double)msa_packed_floats(16, 1 << 20), 0, 0);
 }
 
-/* ---- rates ---- */
-
-static double now_ms(void)
+int main(void)
 {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
-static void bench_layer(int64_t M, int32_t N, int32_t K)
-{
-    float *w = noise((int64_t)N * K), *x = noise(M * K), *y = take(M * N);
-    float *packed = take((int64_t)msa_packed_floats(N, K));
-    const msa_linear l = {.weight = w, .N = N, .K = K, .packed = packed};
-    double best = 1e30;
-    msa_pack_weight(N, K, w, packed);
-    for (int i = 0; i < 20; i++) {
-        const double began = now_ms();
-        msa_packed_forward(&l, M, x, K, y, N, MSA_EPILOGUE_NONE, false);
-        best = fmin(best, now_ms() - began);
-    }
-    printf("%6lld x %5d x %5d  %8.1f GFLOP/s, one thread\n", (long long)M, N, K,
-           2e-6 * (double)M * N * K / best);
-    free(w), free(x), free(y), free(packed);
-}
-
-static int bench(void)
-{
-    printf("packed dense layers at level %s, best of 20\n", msa_cpu_level_name(msa_cpu_allowed()));
-    bench_layer(256, 2304, 768);
-    bench_layer(1024, 3072, 768);
-    bench_layer(1024, 768, 3072);
-    bench_layer(1024, 768, 768);
-    bench_layer(256, 576, 192);
-    bench_layer(7, 256, 256);
-    return 0;
-}
-
-int main(int argc, char **argv)
-{
-    if (argc > 1 && strcmp(argv[1], "--bench") == 0) return bench();
     for (int i = 0; i <= (int)msa_cpu_detected(); i++) {
         const msa_tile_table *t = msa_tile_table_at((msa_cpu_level)i);
         if (t == NULL) continue; /* another architecture's */
