@@ -15,6 +15,8 @@ static msa_status print_base(char **json, const msa_config *config, msa_error *e
     c.decoder_adapter_mode = MSA_ADAPTER_ADD;
     c.decoder_adapter_act = MSA_ACT_GELU;
     c.depth_grouping = MSA_DEPTH_NONE;
+    c.block_norm_eps =
+        0.0f; /* no weight: of the code that trained the adapter, and the adapter's then counts */
     c.lora_rank = 0;
     c.adalora = false;
     c.untrained = false;

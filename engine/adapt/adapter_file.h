@@ -18,7 +18,11 @@ MSA_NODISCARD msa_status msa_adapter_file_check(msa_config *out, const msa_safet
                                                 const msa_config *base, const char *base_hash,
                                                 msa_error *err);
 
-/* Adapter and base differ only in what an adapter may add. Errors: MSA_E_INVALID, MSA_E_NOMEM. */
+/**
+ * Adapter and base differ only in what an adapter may add: adapters, low-rank updates, the depth branch, and
+ * the epsilon of the blocks' norms, since MSA's EfficientSAM computes with 1e-5 on weights that were
+ * published for 1e-6. Errors: MSA_E_INVALID, MSA_E_NOMEM.
+ */
 MSA_NODISCARD msa_status msa_adapter_config_check(const msa_config *adapter, const msa_config *base,
                                                   msa_error *err);
 

@@ -111,6 +111,7 @@ msa_status msa_profile_apply(msa_config *c, const char *name, const msa_seen *se
     c->depth_grouping = p->depth;
     c->depth_fold = p->fold;
     c->pad_order = pad_order(p, c);
-    if (c->family == MSA_FAMILY_EFFICIENTSAM && p->adapted) c->block_norm_eps = 1e-5f;
+    /* EfficientSAM was published with 1e-6, which 0 stands for; MSA's copy of it leaves PyTorch's default */
+    c->block_norm_eps = c->family == MSA_FAMILY_EFFICIENTSAM && p->adapted ? 1e-5f : 0.0f;
     return MSA_OK;
 }

@@ -12,6 +12,7 @@
 #include "engine/io/config_json.h"
 #include "engine/io/half.h"
 #include "engine/model.h"
+#include "engine/predictor.h"
 #include "engine/sam/internal.h"
 #include "tests/unit/engine/fixture.h"
 
@@ -28,9 +29,9 @@ static const char *path_of(const char *name)
 /* fixture_path() has one buffer. */
 static const char *out_of(void **state, const char *name)
 {
-    static char paths[4][512];
+    static char paths[8][512];
     static int next;
-    char *path = paths[next++ % 4];
+    char *path = paths[next++ % 8];
     (void)snprintf(path, sizeof paths[0], "%s", fixture_path(state, name));
     return path;
 }
@@ -380,6 +381,56 @@ static void networks_come_back(void **state)
     }
 }
 
+/* What a model makes of one picture. */
+enum { EMBEDDING = 32 * 8 * 8 };
+
+static void encode(const msa_model *m, float *embedding)
+{
+    static float image[3 * 64 * 64];
+    MSA_AUTO(msa_predictor) p = NULL;
+    fixture_fill(image, 3 * 64 * 64, 1, 1.0f);
+    assert_int_equal(msa_predictor_new(&p, m, NULL), MSA_OK);
+    assert_int_equal(msa_predictor_encode(p, image, embedding, NULL), MSA_OK);
+}
+
+/* EfficientSAM's weights are the same whoever computes with them, with an epsilon of 1e-6 as published or
+ * 1e-5 as MSA does: an adapter goes on either and is computed with its own. */
+static void epsilon_is_the_adapters(void **state)
+{
+    static const msa_convert_setting set[] = {
+        {"decoder_heads", "4"}, {"image_size", "64"}, {"mask_select", "first"}, {"block_norm_eps", "1e-6"}};
+    static float of_whole[EMBEDDING], of_both[EMBEDDING], of_other[EMBEDDING];
+    msa_config c = fixture_efficient_config();
+    const char *whole = out_of(state, "eps-whole"), *base = out_of(state, "eps-base");
+    const char *one = out_of(state, "eps-one"), *adapter = out_of(state, "eps-adapter");
+    assert_int_equal(msa_model_write_random(whole, &c, 9, NULL), MSA_OK); /* with adapters */
+    strip_metadata(whole);
+    c.adapters = false;
+    assert_int_equal(msa_model_write_random(base, &c, 9, NULL), MSA_OK);
+    strip_metadata(base);
+    for (int own = 3; own <= 4; own++) { /* 1e-5 and 1e-6, on a base of 1e-5 */
+        MSA_AUTO(msa_model) alone = NULL;
+        MSA_AUTO(msa_model) both = NULL;
+        msa_convert_options o = {.profile = "msa2025", .settings = set, .n_settings = 3};
+        msa_error err = MSA_ERROR_INIT;
+        const char *converted = out_of(state, "eps-converted");
+        assert_true(convert(base, converted, &o).config.block_norm_eps == 1e-5f);
+        o.n_settings = own;
+        (void)convert(whole, one, &o);
+        o.base = converted;
+        o.adapter = true;
+        (void)convert(whole, adapter, &o);
+        assert_int_equal(msa_model_load(&alone, one, NULL), MSA_OK);
+        if (msa_model_load_adapted(&both, converted, adapter, &err) != MSA_OK) fail_msg("%s", err.what);
+        assert_true(msa_model_config(both)->block_norm_eps == (own == 3 ? 1e-5f : 1e-6f));
+        encode(alone, of_whole);
+        encode(both, of_both);
+        assert_memory_equal(of_whole, of_both, sizeof of_whole);
+        if (own == 4) assert_memory_not_equal(of_whole, of_other, sizeof of_whole);
+        memcpy(of_other, of_whole, sizeof of_other);
+    }
+}
+
 /* ---- refusals ---- */
 
 static const struct {
@@ -461,10 +512,18 @@ static void settings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sam),         cmocka_unit_test(medsam_half), cmocka_unit_test(eras),
-        cmocka_unit_test(image_sizes), cmocka_unit_test(merged),      cmocka_unit_test(as_an_adapter),
-        cmocka_unit_test(own_models),  cmocka_unit_test(zero_tables), cmocka_unit_test(networks_come_back),
-        cmocka_unit_test(refuses),     cmocka_unit_test(settings),
+        cmocka_unit_test(sam),
+        cmocka_unit_test(medsam_half),
+        cmocka_unit_test(eras),
+        cmocka_unit_test(image_sizes),
+        cmocka_unit_test(merged),
+        cmocka_unit_test(as_an_adapter),
+        cmocka_unit_test(own_models),
+        cmocka_unit_test(zero_tables),
+        cmocka_unit_test(networks_come_back),
+        cmocka_unit_test(refuses),
+        cmocka_unit_test(settings),
+        cmocka_unit_test(epsilon_is_the_adapters),
     };
     return cmocka_run_group_tests(tests, fixture_folder, fixture_remove);
 }
