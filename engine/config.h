@@ -107,6 +107,13 @@ typedef struct msa_config {
 /* Masks that a prompt is to be asked for: the classes of a model that has several, else 1. */
 int32_t msa_config_classes(const msa_config *c);
 
+/* Slices that the encoder is given at once: 1 without a depth branch. */
+static inline int32_t msa_config_slices(const msa_config *c)
+{
+    if (c->depth_grouping == MSA_DEPTH_NONE) return 1;
+    return c->depth_slices > 0 ? c->depth_slices : MSA_DEPTH_SLICES;
+}
+
 #ifdef __cplusplus
 }
 #endif

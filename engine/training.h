@@ -100,9 +100,10 @@ typedef struct msa_training_options {
     const char *config; /* JSON, as model files carry it; not looked at with a base */
     const char *name, *version; /* of the result; NULL or "": those of the base or of `config` */
     int32_t image_size;         /* another one than the base's, when all of it trains; 0: the same */
-    int32_t detail;             /* channels of msa_config.detail that the base does not have; 0: none */
-    bool box_in_image;          /* msa_config.box_in_image, on a base that does not have it */
-    bool half;                  /* the result is stored in half precision */
+    int32_t depth_slices; /* that see each other: a depth branch, which the base need not have; 0: as it */
+    int32_t detail;       /* channels of msa_config.detail that the base does not have; 0: none */
+    bool box_in_image;    /* msa_config.box_in_image, on a base that does not have it */
+    bool half;            /* the result is stored in half precision */
     msa_train_set set;
     int32_t adapter_width; /* of adapters that the base does not have; 0: dim / 4 */
     int32_t lora_rank;     /* MSA_TRAIN_LORA: of the updates, which are scaled by alpha / rank; 0: 4, and */

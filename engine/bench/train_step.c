@@ -37,18 +37,20 @@ msa_status msa_benchmark_step_new(msa_benchmark_step **out, const msa_config *c,
     return MSA_OK;
 }
 
-/* Noise, and a disc in it to be found. */
+/* Noise, and a disc in it to be found on every slice. */
 static msa_status picture(void *ctx, int64_t step, int32_t item, msa_train_picture *p, msa_error *err)
 {
     const int32_t S = *(const int32_t *)ctx;
+    const int64_t n = (int64_t)S * S;
     msa_random r = msa_random_at(SEED, 0, (uint64_t)step, (uint64_t)item);
     (void)err;
-    for (int64_t i = 0; i < 3ll * S * S; i++)
+    for (int64_t i = 0; i < 3 * p->slices * n; i++)
         p->image[i] = (float)(2 * msa_random_unit(&r) - 1);
     for (int32_t y = 0; y < S; y++)
         for (int32_t x = 0; x < S; x++) {
             const int64_t dy = 2 * y - S, dx = 2 * x - S;
-            p->targets[(int64_t)y * S + x] = 4 * (dy * dy + dx * dx) < (int64_t)S * S;
+            for (int32_t d = 0; d < p->slices; d++)
+                p->targets[d * n + (int64_t)y * S + x] = 4 * (dy * dy + dx * dx) < n;
         }
     return MSA_OK;
 }

@@ -20,7 +20,7 @@ msa_status msa_file_info_read(msa_file_info *out, const char *path, msa_error *e
     size_t size = 0;
     memset(out, 0, sizeof *out);
     MSA_TRY(msa_sha256_file(path, out->sha256, err));
-    MSA_TRY(msa_safetensors_open(&f, path, err));
+    MSA_TRY(msa_safetensors_open_bare(&f, path, err));
     const void *bytes = msa_safetensors_bytes(f, &size);
     msa_sha256_bytes(bytes, size, NULL, out->sha256); /* of what was read, should it have changed */
     out->size_bytes = (int64_t)size;

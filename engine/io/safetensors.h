@@ -35,13 +35,26 @@ typedef struct msa_safetensors msa_safetensors;
  * Maps the file (MAP_PRIVATE, PROT_READ) and checks all of its header: at most 1 MiB, a JSON object without
  * duplicate keys, known dtype, rank at most 6, no empty tensor, byte ranges that equal the shapes, follow
  * each other without hole or overlap and cover the file exactly. F32 is used where it lies; F16 and BF16 are
- * converted, exactly, into memory of this process: twice the bytes that they have in the file.
+ * widened, exactly, into memory of this process: twice the bytes that they have in the file.
  *
  * Errors: MSA_E_NOT_FOUND, MSA_E_IO, MSA_E_PARSE (malformed), MSA_E_UNSUPPORTED (another dtype), MSA_E_NOMEM.
  */
 MSA_NODISCARD msa_status msa_safetensors_open(msa_safetensors **out, const char *path, msa_error *err);
+/* The same, but no half is widened before msa_safetensors_want(). */
+MSA_NODISCARD msa_status msa_safetensors_open_bare(msa_safetensors **out, const char *path, msa_error *err);
 void msa_safetensors_free(msa_safetensors *f);
 MSA_DEFINE_AUTO(msa_safetensors, msa_safetensors_free);
+
+/**
+ * t->data, which stays where it is, holds the values from want() until leave(), which gives the memory back:
+ * who reads it without is ended by a signal. Of F32, leave() lets the system have the pages of the file,
+ * which it reads again should anybody look. One thread at a time; others may read other tensors. Errors:
+ * MSA_E_NOMEM.
+ */
+MSA_NODISCARD msa_status msa_safetensors_want(msa_safetensors *f, const msa_tensor *t, msa_error *err);
+void msa_safetensors_leave(msa_safetensors *f, const msa_tensor *t);
+/* The tensor whose data begins there; NULL when there is none. */
+const msa_tensor *msa_safetensors_holding(const msa_safetensors *f, const float *data);
 
 /* Tensors in the order of their bytes in the file. */
 int32_t msa_safetensors_count(const msa_safetensors *f);
@@ -63,8 +76,8 @@ typedef void msa_tensor_fill(void *ctx, const msa_tensor *t, int64_t first, int6
 /**
  * Writes a file beside `path`, syncs it and renames it into place: readers see the old file or the new one.
  * Tensors whose data is NULL are filled in pieces by `fill`, so that a large model needs no memory. `stored`
- * F16 rounds to the nearest, ties to even. Order: an F32 tensor must begin at a multiple of four bytes, so F16
- * ones of odd count go last.
+ * F16 rounds to the nearest, ties to even. Order: an F32 tensor must begin at a multiple of four bytes, so
+ * F16 ones of odd count go last.
  *
  * Errors: MSA_E_INVALID (a shape out of bounds, BF16, an F32 tensor after an odd number of halves, a finite
  * value beyond what F16 holds), MSA_E_IO, MSA_E_NOMEM. Nothing is left behind on failure.

@@ -4,19 +4,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#include "engine/io/half.h"
+#include "engine/base/room.h"
+#include "engine/kern/widen.h"
 
 struct msa_safetensors {
     unsigned char *map;
     size_t size;
-    json_t *header;   /* owns the names and the metadata */
-    float *converted; /* tensors that the file holds in half precision */
+    json_t *header; /* owns the names and the metadata */
+    msa_room wide;  /* for tensors that the file holds in half precision */
     msa_tensor *tensors;
+    const unsigned char **stored; /* where the file has each */
+    bool *wanted;                 /* its data holds the values */
     const msa_tensor **by_name;
     int32_t count;
 };
@@ -26,8 +31,10 @@ void msa_safetensors_free(msa_safetensors *f)
     if (f == NULL) return;
     if (f->map != NULL) (void)munmap(f->map, f->size);
     json_decref(f->header);
-    free(f->converted);
+    msa_room_release(&f->wide);
     free(f->tensors);
+    free(f->stored);
+    free(f->wanted);
     free(f->by_name);
     free(f);
 }
@@ -151,7 +158,7 @@ static msa_status read_tensor(msa_safetensors *f, size_t start, const char *name
         return msa_fail(err, MSA_E_PARSE, "tensor %.80s has %lld bytes, its shape asks for another number",
                         name, (long long)(last - first));
     if (first % width_of(t) != 0) return msa_fail(err, MSA_E_PARSE, "tensor %.80s is not aligned", name);
-    /* of a half: where its bytes lie, until convert() has been there */
+    /* of a half: where its bytes lie, until place() has been there */
     t->data = (const float *)(const void *)(f->map + start + first);
     f->count++;
     return MSA_OK;
@@ -186,28 +193,98 @@ static msa_status check_cover(const msa_safetensors *f, size_t start, msa_error 
     return MSA_OK;
 }
 
-/* One block for all, of a size that the file's own size bounds: every half has its two bytes there. */
-static msa_status convert(msa_safetensors *f, msa_error *err)
+/* ---- values ---- */
+
+static size_t wide_bytes(const msa_tensor *t)
 {
-    int64_t halves = 0;
+    return (size_t)t->count * sizeof *t->data;
+}
+
+/* Pieces of a room are pages: what is smaller lies together and stays, else a file of many tensors would take
+ * far more than its own size. */
+static bool is_small(const msa_tensor *t)
+{
+    return wide_bytes(t) < (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void widen(const msa_safetensors *f, const msa_tensor *t)
+{
+    const uint16_t *from = (const void *)f->stored[t - f->tensors];
+    float *to = (float *)(uintptr_t)t->data;
+    if (t->stored == MSA_STORED_F16)
+        msa_widen_half(from, t->count, to);
+    else
+        msa_widen_bfloat(from, t->count, to);
+}
+
+/* The room's size: first what is small, then pieces; and where in it each is, once the room is there. */
+static size_t layout(msa_safetensors *f, size_t *small)
+{
+    size_t at = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int32_t i = 0; i < f->count; i++) {
+            msa_tensor *t = &f->tensors[i];
+            if (t->stored == MSA_STORED_F32 || is_small(t) != (pass == 0)) continue;
+            if (f->wide.base != NULL) t->data = (const float *)(const void *)(f->wide.base + at);
+            at += pass == 0 ? wide_bytes(t) : msa_room_piece(wide_bytes(t));
+        }
+        if (pass == 0) *small = at = msa_room_piece(at);
+    }
+    return at;
+}
+
+/* Of a size that the file's own bounds: every half has its two bytes there. */
+static msa_status place(msa_safetensors *f, msa_error *err)
+{
+    size_t small = 0;
     for (int32_t i = 0; i < f->count; i++)
-        if (f->tensors[i].stored != MSA_STORED_F32) halves += f->tensors[i].count;
-    if (halves == 0) return MSA_OK;
-    f->converted = malloc((size_t)halves * sizeof *f->converted);
-    if (f->converted == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for the tensors");
-    float *to = f->converted;
+        f->stored[i] = (const unsigned char *)f->tensors[i].data;
+    MSA_TRY(msa_room_reserve(&f->wide, layout(f, &small), err));
+    if (small > 0) MSA_TRY(msa_room_open(f->wide.base, small, err));
+    (void)layout(f, &small);
     for (int32_t i = 0; i < f->count; i++) {
-        msa_tensor *t = &f->tensors[i];
-        const unsigned char *from = (const unsigned char *)t->data;
-        if (t->stored == MSA_STORED_F32) continue;
-        if (t->stored == MSA_STORED_F16)
-            msa_half_read(from, t->count, to);
-        else
-            msa_bfloat_read(from, t->count, to);
-        t->data = to;
-        to += t->count;
+        const msa_tensor *t = &f->tensors[i];
+        f->wanted[i] = t->stored == MSA_STORED_F32 || is_small(t);
+        if (f->wanted[i] && t->stored != MSA_STORED_F32) widen(f, t);
     }
     return MSA_OK;
+}
+
+/* The system may have whole pages of these bytes of the file back. */
+static void drop(const unsigned char *bytes, size_t n)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)bytes;
+    const uintptr_t first = (from + page - 1) / page * page, last = (from + n) / page * page;
+    if (first < last) (void)madvise((void *)first, last - first, MADV_DONTNEED);
+}
+
+msa_status msa_safetensors_want(msa_safetensors *f, const msa_tensor *t, msa_error *err)
+{
+    const int32_t i = (int32_t)(t - f->tensors);
+    if (f->wanted[i]) return MSA_OK;
+    MSA_TRY(msa_room_open((void *)(uintptr_t)t->data, wide_bytes(t), err));
+    widen(f, t);
+    drop(f->stored[i], (size_t)(t->count * width_of(t)));
+    f->wanted[i] = true;
+    return MSA_OK;
+}
+
+void msa_safetensors_leave(msa_safetensors *f, const msa_tensor *t)
+{
+    const int32_t i = (int32_t)(t - f->tensors);
+    if (t->stored == MSA_STORED_F32) {
+        drop(f->stored[i], wide_bytes(t));
+    } else if (!is_small(t) && f->wanted[i]) {
+        msa_room_shut((void *)(uintptr_t)t->data, wide_bytes(t));
+        f->wanted[i] = false;
+    }
+}
+
+const msa_tensor *msa_safetensors_holding(const msa_safetensors *f, const float *data)
+{
+    for (int32_t i = 0; i < f->count; i++)
+        if (f->tensors[i].data == data) return &f->tensors[i];
+    return NULL;
 }
 
 static msa_status read_tensors(msa_safetensors *f, size_t start, msa_error *err)
@@ -217,7 +294,9 @@ static msa_status read_tensors(msa_safetensors *f, size_t start, msa_error *err)
     const size_t n = json_object_size(f->header) + 1;
     f->tensors = calloc(n, sizeof *f->tensors);
     f->by_name = calloc(n, sizeof *f->by_name);
-    if (f->tensors == NULL || f->by_name == NULL)
+    f->stored = calloc(n, sizeof *f->stored);
+    f->wanted = calloc(n, sizeof *f->wanted);
+    if (f->tensors == NULL || f->by_name == NULL || f->stored == NULL || f->wanted == NULL)
         return msa_fail(err, MSA_E_NOMEM, "no memory for the tensor list");
     json_object_foreach(f->header, name, entry)
     {
@@ -225,14 +304,14 @@ static msa_status read_tensors(msa_safetensors *f, size_t start, msa_error *err)
     }
     qsort(f->tensors, (size_t)f->count, sizeof *f->tensors, by_data);
     MSA_TRY(check_cover(f, start, err));
-    MSA_TRY(convert(f, err));
+    MSA_TRY(place(f, err));
     for (int32_t i = 0; i < f->count; i++)
         f->by_name[i] = &f->tensors[i];
     qsort(f->by_name, (size_t)f->count, sizeof *f->by_name, by_name);
     return MSA_OK;
 }
 
-msa_status msa_safetensors_open(msa_safetensors **out, const char *path, msa_error *err)
+msa_status msa_safetensors_open_bare(msa_safetensors **out, const char *path, msa_error *err)
 {
     size_t length = 0;
     *out = NULL;
@@ -242,6 +321,17 @@ msa_status msa_safetensors_open(msa_safetensors **out, const char *path, msa_err
     MSA_TRY(read_header(f, &length, err));
     MSA_TRY(check_metadata(json_object_get(f->header, "__metadata__"), err));
     MSA_TRY(read_tensors(f, 8 + length, err));
+    *out = MSA_STEAL(f);
+    return MSA_OK;
+}
+
+msa_status msa_safetensors_open(msa_safetensors **out, const char *path, msa_error *err)
+{
+    MSA_AUTO(msa_safetensors) f = NULL;
+    *out = NULL;
+    MSA_TRY(msa_safetensors_open_bare(&f, path, err));
+    for (int32_t i = 0; i < f->count; i++)
+        MSA_TRY(msa_safetensors_want(f, &f->tensors[i], err));
     *out = MSA_STEAL(f);
     return MSA_OK;
 }

@@ -15,7 +15,12 @@
  */
 MSA_NODISCARD msa_status msa_model_open(msa_model **out, const char *path, const char *prefix,
                                         const msa_config *config, msa_error *err);
+/* What predictors compute with: of the encoder's large layers it is l->packed or l->reduced, and l->weight is
+ * not to be read. */
 const msa_weights *msa_model_weights(const msa_model *m);
+/* The same with every l->weight there, from now on: twice the memory. Not while another model is loaded on
+ * it. Errors: MSA_E_NOMEM. */
+MSA_NODISCARD msa_status msa_model_whole_weights(const msa_weights **out, const msa_model *m, msa_error *err);
 const msa_tables *msa_model_tables(const msa_model *m);
 
 /* As msa_predictor_new_stack(); `tap` (copied by reference, outlives the predictor) sees every intermediate

@@ -1,5 +1,6 @@
 #include "engine/model.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,8 +21,8 @@ struct msa_model {
     msa_safetensors *file; /* of an adapted model: the adapter's */
     const msa_model *base; /* NULL; else it has the weights that the file does not hold */
     msa_model *own_base;   /* the same, when it goes with this model */
-    float *merged;         /* NULL; else projections with their low-rank updates in them */
     msa_weights w;
+    msa_weight_memory memory; /* what the large layers among them are made from */
     msa_tables t;
     msa_arena packed; /* the large layers' weights once more, as products read them */
     int64_t parameters;
@@ -38,7 +39,7 @@ void msa_model_free(msa_model *m)
     msa_tables_release(&m->t);
     msa_safetensors_free(m->file);
     msa_model_free(m->own_base);
-    free(m->merged);
+    msa_weight_memory_release(&m->memory);
     msa_reduced_layers_release(&m->reduced);
     msa_arena_release(&m->packed);
     free(m);
@@ -89,6 +90,16 @@ static const float *of_base(const binding *b, const msa_weight_spec *spec)
     return data;
 }
 
+/* It is packed later, and then wanted once more. */
+static bool is_large(msa_model *m, const msa_weight_spec *spec)
+{
+    msa_linear *list[MSA_LARGE_LAYERS_MAX];
+    const int32_t n = msa_large_layers(&m->c, &m->w, list);
+    for (int32_t i = 0; i < n; i++)
+        if (spec->to == &list[i]->weight) return true;
+    return false;
+}
+
 static msa_status bind(void *ctx, const msa_weight_spec *spec, msa_error *err)
 {
     binding *b = ctx;
@@ -99,6 +110,7 @@ static msa_status bind(void *ctx, const msa_weight_spec *spec, msa_error *err)
     if (t == NULL && spec->optional) return MSA_OK;
     if (t == NULL) return msa_fail(err, MSA_E_PARSE, "tensor %.120s is missing", spec->name);
     MSA_TRY(check_shape(spec, t, err));
+    if (own) MSA_TRY(msa_safetensors_want(b->m->file, t, err));
     if (own && !msa_all_finite(t->count, t->data))
         return msa_fail(err, MSA_E_PARSE, "tensor %.120s holds a value that is not finite", t->name);
     for (int32_t i = 0, n = 0; i < t->rank; i++)
@@ -106,6 +118,7 @@ static msa_status bind(void *ctx, const msa_weight_spec *spec, msa_error *err)
     *spec->to = own ? t->data : of_base(b, spec);
     if (*spec->to == NULL) return msa_fail(err, MSA_E_PARSE, "tensor %.120s is missing", spec->name);
     if (own) b->seen[t - msa_safetensors_at(b->m->file, 0)] = true;
+    if (own && t->stored != MSA_STORED_F32 && is_large(b->m, spec)) msa_safetensors_leave(b->m->file, t);
     b->m->parameters += t->count;
     b->m->tensors++;
     return MSA_OK;
@@ -129,15 +142,13 @@ static msa_status bind_all(msa_model *m, const char *prefix, msa_error *err)
 
 /* ---- low-rank updates ---- */
 
-/* They become part of the weights, in memory of this model: it is then as fast as without them. */
+/* They become part of the weights, as this model has them: it is then as fast as without them. */
 static msa_status merge_updates(msa_model *m, msa_error *err)
 {
-    const size_t each = msa_block_merged_floats(&m->c);
+    m->memory.file = m->file;
+    m->memory.base = m->base == NULL ? NULL : &m->base->memory;
     if (m->c.lora_rank == 0) return MSA_OK;
-    m->merged = malloc((size_t)m->c.depth * each * sizeof *m->merged);
-    if (m->merged == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory to load a model");
-    for (int32_t i = 0; i < m->c.depth; i++)
-        msa_block_merge(&m->c, &m->w.encoder.blocks[i], m->merged + (size_t)i * each);
+    MSA_TRY(msa_weight_memory_merge(&m->memory, &m->c, &m->w, err));
     m->c.lora_rank = 0;
     m->c.adalora = false;
     return MSA_OK;
@@ -148,11 +159,9 @@ static msa_status merge_updates(msa_model *m, msa_error *err)
 /* Layers that have no other form are packed. */
 static msa_status pack(msa_model *m, msa_error *err)
 {
-    size_t size = 0;
-    const void *bytes = msa_safetensors_bytes(m->file, &size);
     const msa_weights *base = m->base == NULL ? NULL : &m->base->w;
     msa_weights_unpack(&m->packed, &m->c, &m->w);
-    return msa_weights_pack(&m->packed, &m->c, &m->w, base, bytes, size, err);
+    return msa_weights_pack(&m->packed, &m->c, &m->w, base, &m->memory, err);
 }
 
 /* ---- precision ---- */
@@ -173,16 +182,45 @@ static void tell_precision(msa_model *m)
     (void)snprintf(m->c.version, sizeof m->c.version, "%.*s", (int)sizeof m->c.version - 1, version);
 }
 
-msa_status msa_model_set_precision(msa_model *m, msa_precision precision, msa_error *err)
+static msa_status set_precision(msa_model *m, msa_precision precision, msa_error *err)
 {
-    size_t size = 0;
-    const void *bytes = msa_safetensors_bytes(m->file, &size);
     const bool shared = m->base != NULL && m->base->precision == precision;
-    MSA_TRY(msa_weights_reduce(&m->reduced, &m->c, &m->w, shared ? &m->base->w : NULL, precision, bytes, size,
+    MSA_TRY(msa_weights_reduce(&m->reduced, &m->c, &m->w, shared ? &m->base->w : NULL, precision, &m->memory,
                                err));
     m->precision = precision;
     tell_precision(m);
     return pack(m, err);
+}
+
+/* Models on one base take its weights from it, one after another. */
+static pthread_mutex_t taking = PTHREAD_MUTEX_INITIALIZER;
+
+msa_status msa_model_set_precision(msa_model *m, msa_precision precision, msa_error *err)
+{
+    (void)pthread_mutex_lock(&taking);
+    const msa_status status = set_precision(m, precision, err);
+    (void)pthread_mutex_unlock(&taking);
+    return status;
+}
+
+static msa_status want_all(const msa_model *m, msa_error *err)
+{
+    msa_weights w = m->w;
+    msa_linear *layers[MSA_LARGE_LAYERS_MAX];
+    const int32_t n = msa_large_layers(&m->c, &w, layers);
+    for (int32_t i = 0; i < n; i++)
+        MSA_TRY(msa_weight_want(&m->memory, layers[i], err));
+    return MSA_OK;
+}
+
+msa_status msa_model_whole_weights(const msa_weights **out, const msa_model *m, msa_error *err)
+{
+    *out = NULL;
+    (void)pthread_mutex_lock(&taking);
+    const msa_status status = want_all(m, err);
+    (void)pthread_mutex_unlock(&taking);
+    if (status == MSA_OK) *out = &m->w;
+    return status;
 }
 
 msa_precision msa_model_precision(const msa_model *m)
@@ -206,7 +244,7 @@ static msa_status open_file(msa_model **out, const char *path, msa_error *err)
 {
     *out = calloc(1, sizeof **out);
     if (*out == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory to load a model");
-    return msa_safetensors_open(&(*out)->file, path, err);
+    return msa_safetensors_open_bare(&(*out)->file, path, err);
 }
 
 static msa_status prepare(msa_model *m, const char *prefix, msa_precision precision, msa_error *err)
@@ -378,6 +416,8 @@ static void describe_vit(const msa_model *m, FILE *to)
     if (e->pos_h != m->t.h || e->pos_w != m->t.w)
         fprintf(to, "positions     resized from %d x %d\n", e->pos_h, e->pos_w);
     if (e->blocks[0].rel_h == NULL) fprintf(to, "              no relative positions\n");
+    if (c->block_norm_eps > 0.0f)
+        fprintf(to, "norms         epsilon %g in the blocks\n", (double)c->block_norm_eps);
 }
 
 static void describe_encoder(const msa_model *m, FILE *to)
@@ -405,7 +445,7 @@ static void describe_encoder(const msa_model *m, FILE *to)
             c->depth_fold == MSA_DEPTH_GRID ? "grid" : "line");
     if (c->depth_grouping == MSA_DEPTH_RUNS && c->depth_chunk > 0)
         fprintf(to, ", runs of %d", c->depth_chunk);
-    fprintf(to, ", %d slices at once\n", c->depth_slices > 0 ? c->depth_slices : MSA_DEPTH_SLICES);
+    fprintf(to, ", %d slices at once\n", msa_config_slices(c));
 }
 
 void msa_model_describe(const msa_model *m, FILE *to)

@@ -1,8 +1,5 @@
 #include "engine/sam/pack.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include "engine/nn/packed.h"
 
 /* Patches, qkv, proj, lin1, lin2 and three adapters of every block, the neck's 1 x 1, the detail's; three
@@ -130,33 +127,35 @@ static void layout(msa_arena *own, layer_list *l, const msa_weights *w, const ms
     }
 }
 
-void msa_leave_pages(const msa_linear *l, const void *file, size_t file_bytes)
+static msa_status pack(msa_linear *l, const float *packed, bool large, const msa_weight_memory *memory,
+                       msa_error *err)
 {
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)file,
-                    at = (uintptr_t)l->weight;
-    const uintptr_t end = at + (size_t)l->N * (size_t)l->K * sizeof(float);
-    if (at < from || end > from + file_bytes) return;
-    const uintptr_t first = (at + page - 1) / page * page, last = end / page * page;
-    if (first < last) (void)madvise((void *)first, last - first, MADV_DONTNEED);
+    if (large) MSA_TRY(msa_weight_want(memory, l, err));
+    if (packed == NULL) return MSA_OK; /* it is multiplied as it is */
+    msa_pack_weight(l->N, l->K, l->weight, (float *)(uintptr_t)packed);
+    if (large)
+        msa_weight_leave(memory, l);
+    else
+        msa_weight_leave_pages(memory, l);
+    return MSA_OK;
 }
 
 msa_status msa_weights_pack(msa_arena *own, const msa_config *c, msa_weights *w, const msa_weights *base,
-                            const void *file, size_t file_bytes, msa_error *err)
+                            const msa_weight_memory *memory, msa_error *err)
 {
     layer_list l;
+    msa_status status = MSA_OK;
     list_layers(&l, c, w);
     layout(own, &l, w, base);
     MSA_TRY(msa_arena_commit(own, err));
     layout(own, &l, w, base);
-    for (int32_t i = 0; i < l.n; i++) {
-        msa_linear *to = l.list[i];
-        if (l.packed[i] != NULL && shared_with(base, w, to) == NULL) {
-            msa_pack_weight(to->N, to->K, to->weight, (float *)(uintptr_t)l.packed[i]);
-            msa_leave_pages(to, file, file_bytes);
-        }
-        to->packed = l.packed[i];
-    }
-    return MSA_OK;
+    for (int32_t i = 0; i < l.n && status == MSA_OK; i++)
+        if (shared_with(base, w, l.list[i]) == NULL)
+            status = pack(l.list[i], l.packed[i], msa_is_large_layer(c, w, l.list[i]), memory, err);
+    for (int32_t i = 0; i < l.n && status == MSA_OK; i++)
+        l.list[i]->packed = l.packed[i];
+    if (status != MSA_OK) msa_arena_release(own);
+    return status;
 }
 
 void msa_weights_unpack(msa_arena *own, const msa_config *c, msa_weights *w)

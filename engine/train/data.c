@@ -200,10 +200,11 @@ msa_status msa_feed_next(void *ctx, int64_t step, int32_t item, struct msa_train
     f->item = item;
     MSA_TRY(msa_loader_next(f->loader, f->sample, err));
     const msa_sample *made = f->sample;
-    MSA_TRY(msa_sample_input(made, 0, f->norm, picture->image, err));
+    const size_t n = (size_t)made->size * (size_t)made->size, slices = (size_t)made->depth;
+    for (size_t d = 0; d < slices; d++)
+        MSA_TRY(msa_sample_input(made, (int32_t)d, f->norm, picture->image + 3 * d * n, err));
     picture->n_targets = made->n_targets < picture->targets_max ? made->n_targets : picture->targets_max;
-    memcpy(picture->targets, made->targets,
-           (size_t)picture->n_targets * (size_t)made->size * (size_t)made->size);
+    memcpy(picture->targets, made->targets, (size_t)picture->n_targets * slices * n);
     picture->covered[0] = made->rows;
     picture->covered[1] = made->cols;
     return MSA_OK;

@@ -107,8 +107,8 @@ struct msa_train_picture;
 typedef struct msa_feed {
     msa_loader *loader;
     msa_input_norm norm;
-    msa_sample
-        *sample; /* from msa_sample_new(), 1 deep, of the model's size, with the loader's targets_max */
+    msa_sample *sample; /* from msa_sample_new(), as deep as the model sees at once, of its size, with the
+                           loader's targets_max */
     bool started;
     int64_t step; /* of the sample before */
     int32_t item;

@@ -167,12 +167,14 @@ msa_status msa_adapter_apply(msa_params **out, const msa_model *base, const char
 {
     MSA_AUTO(msa_safetensors) f = NULL;
     MSA_AUTO(msa_params) p = NULL;
+    const msa_weights *weights = NULL;
     msa_config c;
     *out = NULL;
     MSA_TRY(msa_safetensors_open(&f, path, err));
     MSA_TRY(msa_adapter_file_check(&c, f, msa_model_config(base), msa_model_hash(base), err));
     const msa_params_start start = {.adapter_width = width_in(f)};
-    MSA_TRY(msa_params_start_new(&p, &c, msa_model_weights(base), set_in(&c, f), &start, err));
+    MSA_TRY(msa_model_whole_weights(&weights, base, err));
+    MSA_TRY(msa_params_start_new(&p, &c, weights, set_in(&c, f), &start, err));
     MSA_TRY(copy_tensors(p, f, err));
     *out = MSA_STEAL(p);
     return MSA_OK;

@@ -22,7 +22,7 @@ typedef struct held {
 } held;
 
 struct msa_training {
-    msa_model *base; /* NULL: a new model */
+    char base_hash[MSA_SHA256_HEX]; /* "": a new model */
     msa_params *params;
     msa_trainer *trainer;
     msa_source *source;
@@ -55,7 +55,6 @@ void msa_training_free(msa_training *t)
     msa_sample_free(t->sample);
     msa_trainer_free(t->trainer);
     msa_params_free(t->params);
-    msa_model_free(t->base);
     free(t);
 }
 
@@ -139,6 +138,18 @@ static msa_status open_source(msa_training *t, const msa_training_options *o, ms
     return msa_source_mix(&t->source, o->trainer.seed, sources, weights, n, err);
 }
 
+/* What a model may be given when it is trained. */
+static msa_status add_depth(msa_config *c, const msa_training_options *o, msa_error *err)
+{
+    if (o->depth_slices == 0) return MSA_OK;
+    if (c->depth_grouping == MSA_DEPTH_NONE) {
+        c->depth_grouping = MSA_DEPTH_VOLUME;
+        c->depth_fold = MSA_DEPTH_LINE;
+    }
+    c->depth_slices = o->depth_slices;
+    return msa_config_check(c, err);
+}
+
 static msa_status open_params(msa_training *t, const msa_training_options *o, msa_error *err)
 {
     const msa_params_start start = {.seed = o->trainer.seed,
@@ -148,14 +159,18 @@ static msa_status open_params(msa_training *t, const msa_training_options *o, ms
     const bool adapters = o->set == MSA_TRAIN_ADAPTERS || o->set == MSA_TRAIN_ADAPTERS_DECODER;
     if (o->base == NULL && o->set != MSA_TRAIN_ALL)
         return msa_fail(err, MSA_E_INVALID, "a new model has to train all of itself");
+    MSA_AUTO(msa_model) base = NULL; /* whose weights are copied */
+    const msa_weights *weights = NULL;
     msa_config c;
     if (o->base == NULL) {
         MSA_TRY(msa_config_parse(&c, o->config, err));
         return msa_params_start_new(&t->params, &c, NULL, o->set, &start, err);
     }
-    MSA_TRY(msa_model_load(&t->base, o->base, err));
-    c = *msa_model_config(t->base);
+    MSA_TRY(msa_model_load(&base, o->base, err));
+    memcpy(t->base_hash, msa_model_hash(base), sizeof t->base_hash);
+    c = *msa_model_config(base);
     if (adapters) c.adapters = true;
+    MSA_TRY(add_depth(&c, o, err));
     if (o->detail > 0 || o->box_in_image) {
         if (o->set != MSA_TRAIN_ALL)
             return msa_fail(err, MSA_E_INVALID, "a base gets more inputs only when all of it trains");
@@ -172,7 +187,8 @@ static msa_status open_params(msa_training *t, const msa_training_options *o, ms
     if (o->name != NULL && o->name[0] != '\0') (void)snprintf(c.name, sizeof c.name, "%s", o->name);
     if (o->version != NULL && o->version[0] != '\0')
         (void)snprintf(c.version, sizeof c.version, "%s", o->version);
-    return msa_params_start_new(&t->params, &c, msa_model_weights(t->base), o->set, &start, err);
+    MSA_TRY(msa_model_whole_weights(&weights, base, err));
+    return msa_params_start_new(&t->params, &c, weights, o->set, &start, err);
 }
 
 msa_status msa_training_open(msa_training **out, const msa_training_options *o, msa_error *err)
@@ -191,7 +207,9 @@ msa_status msa_training_open(msa_training **out, const msa_training_options *o, 
     MSA_TRY(open_source(t, o, err));
     MSA_TRY(open_validation(t, o, err));
     MSA_TRY(check_names(t, o, err));
-    MSA_TRY(msa_sample_new(&t->sample, 1, t->params->config.image_size, t->trainer->options.targets, err));
+    const msa_config *c = &t->params->config;
+    MSA_TRY(
+        msa_sample_new(&t->sample, msa_config_slices(c), c->image_size, t->trainer->options.targets, err));
     *out = MSA_STEAL(t);
     return MSA_OK;
 }
@@ -207,9 +225,9 @@ msa_status msa_training_step(msa_training *t, msa_train_report *report, msa_erro
 {
     if (t->loader == NULL) {
         MSA_TRY(msa_loader_new(&t->loader, t->source, (uint64_t)t->trainer->optimizer->step,
-                               t->trainer->options.batch, 1, t->params->config.image_size,
-                               t->trainer->options.targets, t->loaders, AHEAD * t->trainer->options.batch,
-                               err));
+                               t->trainer->options.batch, msa_config_slices(&t->params->config),
+                               t->params->config.image_size, t->trainer->options.targets, t->loaders,
+                               AHEAD * t->trainer->options.batch, err));
         t->feed = (msa_feed){.loader = t->loader, .norm = t->params->config.input_norm, .sample = t->sample};
     }
     return msa_trainer_step(t->trainer, msa_feed_next, &t->feed, report, err);
@@ -244,7 +262,7 @@ msa_status msa_training_export(const msa_training *t, const char *path, msa_erro
                                     .n_notes = 3,
                                     .stored = t->half ? MSA_STORED_F16 : MSA_STORED_F32};
     if (t->whole) return msa_export_model(t->params, path, &how, err);
-    return msa_export_adapter(t->params, msa_model_hash(t->base), path, &how, err);
+    return msa_export_adapter(t->params, t->base_hash, path, &how, err);
 }
 
 int64_t msa_training_steps(const msa_training *t)

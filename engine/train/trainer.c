@@ -30,7 +30,8 @@ typedef struct lane {
     msa_arena arena;
     msa_encoder_pass *encoder;
     msa_decoder_pass *decoder;
-    float *embedding, *dembedding; /* msa_embedding_floats() */
+    int32_t slices, plane;         /* of a picture; that the target is learned on */
+    float *embedding, *dembedding; /* (slices, msa_embedding_floats()) */
     float *logits, *dlogits;       /* (mask_tokens, 4g, 4g) */
     float *feedback;               /* (4g, 4g) logits of the round before */
     float *pred, *dpred;           /* (S, S) */
@@ -48,43 +49,12 @@ typedef struct msa_trainer_work {
     int32_t n_lanes;
 } msa_trainer_work;
 
-msa_trainer_options msa_trainer_defaults(uint64_t seed, double lr)
-{
-    return (msa_trainer_options){.seed = seed,
-                                 .batch = 2,
-                                 .lanes = 2,
-                                 .targets = 4,
-                                 .loss = msa_loss_defaults(MSA_LOSS_DICE_BCE),
-                                 .iou_weight = 1,
-                                 .box_chance = 0.8,
-                                 .box_jitter = 0.1,
-                                 .box_limit = 20,
-                                 .more_chance = 0.5,
-                                 .rounds_max = 2,
-                                 .optimizer = msa_optimizer_defaults(lr)};
-}
-
-static msa_status check_options(const msa_trainer_options *o, msa_error *err)
-{
-    if (o->batch < 1 || o->rounds_max < 1 || o->rounds_max > MSA_ROUNDS_MAX)
-        return msa_fail(err, MSA_E_INVALID, "training needs a batch of 1 or more and 1 to %d rounds",
-                        MSA_ROUNDS_MAX);
-    if (o->lanes < 1 || o->lanes > MSA_LANES_MAX || o->targets < 1 || o->targets > MSA_TARGETS_MAX)
-        return msa_fail(err, MSA_E_INVALID, "training needs 1 to %d lanes and 1 to %d targets of a picture",
-                        MSA_LANES_MAX, MSA_TARGETS_MAX);
-    if (!(o->box_chance >= 0 && o->box_chance <= 1) || !(o->more_chance >= 0 && o->more_chance <= 1))
-        return msa_fail(err, MSA_E_INVALID, "a chance of training is not in 0..1");
-    if (!(o->box_jitter >= 0) || !(o->box_limit >= 0) || !(o->iou_weight >= 0))
-        return msa_fail(err, MSA_E_INVALID, "the jitter of boxes or the weight of the IoU is negative");
-    return MSA_OK;
-}
-
 static void lane_layout(lane *w)
 {
     const msa_config *c = &w->params.config;
     const size_t S = (size_t)c->image_size, g = S / (size_t)c->patch, side = 4 * g;
-    w->embedding = msa_arena_floats(&w->arena, msa_embedding_floats(c));
-    w->dembedding = msa_arena_floats(&w->arena, msa_embedding_floats(c));
+    w->embedding = msa_arena_floats(&w->arena, (size_t)w->slices * msa_embedding_floats(c));
+    w->dembedding = msa_arena_floats(&w->arena, (size_t)w->slices * msa_embedding_floats(c));
     w->logits = msa_arena_floats(&w->arena, (size_t)c->mask_tokens * side * side);
     w->dlogits = msa_arena_floats(&w->arena, (size_t)c->mask_tokens * side * side);
     w->feedback = msa_arena_floats(&w->arena, side * side);
@@ -94,11 +64,13 @@ static void lane_layout(lane *w)
     w->found = msa_arena_take(&w->arena, S * S, 1);
 }
 
-static void pictures_layout(msa_trainer_work *w, const msa_trainer_options *o, int32_t image_size)
+static void pictures_layout(msa_trainer_work *w, const msa_trainer_options *o, const msa_config *c)
 {
-    const size_t n = (size_t)image_size * (size_t)image_size;
+    const int32_t slices = msa_config_slices(c);
+    const size_t n = (size_t)slices * (size_t)c->image_size * (size_t)c->image_size;
     for (int32_t i = 0; i < o->batch; i++)
-        w->pictures[i] = (msa_train_picture){.image = msa_arena_floats(&w->arena, 3 * n),
+        w->pictures[i] = (msa_train_picture){.slices = slices,
+                                             .image = msa_arena_floats(&w->arena, 3 * n),
                                              .targets = msa_arena_take(&w->arena, (size_t)o->targets * n, 1),
                                              .targets_max = o->targets};
 }
@@ -115,6 +87,7 @@ static msa_status lane_open(lane *w, const msa_trainer *t, bool first, msa_error
 {
     w->options = &t->options;
     w->params = *t->params;
+    w->slices = msa_config_slices(&w->params.config);
     if (!first) {
         w->grads = calloc((size_t)t->params->n_trained, sizeof *w->grads);
         if (w->grads == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for gradients");
@@ -123,7 +96,7 @@ static msa_status lane_open(lane *w, const msa_trainer *t, bool first, msa_error
     lane_layout(w);
     MSA_TRY(msa_arena_commit(&w->arena, err));
     lane_layout(w);
-    MSA_TRY(msa_encoder_pass_new(&w->encoder, &w->params, t->options.recompute, err));
+    MSA_TRY(msa_encoder_pass_new_stack(&w->encoder, &w->params, w->slices, t->options.recompute, err));
     return msa_decoder_pass_new(&w->decoder, &w->params, prompt_trains(&w->params), err);
 }
 
@@ -137,9 +110,9 @@ static msa_status work_open(msa_trainer *t, msa_error *err)
     w->results = calloc((size_t)o->batch, sizeof *w->results);
     if (w->lanes == NULL || w->pictures == NULL || w->results == NULL)
         return msa_fail(err, MSA_E_NOMEM, "no memory for a trainer");
-    pictures_layout(w, o, t->params->config.image_size);
+    pictures_layout(w, o, &t->params->config);
     MSA_TRY(msa_arena_commit(&w->arena, err));
-    pictures_layout(w, o, t->params->config.image_size);
+    pictures_layout(w, o, &t->params->config);
     for (int32_t i = 0; i < w->n_lanes; i++)
         MSA_TRY(lane_open(&w->lanes[i], t, i == 0, err));
     return MSA_OK;
@@ -149,7 +122,7 @@ msa_status msa_trainer_new(msa_trainer **out, msa_params *params, const msa_trai
                            msa_error *err)
 {
     *out = NULL;
-    MSA_TRY(check_options(options, err));
+    MSA_TRY(msa_trainer_options_check(options, err));
     MSA_AUTO(msa_trainer) t = calloc(1, sizeof *t);
     if (t == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for a trainer");
     t->work = calloc(1, sizeof *t->work);
@@ -300,24 +273,47 @@ static msa_status learn_round(lane *w, const prompts *p, double scale, double *l
                                 .n_points = p->n_points,
                                 .box = p->has_box ? p->box : NULL,
                                 .mask = p->has_mask ? w->feedback : NULL};
-    MSA_TRY(msa_decoder_pass_forward(w->decoder, w->embedding, &set, w->logits, w->iou, err));
+    const size_t at = (size_t)w->plane * msa_embedding_floats(c);
+    MSA_TRY(msa_decoder_pass_forward(w->decoder, w->embedding + at, &set, w->logits, w->iou, err));
     memset(w->dlogits, 0, (size_t)c->mask_tokens * side * side * sizeof *w->dlogits);
     memset(w->diou, 0, sizeof w->diou);
     *loss = token_loss(w, learning_token(w, p), scale, true);
     if (!isfinite(*loss)) return msa_fail(err, MSA_E_INTERNAL, "the loss is not finite");
-    msa_decoder_pass_backward(w->decoder, w->dlogits, w->diou, w->dembedding);
+    msa_decoder_pass_backward(w->decoder, w->dlogits, w->diou, w->dembedding + at);
     *answer = msa_select_mask(c, p->n_points, p->has_box, w->iou);
     resize_token(w, *answer);
     (void)true_iou(w);
     return MSA_OK;
 }
 
-static void take_target(lane *w, const uint8_t *mask)
+static int64_t area(const uint8_t *mask, int64_t n)
+{
+    int64_t sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += mask[i] != 0;
+    return sum;
+}
+
+/* One slice of those that show a target, which nobody would box where it is about to end. */
+static int32_t draw_plane(const lane *w, msa_random *r, const uint8_t *target)
 {
     const int64_t n = (int64_t)w->params.config.image_size * w->params.config.image_size;
-    w->mask = mask;
+    int32_t shown[MSA_STACK_MAX], n_shown = 0;
+    if (w->slices == 1) return 0;
+    const int64_t least = (area(target + w->slices / 2 * n, n) + 3) / 4;
+    for (int32_t d = 0; d < w->slices; d++)
+        if (area(target + d * n, n) >= least) shown[n_shown++] = d;
+    return shown[msa_random_below(r, n_shown)];
+}
+
+/* target (slices, S, S) */
+static void take_target(lane *w, const uint8_t *target, int32_t plane)
+{
+    const int64_t n = (int64_t)w->params.config.image_size * w->params.config.image_size;
+    w->plane = plane;
+    w->mask = target + plane * n;
     for (int64_t i = 0; i < n; i++)
-        w->target[i] = mask[i] != 0 ? 1.0f : 0.0f;
+        w->target[i] = w->mask[i] != 0 ? 1.0f : 0.0f;
 }
 
 static int32_t draw_rounds(const lane *w, msa_random *r)
@@ -351,13 +347,17 @@ static msa_status learn_target(lane *w, msa_random *r, prompts *p, int32_t round
 
 /* ---- one picture ---- */
 
-/* A model that has the box in its picture sees another picture for every target. */
+/* A model that has the box in its picture sees another picture for every target; of a stack all slices have
+ * it, as at inference. */
 static msa_status encode(lane *w, const msa_train_picture *picture, const prompts *p, msa_error *err)
 {
-    msa_prompt_into_image(&w->params.config, p->has_box ? p->box : NULL, picture->covered[0],
-                          picture->covered[1], picture->image);
+    const msa_config *c = &w->params.config;
+    const size_t one = 3 * (size_t)c->image_size * (size_t)c->image_size, slices = (size_t)w->slices;
+    for (size_t d = 0; d < slices; d++)
+        msa_prompt_into_image(c, p->has_box ? p->box : NULL, picture->covered[0], picture->covered[1],
+                              picture->image + d * one);
     MSA_TRY(msa_encoder_pass_forward(w->encoder, picture->image, w->embedding, err));
-    memset(w->dembedding, 0, msa_embedding_floats(&w->params.config) * sizeof *w->dembedding);
+    memset(w->dembedding, 0, slices * msa_embedding_floats(c) * sizeof *w->dembedding);
     return MSA_OK;
 }
 
@@ -365,11 +365,12 @@ static msa_status learn_picture(lane *w, msa_random *r, const msa_train_picture 
                                 picture_result *result, msa_error *err)
 {
     const msa_config *c = &w->params.config;
-    const int64_t n = (int64_t)c->image_size * c->image_size;
+    const int64_t n = (int64_t)w->slices * c->image_size * c->image_size;
     const double share = 1.0 / picture->n_targets;
     for (int32_t k = 0; k < picture->n_targets; k++) {
+        const uint8_t *target = picture->targets + k * n;
         prompts p = {0};
-        take_target(w, picture->targets + k * n);
+        take_target(w, target, draw_plane(w, r, target));
         const int32_t rounds = draw_rounds(w, r);
         first_prompt(w, r, picture->covered, &p);
         if (k == 0 || c->box_in_image) MSA_TRY(encode(w, picture, &p, err));
@@ -480,12 +481,13 @@ msa_status msa_trainer_answer(msa_trainer *t, const msa_train_picture *picture, 
     const int32_t S = c->image_size;
     const int64_t n = (int64_t)S * S;
     prompts p = {0};
-    take_target(w, picture->targets + k * n);
+    take_target(w, picture->targets + (int64_t)k * w->slices * n, w->slices / 2);
     if (!msa_mask_box(w->mask, S, S, &out->box)) return msa_fail(err, MSA_E_INVALID, "a target is empty");
     set_box(&p, out->box);
     if (k == 0 || c->box_in_image) MSA_TRY(encode(w, picture, &p, err));
     const msa_prompt_set set = {.box = p.box};
-    MSA_TRY(msa_decoder_pass_forward(w->decoder, w->embedding, &set, w->logits, w->iou, err));
+    const size_t at = (size_t)w->plane * msa_embedding_floats(c);
+    MSA_TRY(msa_decoder_pass_forward(w->decoder, w->embedding + at, &set, w->logits, w->iou, err));
     const int32_t token = msa_select_mask(c, 0, true, w->iou);
     out->loss = token_loss(w, token, 0, false);
     (void)true_iou(w);

@@ -9,8 +9,9 @@
 
 /* A picture and what is to be found in it. The memory is the trainer's. */
 typedef struct msa_train_picture {
-    float *image;     /* (3, S, S): network input */
-    uint8_t *targets; /* (targets_max, S, S), 0 or 1; none is empty */
+    int32_t slices;   /* neighbours that the model sees at once: msa_config_slices() */
+    float *image;     /* (slices, 3, S, S): network input */
+    uint8_t *targets; /* (targets_max, slices, S, S), 0 or 1; none is empty on the middle slice, slices / 2 */
     int32_t targets_max;
     int32_t n_targets;  /* 1 .. targets_max, set by who fills it */
     int32_t covered[2]; /* rows and columns of the picture inside the padded input */
@@ -31,6 +32,9 @@ typedef struct msa_trainer {
     struct msa_trainer_work *work;
 } msa_trainer;
 
+/* Errors: MSA_E_INVALID (an option is out of range). */
+MSA_NODISCARD msa_status msa_trainer_options_check(const msa_trainer_options *o, msa_error *err);
+
 /* `params` is borrowed. Errors: MSA_E_NOMEM, MSA_E_INVALID (an option is out of range). */
 MSA_NODISCARD msa_status msa_trainer_new(msa_trainer **out, msa_params *params,
                                          const msa_trainer_options *options, msa_error *err);
@@ -39,13 +43,14 @@ MSA_DEFINE_AUTO(msa_trainer, msa_trainer_free);
 
 /**
  * Step number t->optimizer->step. The image encoder runs once for each picture; the losses of the rounds are
- * averaged. Errors: what `next` fails with; MSA_E_INTERNAL, naming step and layer, when a value or a gradient
- * is not finite: the parameters are then as they were before the step.
+ * averaged. Of a stack, each target is learned on one slice that shows it, drawn anew. Errors: what `next`
+ * fails with; MSA_E_INTERNAL, naming step and layer, when a value or a gradient is not finite: the parameters
+ * are then as they were before the step.
  */
 MSA_NODISCARD msa_status msa_trainer_step(msa_trainer *t, msa_train_next *next, void *ctx,
                                           msa_train_report *report, msa_error *err);
 
-/* What the model makes of target k of a picture with its tight box. */
+/* What the model makes of target k of a picture, on its middle slice, with its tight box there. */
 typedef struct msa_train_answer {
     const uint8_t *found; /* (S, S) 0 or 1; until the next call */
     msa_box box;

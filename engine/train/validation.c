@@ -12,7 +12,8 @@ struct msa_validation {
 msa_status msa_validation_new(msa_validation **out, msa_source *source, int32_t pictures,
                               const msa_trainer *trainer, msa_error *err)
 {
-    const int32_t S = trainer->params->config.image_size;
+    const int32_t S = trainer->params->config.image_size,
+                  slices = msa_config_slices(&trainer->params->config);
     *out = NULL;
     MSA_AUTO(msa_validation) v = calloc(1, sizeof *v);
     if (v == NULL) {
@@ -22,8 +23,9 @@ msa_status msa_validation_new(msa_validation **out, msa_source *source, int32_t 
     v->source = source;
     v->pictures = pictures;
     if (pictures < 1) return msa_fail(err, MSA_E_INVALID, "validation needs one picture or more");
-    MSA_TRY(msa_sample_new(&v->sample, 1, S, trainer->options.targets, err));
-    v->picture.image = calloc(3 * (size_t)S * (size_t)S, sizeof *v->picture.image);
+    MSA_TRY(msa_sample_new(&v->sample, slices, S, trainer->options.targets, err));
+    v->picture.slices = slices;
+    v->picture.image = calloc(3 * (size_t)slices * (size_t)S * (size_t)S, sizeof *v->picture.image);
     if (v->picture.image == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for the validation");
     *out = MSA_STEAL(v);
     return MSA_OK;
@@ -53,7 +55,7 @@ static msa_status look(msa_validation *v, msa_trainer *t, msa_train_report *sum,
                        void *ctx, msa_error *err)
 {
     const msa_sample *s = v->sample;
-    const size_t n = (size_t)s->size * (size_t)s->size;
+    const size_t n = (size_t)s->size * (size_t)s->size, slices = (size_t)s->depth, middle = slices / 2;
     for (int32_t k = 0; k < v->picture.n_targets; k++) {
         msa_train_answer a;
         MSA_TRY(msa_trainer_answer(t, &v->picture, k, &a, err));
@@ -62,8 +64,8 @@ static msa_status look(msa_validation *v, msa_trainer *t, msa_train_report *sum,
         const msa_train_view seen = {.size = s->size,
                                      .rows = s->rows,
                                      .cols = s->cols,
-                                     .image = s->image,
-                                     .target = v->picture.targets + (size_t)k * n,
+                                     .image = s->image + middle * n,
+                                     .target = v->picture.targets + ((size_t)k * slices + middle) * n,
                                      .found = a.found,
                                      .box = {a.box.x0, a.box.y0, a.box.x1, a.box.y1},
                                      .dice = a.dice,
@@ -76,10 +78,13 @@ static msa_status look(msa_validation *v, msa_trainer *t, msa_train_report *sum,
 static msa_status run(msa_validation *v, msa_trainer *t, msa_train_report *report, msa_train_view_fn *view,
                       void *ctx, msa_error *err)
 {
+    const size_t one = 3 * (size_t)v->sample->size * (size_t)v->sample->size;
     int64_t n = 0;
     for (int32_t i = 0; i < v->pictures; i++) {
         MSA_TRY(msa_source_next(v->source, 0, i, v->sample, err));
-        MSA_TRY(msa_sample_input(v->sample, 0, t->params->config.input_norm, v->picture.image, err));
+        for (int32_t d = 0; d < v->sample->depth; d++)
+            MSA_TRY(msa_sample_input(v->sample, d, t->params->config.input_norm,
+                                     v->picture.image + (size_t)d * one, err));
         v->picture.targets = v->sample->targets;
         v->picture.n_targets = v->sample->n_targets;
         v->picture.covered[0] = v->sample->rows;

@@ -37,6 +37,8 @@ static const key keys[] = {
     {"version", KEY_PATH, AT(version), 0, 0, NULL, true, "of the result; else that of the base"},
     {"image_size", KEY_I32, AT(image_size), 0, 2048, NULL, true,
      "train: all on a base: another size; 0: the base's"},
+    {"depth_slices", KEY_I32, AT(depth_slices), 0, MSA_STACK_MAX, NULL, true,
+     "slices that see each other, by a depth branch that the base need not have; 0: as the base"},
     {"detail", KEY_I32, AT(detail), 0, 256, NULL, true,
      "train: all on a base: channels of detail that it does not have yet"},
     {"box_in_image", KEY_BOOL, AT(box_in_image), 0, 0, NULL, true,

@@ -17,7 +17,7 @@ typedef struct srv_recipe {
     char base[SRV_RECIPE_PATH], out[SRV_RECIPE_PATH];
     char *config; /* of a new model, as JSON: base is "" */
     char name[SRV_RECIPE_PATH], version[SRV_RECIPE_PATH];
-    int32_t image_size, detail;
+    int32_t image_size, depth_slices, detail;
     bool half, box_in_image;
     int32_t set; /* msa_train_set */
     int32_t adapter_width, lora_rank;

@@ -106,6 +106,7 @@ static msa_status open_run(training *t, msa_error *err)
                                     .name = r->name,
                                     .version = r->version,
                                     .image_size = r->image_size,
+                                    .depth_slices = r->depth_slices,
                                     .detail = r->detail,
                                     .box_in_image = r->box_in_image,
                                     .half = r->half,

@@ -104,11 +104,13 @@ static msa_status check_backward(const msa_model *m, const golden_file *f, golde
     MSA_AUTO(msa_params) params = NULL;
     MSA_AUTO(msa_encoder_pass) pass = NULL;
     const msa_config *c = msa_model_config(m);
+    const msa_weights *merged = NULL;
     const msa_tensor *dy = golden_find(f, "in.grad_out");
     double orthogonal = 0.0;
     int32_t n = 0;
     if (dy == NULL) return msa_fail(err, MSA_E_PARSE, "the file has no in.grad_out");
-    MSA_TRY(msa_params_new(&params, c, msa_model_weights(m), MSA_TRAIN_ALL, err));
+    MSA_TRY(msa_model_whole_weights(&merged, m, err));
+    MSA_TRY(msa_params_new(&params, c, merged, MSA_TRAIN_ALL, err));
     MSA_TRY(msa_encoder_pass_new(&pass, params, false, err));
     msa_params_zero_grads(params);
     MSA_TRY(msa_encoder_pass_forward(pass, image, embedding, err));

@@ -418,7 +418,9 @@ static void adalora_is_merged(void **state)
         assert_non_null(t);
         x[i] = t->data;
     }
-    const float *merged = msa_model_weights(m)->encoder.blocks[1].lin1.weight;
+    const msa_weights *whole = NULL;
+    assert_int_equal(msa_model_whole_weights(&whole, m, NULL), MSA_OK);
+    const float *merged = whole->encoder.blocks[1].lin1.weight;
     for (int n = 0; n < 64; n++)
         for (int k = 0; k < 32; k++) {
             double wanted = (double)x[0][n * 32 + k];

@@ -1,14 +1,18 @@
 /* Half precision against its definition: every value of both formats, every border of rounding. And a model
- * in halves gives the numbers that its values, as floats, give. */
+ * in halves gives the numbers that its values, as floats, give, and is in memory once. */
 #include "tests/unit/engine/cm.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "engine/io/half.h"
 #include "engine/io/safetensors.h"
 #include "engine/predictor.h"
+#include "engine/sam/internal.h"
 #include "tests/unit/engine/fixture.h"
 
 static uint32_t bits_of(float f)
@@ -183,6 +187,96 @@ static void a_model_may_come_in_halves(void **state)
     assert_memory_equal(wide, half, n * sizeof *wide);
 }
 
+/* ---- in memory once ---- */
+
+/* The first page of a layer's weight is there. */
+static bool is_there(const float *weight)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE),
+                    at = ((uintptr_t)weight + page - 1) / page * page;
+    unsigned char there = 0;
+    assert_int_equal(mincore((void *)at, page, &there), 0);
+    return (there & 1) != 0;
+}
+
+static void values_come_and_go(void **state)
+{
+    const msa_config c = fixture_config();
+    MSA_AUTO(msa_safetensors) all = NULL;
+    MSA_AUTO(msa_safetensors) bare = NULL;
+    char m[256], m16[256];
+    (void)snprintf(m, sizeof m, "%s", fixture_path(state, "m"));
+    (void)snprintf(m16, sizeof m16, "%s", fixture_path(state, "m16"));
+    assert_int_equal(msa_model_write_random(m, &c, 3, NULL), MSA_OK);
+    copy_model(m, m16, MSA_STORED_F16);
+    assert_int_equal(msa_safetensors_open(&all, m16, NULL), MSA_OK);
+    assert_int_equal(msa_safetensors_open_bare(&bare, m16, NULL), MSA_OK);
+    for (int round = 0; round < 2; round++)
+        for (int32_t i = 0; i < msa_safetensors_count(all); i++) {
+            const msa_tensor *t = msa_safetensors_at(bare, i), *same = msa_safetensors_at(all, i);
+            const bool large = t->count * (int64_t)sizeof(float) >= sysconf(_SC_PAGESIZE);
+            assert_ptr_equal(msa_safetensors_holding(bare, t->data), t);
+            if (large) assert_false(is_there(t->data));
+            assert_int_equal(msa_safetensors_want(bare, t, NULL), MSA_OK);
+            assert_int_equal(msa_safetensors_want(bare, t, NULL), MSA_OK); /* twice is once */
+            assert_memory_equal(t->data, same->data, (size_t)t->count * sizeof(float));
+            msa_safetensors_leave(bare, t);
+            if (large) assert_false(is_there(t->data));
+            if (!large) assert_memory_equal(t->data, same->data, (size_t)t->count * sizeof(float));
+        }
+}
+
+/* Packed, it is in memory once; whole, it is the same; and in another precision and back, it computes the
+ * same. */
+static void packed_weights_are_there_once(void **state)
+{
+    enum { PLAIN, LOW_RANK, BOTH };
+    for (int which = PLAIN; which < BOTH; which++) {
+        msa_config c = fixture_config();
+        c.adapters = which == PLAIN;
+        c.lora_rank = which == LOW_RANK ? 2 : 0;
+        c.lora_alpha = 1.0f;
+        const int32_t g = c.image_size / c.patch;
+        const size_t n = (size_t)(c.prompt_dim * g * g);
+        MSA_AUTO_FREE float *before = malloc(n * sizeof *before);
+        MSA_AUTO_FREE float *after = malloc(n * sizeof *after);
+        MSA_AUTO(msa_model) a = NULL;
+        MSA_AUTO(msa_model) b = NULL;
+        const msa_weights *wide = NULL, *half = NULL;
+        char m[256], m32[256], m16[256];
+        (void)snprintf(m, sizeof m, "%s", fixture_path(state, "m"));
+        (void)snprintf(m32, sizeof m32, "%s", fixture_path(state, "m32"));
+        (void)snprintf(m16, sizeof m16, "%s", fixture_path(state, "m16"));
+        assert_int_equal(msa_model_write_random(m, &c, 3, NULL), MSA_OK);
+        copy_model(m, m32, MSA_STORED_F32);
+        copy_model(m, m16, MSA_STORED_F16);
+        assert_int_equal(msa_model_load(&a, m32, NULL), MSA_OK);
+        assert_int_equal(msa_model_load(&b, m16, NULL), MSA_OK);
+        assert_non_null(before);
+        assert_non_null(after);
+        embed(b, before);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(msa_model_set_precision(b, MSA_PRECISION_INT8, NULL), MSA_OK);
+            assert_false(is_there(msa_model_weights(b)->encoder.blocks[1].qkv.weight));
+            assert_false(is_there(msa_model_weights(b)->encoder.blocks[2].lin2.weight));
+            assert_int_equal(msa_model_whole_weights(&half, b, NULL), MSA_OK);
+            assert_int_equal(msa_model_whole_weights(&wide, a, NULL), MSA_OK);
+            const msa_block_weights *x = &half->encoder.blocks[1], *y = &wide->encoder.blocks[1];
+            assert_memory_equal(x->qkv.weight, y->qkv.weight, 3 * 32 * 32 * sizeof(float));
+            assert_memory_equal(x->proj.weight, y->proj.weight, 32 * 32 * sizeof(float));
+            assert_memory_equal(x->lin1.weight, y->lin1.weight, 64 * 32 * sizeof(float));
+            assert_memory_equal(half->encoder.neck1.weight, wide->encoder.neck1.weight,
+                                32 * 32 * sizeof(float));
+            assert_int_equal(msa_model_set_precision(b, MSA_PRECISION_FP32, NULL), MSA_OK);
+            assert_false(is_there(msa_model_weights(b)->encoder.blocks[1].qkv.weight));
+            embed(b, after);
+            assert_memory_equal(before, after, n * sizeof *before);
+        }
+        embed(a, after);
+        assert_memory_equal(before, after, n * sizeof *before);
+    }
+}
+
 static void a_model_with_an_infinite_half_is_refused(void **state)
 {
     static const float bad[1] = {INFINITY};
@@ -222,6 +316,8 @@ int main(void)
         cmocka_unit_test(narrowing_rounds_to_nearest_even),
         cmocka_unit_test(what_a_half_cannot_hold),
         cmocka_unit_test(a_model_may_come_in_halves),
+        cmocka_unit_test(values_come_and_go),
+        cmocka_unit_test(packed_weights_are_there_once),
         cmocka_unit_test(a_model_with_an_infinite_half_is_refused),
     };
     return cmocka_run_group_tests(tests, fixture_folder, fixture_remove);

@@ -148,10 +148,11 @@ static msa_model *base_of(void **state, int which)
 
 static msa_params *updates_on(const msa_model *base)
 {
+    const msa_weights *whole = NULL;
     const msa_params_start start = {.seed = 5, .lora_rank = 3, .lora_alpha = 2.0f};
     msa_params *p = NULL;
-    assert_int_equal(msa_params_start_new(&p, msa_model_config(base), msa_model_weights(base), MSA_TRAIN_LORA,
-                                          &start, NULL),
+    assert_int_equal(msa_model_whole_weights(&whole, base, NULL), MSA_OK);
+    assert_int_equal(msa_params_start_new(&p, msa_model_config(base), whole, MSA_TRAIN_LORA, &start, NULL),
                      MSA_OK);
     return p;
 }
