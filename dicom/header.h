@@ -13,7 +13,7 @@ extern "C" {
 
 typedef enum dicom_kind { DICOM_KIND_IMAGE = 1, DICOM_KIND_ANNOTATION = 2 } dicom_kind;
 
-/* Plain data, fixed size: it travels over the role's socket as it is. Strings are NUL-terminated ASCII. */
+/* Plain data, fixed size: it travels over the role's socket as it is. Strings are NUL-terminated ASCII, unless it is said. */
 typedef struct dicom_header {
     int32_t kind; /* dicom_kind */
     char sop_class_uid[DICOM_UID_MAX], sop_instance_uid[DICOM_UID_MAX];
@@ -23,6 +23,12 @@ typedef struct dicom_header {
     char modality[17], body_part[17];
     int32_t rows, cols, frames, instance_number;
     int32_t expected_instances; /* Number of Series Related Instances (0020,1209), 0 when absent */
+    int32_t study_instances, acquisition_images; /* Number of Study Related Instances (0020,1208), Images in
+                                                    Acquisition (0020,1002); 0 when absent */
+    /* Study Description (0008,1030), Series Description (0008,103E), Protocol Name (0018,1030), as UTF-8; ""
+       when absent. People write names there: for comparing only. */
+    char study_description[DICOM_LABEL_MAX], series_description[DICOM_LABEL_MAX], protocol[DICOM_LABEL_MAX];
+    double slice_mm; /* Spacing Between Slices (0018,0088), else Slice Thickness (0018,0050); 0 when absent */
     int64_t authored_ms; /* when it says it was made, since 1970; 0 when it does not (dicom/read/authored.h) */
     bool has_plane;             /* origin, directions and spacing are there and finite */
     double origin_mm[3], row_dir[3], col_dir[3];

@@ -1,6 +1,7 @@
 #include "dicom/header.h"
 #include "dicom/guard.h"
 #include "dicom/read/authored.h"
+#include "dicom/read/description.h"
 #include "dicom/read/file.h"
 #include "dicom/read/values.h"
 
@@ -97,6 +98,7 @@ msa_status read_identity(DcmItem &d, dicom_header &h, msa_error *err)
         h.expected_instances < 0)
         h.expected_instances = 0;
     h.authored_ms = authored_ms(d);
+    read_description(h, d);
     return MSA_OK;
 }
 

@@ -55,6 +55,50 @@ void good_image(void **)
     assert_true(h.row_dir[0] == 1 && h.col_dir[1] == 1);
 }
 
+/* What rules and the count of images look at; what is malformed there costs nothing. */
+void descriptions(void **)
+{
+    dicom_header h;
+    msa_error err;
+    const std::string samples = element(0x28, 0x02, "US", u16(1)), uid = element(0x20, 0x0d, "UI", "1.2.3.1"),
+                      modality = element(8, 0x60, "CS", "CT");
+    const auto with = [&](const std::string &charset, const std::string &thickness,
+                          const std::string &images) {
+        std::string s = charset + ct_head();
+        const auto put = [&](const std::string &before, const std::string &what, bool after) {
+            const size_t at = s.find(before) + (after ? before.size() : 0);
+            s.insert(at, what);
+        };
+        put(modality, element(8, 0x1030, "LO", "Thorax a\xe4") + element(8, 0x103e, "LO", " lung^thin "),
+            true);
+        put(uid, thickness + element(0x18, 0x1030, "LO", "P1"), false);
+        put(samples,
+            element(0x20, 0x1002, "IS", images) + element(0x20, 0x1208, "IS", "300") +
+                element(0x20, 0x1209, "IS", "120"),
+            false);
+        return part10(EXPLICIT_LE, s + ct_pixels());
+    };
+    const std::string latin = element(8, 5, "CS", "ISO_IR 100");
+    assert_int_equal(read(h, with(latin, element(0x18, 0x50, "DS", "2.5"), "60"), err), MSA_OK);
+    assert_string_equal(h.study_description, "Thorax a\xc3\xa4");
+    assert_string_equal(h.series_description, "lung^thin");
+    assert_string_equal(h.protocol, "P1");
+    assert_true(h.slice_mm == 2.5);
+    assert_int_equal(h.acquisition_images, 60);
+    assert_int_equal(h.study_instances, 300);
+    assert_int_equal(h.expected_instances, 120);
+    const std::string both = element(0x18, 0x50, "DS", "2.5") + element(0x18, 0x88, "DS", "1.25");
+    assert_int_equal(read(h, with(latin, both, "-4"), err), MSA_OK);
+    assert_true(h.slice_mm == 1.25);
+    assert_int_equal(h.acquisition_images, 0);
+    assert_int_equal(read(h, with("", element(0x18, 0x50, "DS", "thin"), "many"), err), MSA_OK);
+    assert_string_equal(h.study_description, "Thorax a\xc3\xa4"); /* many forget to say it */
+    assert_true(h.slice_mm == 0);
+    assert_int_equal(h.acquisition_images, 0);
+    assert_int_equal(read(h, part10(EXPLICIT_LE, ct_head() + ct_pixels()), err), MSA_OK);
+    assert_string_equal(h.series_description, "");
+}
+
 std::string patient_key(const std::string &file)
 {
     const std::string path = *the_dir / "p.dcm";
@@ -259,6 +303,7 @@ int main()
     const CMUnitTest tests[] = {cmocka_unit_test(longest_text),
                                 cmocka_unit_test(good_image),
                                 cmocka_unit_test(bad_images),
+                                cmocka_unit_test(descriptions),
                                 cmocka_unit_test(patients_are_told_apart),
                                 cmocka_unit_test(sentences_hold_no_patient),
                                 cmocka_unit_test(no_plane_is_allowed),
