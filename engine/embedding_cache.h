@@ -51,7 +51,7 @@ msa_embedding_cache_stats msa_embedding_cache_stats_get(const msa_embedding_cach
 /**
  * SHA-256 of the model's hash (which tells base, adapter and precision), of what else decides the bits (this
  * program's bytes and the kernels it chooses on this CPU), and of the pictures that see each other, of which
- * this is number `index`: (n, MSA_SHA256_SIZE), each the SHA-256 of a network input.
+ * this is number `index`: (n, MSA_SHA256_SIZE), each the SHA-256 of all that makes a network input.
  */
 msa_embedding_key msa_embedding_key_make(const msa_embedding_cache *c, const char *model_hash,
                                          const uint8_t *pictures, int32_t n, int32_t index);

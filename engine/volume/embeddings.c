@@ -1,14 +1,17 @@
 #include "engine/volume/embeddings.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/pool.h"
 #include "engine/sam/prompt_picture.h"
 #include "engine/volume/depth_windows.h"
 #include "engine/volume/prepare.h"
 
-#define SEEN_MAX 4096 /* views whose keys are remembered */
+#define SEEN_MAX  4096 /* views whose keys are remembered */
+#define BAND_ROWS 64   /* of a picture, hashed together */
 
 /* What was asked for before, and its key: for whoever asks again the picture is not prepared once more. */
 typedef struct seen {
@@ -26,8 +29,10 @@ struct msa_embeddings {
     msa_predictor *predictor;
     msa_embedding_cache *cache, *own; /* own: where the caller has none */
     msa_depth_windows stacks;
-    float *images;     /* (stacks.size, 3, S, S) */
+    float *images;     /* (stacks.size, 3, S, S): written where something has to be encoded */
     uint8_t *pictures; /* (stacks.size, MSA_SHA256_SIZE): their digests */
+    uint8_t *grey;     /* (H, W) */
+    uint8_t *bands;    /* (bands of H, MSA_SHA256_SIZE): the digests of one picture's */
     float *encoded;    /* (stacks.size) embeddings */
     size_t floats;     /* of an embedding */
     seen *seen;        /* (SEEN_MAX), the oldest is written over */
@@ -49,6 +54,11 @@ static size_t image_floats(const msa_embeddings *e)
     return 3 * (size_t)e->config->image_size * (size_t)e->config->image_size;
 }
 
+static int32_t bands_of(int32_t rows)
+{
+    return (rows + BAND_ROWS - 1) / BAND_ROWS;
+}
+
 msa_status msa_embeddings_new(msa_embeddings **out, const msa_model *model, const msa_volume *volume,
                               const msa_window *window, msa_predictor *predictor, msa_embedding_cache *cache,
                               msa_error *err)
@@ -67,9 +77,11 @@ msa_status msa_embeddings_new(msa_embeddings **out, const msa_model *model, cons
     e->floats = msa_embedding_floats(e->config);
     e->images = calloc(n * image_floats(e), sizeof *e->images);
     e->pictures = calloc(n, MSA_SHA256_SIZE);
+    e->grey = malloc((size_t)volume->H * (size_t)volume->W);
+    e->bands = calloc((size_t)bands_of(volume->H), MSA_SHA256_SIZE);
     e->encoded = calloc(n * e->floats, sizeof *e->encoded);
     e->seen = calloc(SEEN_MAX, sizeof *e->seen);
-    if (!e->images || !e->pictures || !e->encoded || !e->seen)
+    if (!e->images || !e->pictures || !e->grey || !e->bands || !e->encoded || !e->seen)
         return msa_fail(err, MSA_E_NOMEM, "out of memory for the image embeddings");
     if (!cache) MSA_TRY(msa_embedding_cache_new(&e->own, &own, err));
     e->cache = cache ? cache : e->own;
@@ -83,6 +95,8 @@ void msa_embeddings_free(msa_embeddings *e)
     msa_embedding_cache_free(e->own);
     free(e->images);
     free(e->pictures);
+    free(e->grey);
+    free(e->bands);
     free(e->encoded);
     free(e->seen);
     free(e);
@@ -106,18 +120,67 @@ static void remember(msa_embeddings *e, const seen *it)
     if (e->n_seen < SEEN_MAX) e->n_seen++;
 }
 
-/* Slice i of a stack as the network sees it, and its digest: where the picture is grey in all channels, one
- * of them tells the others. */
+/* ---- what tells a picture from others ---- */
+
+typedef struct band_job {
+    msa_embeddings *e;
+    const msa_transform *view;
+    const float *voxels;
+    atomic_bool bad;
+} band_job;
+
+static void band_item(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    band_job *j = ctx;
+    const int32_t first = item * BAND_ROWS, left = j->view->rows - first;
+    const int32_t n = left < BAND_ROWS ? left : BAND_ROWS;
+    uint8_t *grey = j->e->grey + (size_t)first * (size_t)j->view->cols;
+    if (msa_grey_rows(j->view, &j->e->window, j->voxels, j->e->volume->W, first, n, grey, NULL) != MSA_OK)
+        atomic_store(&j->bad, true);
+    msa_sha256_bytes(grey, (size_t)n * (size_t)j->view->cols, j->e->bands + (size_t)item * MSA_SHA256_SIZE,
+                     NULL);
+}
+
+static const float *slice_of(const msa_embeddings *e, int32_t slice)
+{
+    return e->volume->voxels + (size_t)slice * (size_t)e->volume->H * (size_t)e->volume->W;
+}
+
+/*
+ * All that makes the network's input of a slice: its grey levels before they are resized, and what is done to
+ * them. So a picture that is known need not be made, and slices of air are alike whatever their noise.
+ */
+static msa_status tell(msa_embeddings *e, int32_t i, int32_t slice, const msa_transform *view,
+                       const float *box, msa_error *err)
+{
+    const bool boxed = e->config->box_in_image && box;
+    const int32_t bands = bands_of(view->rows);
+    struct {
+        int32_t form[7];
+        float box[4];
+        uint8_t grey[MSA_SHA256_SIZE];
+    } parts = {.form = {view->rows, view->cols, view->in_rows, view->in_cols, view->size,
+                        (int32_t)e->config->input_norm, boxed}};
+    band_job j = {.e = e, .view = view, .voxels = slice_of(e, slice)};
+    atomic_init(&j.bad, false);
+    msa_pool_run(band_item, &j, bands, MSA_THREADS_MAX);
+    if (atomic_load(&j.bad)) /* once more, for the sentence */
+        return msa_grey_rows(view, &e->window, j.voxels, e->volume->W, 0, view->rows, e->grey, err);
+    if (boxed) memcpy(parts.box, box, sizeof parts.box);
+    msa_sha256_bytes(e->bands, (size_t)bands * MSA_SHA256_SIZE, parts.grey, NULL);
+    msa_sha256_bytes(&parts, sizeof parts, e->pictures + (size_t)i * MSA_SHA256_SIZE, NULL);
+    return MSA_OK;
+}
+
+/* Slice i of a stack as the network sees it. */
 static msa_status show(msa_embeddings *e, int32_t i, int32_t slice, const msa_transform *view,
                        const float *box, msa_error *err)
 {
-    const size_t pixels = (size_t)e->volume->H * (size_t)e->volume->W;
-    const size_t told = image_floats(e) / (e->config->box_in_image ? 1 : 3);
     float *image = e->images + (size_t)i * image_floats(e);
-    MSA_TRY(msa_prepare_slice(view, &e->window, e->config->input_norm,
-                              e->volume->voxels + (size_t)slice * pixels, e->volume->W, image, err));
+    MSA_TRY(msa_prepare_slice(view, &e->window, e->config->input_norm, slice_of(e, slice), e->volume->W,
+                              image, err));
     msa_prompt_into_image(e->config, box, view->in_rows, view->in_cols, image);
-    msa_sha256_bytes(image, told * sizeof *image, e->pictures + (size_t)i * MSA_SHA256_SIZE, NULL);
     return MSA_OK;
 }
 
@@ -135,10 +198,12 @@ static msa_status look(msa_embeddings *e, seen it, const float *box, const float
     const int32_t window = msa_depth_windows_of(&e->stacks, it.slice), n = e->stacks.size;
     const int32_t first = msa_depth_windows_first(&e->stacks, window), wanted = it.slice - first;
     for (int32_t i = 0; i < n; i++)
-        MSA_TRY(show(e, i, first + i, &it.view, box, err));
+        MSA_TRY(tell(e, i, first + i, &it.view, box, err));
     const msa_embedding_key key = msa_embedding_key_make(e->cache, e->model_hash, e->pictures, n, wanted);
     *embedding = msa_embedding_cache_find(e->cache, &key, e->floats);
     const bool found = *embedding != NULL;
+    for (int32_t i = 0; i < n && !found; i++)
+        MSA_TRY(show(e, i, first + i, &it.view, box, err));
     if (!found) MSA_TRY(encode(e, err));
     for (int32_t i = 1; i <= n; i++) {
         const int32_t at = (wanted + i) % n; /* the wanted one last, so that it stays whatever the bound */

@@ -61,20 +61,27 @@ void msa_normalise_pad(const uint8_t *u8, int32_t rows, int32_t cols, int32_t ch
     }
 }
 
-msa_status msa_prepare_slice(const msa_transform *t, const msa_window *window, msa_input_norm norm,
-                             const float *slice, int32_t cols, float *image, msa_error *err)
+msa_status msa_grey_rows(const msa_transform *t, const msa_window *window, const float *slice, int32_t cols,
+                         int32_t first, int32_t n, uint8_t *grey, msa_error *err)
 {
     const size_t width = (size_t)t->cols;
-    MSA_AUTO_FREE uint8_t *grey = malloc((size_t)t->rows * width);
-    MSA_AUTO_FREE uint8_t *resized = malloc((size_t)t->in_rows * (size_t)t->in_cols);
-    if (!grey || !resized) return msa_fail(err, MSA_E_NOMEM, "out of memory for one slice");
-    for (size_t y = 0; y < (size_t)t->rows; y++) {
+    for (size_t y = (size_t)first; y < (size_t)first + (size_t)n; y++, grey += width) {
         const float *row = slice + ((size_t)t->y0 + y) * (size_t)cols + (size_t)t->x0;
         for (size_t x = 0; x < width; x++)
             if (!isfinite(row[x]))
                 return msa_fail(err, MSA_E_INVALID, "the volume holds a value that is not finite");
-        msa_window_u8(window, row, width, grey + y * width);
+        msa_window_u8(window, row, width, grey);
     }
+    return MSA_OK;
+}
+
+msa_status msa_prepare_slice(const msa_transform *t, const msa_window *window, msa_input_norm norm,
+                             const float *slice, int32_t cols, float *image, msa_error *err)
+{
+    MSA_AUTO_FREE uint8_t *grey = malloc((size_t)t->rows * (size_t)t->cols);
+    MSA_AUTO_FREE uint8_t *resized = malloc((size_t)t->in_rows * (size_t)t->in_cols);
+    if (!grey || !resized) return msa_fail(err, MSA_E_NOMEM, "out of memory for one slice");
+    MSA_TRY(msa_grey_rows(t, window, slice, cols, 0, t->rows, grey, err));
     MSA_TRY(msa_resize8(grey, t->rows, t->cols, 1, resized, t->in_rows, t->in_cols, err));
     msa_normalise_pad(resized, t->in_rows, t->in_cols, 1, norm, t->size, image);
     return MSA_OK;

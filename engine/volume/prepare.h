@@ -15,6 +15,11 @@
 void msa_normalise_pad(const uint8_t *u8, int32_t rows, int32_t cols, int32_t channels, msa_input_norm norm,
                        int32_t size, float *out);
 
+/* Rows first .. first + n - 1 of the part of slice (.., cols) that t says, windowed: grey (n, t->cols).
+ * Errors: MSA_E_INVALID (a value that is not finite). */
+MSA_NODISCARD msa_status msa_grey_rows(const msa_transform *t, const msa_window *window, const float *slice,
+                                       int32_t cols, int32_t first, int32_t n, uint8_t *grey, msa_error *err);
+
 /**
  * The part of slice (.., cols) that t says, in modality units, to image (3, S, S). Windowed to 8 bit, resized
  * as PIL does (also for the stretch profile, where MedSAM's own tools use a cubic filter: the difference is

@@ -1,4 +1,6 @@
 /* Embeddings of slices and of parts of them: encoded once while they are kept, and kept within a bound. */
+#include <math.h>
+
 #include "tests/unit/volume/cm.h"
 #include "tests/unit/volume/fake_predictor.h"
 
@@ -136,6 +138,36 @@ static void a_stack_is_encoded_once_for_its_slices(void **state)
     assert_int_equal(fake_log.encoded, 9);
 }
 
+/* Below the window everything is black, whatever the noise; a picture of another scale is another one. */
+static void slices_of_air_are_one(void **state)
+{
+    (void)state;
+    const size_t slice = (size_t)H * W;
+    msa_transform whole = msa_crop_whole(&rule);
+    MSA_AUTO(msa_embedding_cache) cache = cache_of(10, NULL, 0);
+    MSA_AUTO(msa_embeddings) e = embeddings(cache);
+    for (size_t i = 0; i < 2 * slice; i++)
+        voxels[7 * slice + i] = -1000.0F - (float)(i % 17);
+    assert_true(encoded(e, 7, &whole));
+    assert_false(encoded(e, 8, &whole));
+    whole.in_rows /= 2;
+    assert_true(encoded(e, 8, &whole));
+}
+
+static void a_voxel_that_is_not_finite_is_told(void **state)
+{
+    (void)state;
+    const msa_transform whole = msa_crop_whole(&rule);
+    const float *got = NULL;
+    msa_error err = MSA_ERROR_INIT;
+    MSA_AUTO(msa_embedding_cache) cache = cache_of(10, NULL, 0);
+    MSA_AUTO(msa_embeddings) e = embeddings(cache);
+    voxels[3 * H * W + H * W - 1] = NAN;
+    assert_int_equal(msa_embeddings_get(e, 3, &whole, NULL, &got, &err), MSA_E_INVALID);
+    assert_string_equal(err.what, "the volume holds a value that is not finite");
+    assert_null(got);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +176,8 @@ int main(void)
         cmocka_unit_test_setup(the_oldest_makes_room, setup),
         cmocka_unit_test_setup(a_bound_below_one_still_works, setup),
         cmocka_unit_test_setup(a_stack_is_encoded_once_for_its_slices, setup),
+        cmocka_unit_test_setup(slices_of_air_are_one, setup),
+        cmocka_unit_test_setup(a_voxel_that_is_not_finite_is_told, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
