@@ -9,6 +9,7 @@
 #include <yaml.h>
 
 #include "engine/base/hash.h"
+#include "engine/config.h"
 
 typedef enum key_kind { KEY_I32, KEY_I64, KEY_U64, KEY_NUMBER, KEY_BOOL, KEY_PATH, KEY_CHOICE } key_kind;
 
