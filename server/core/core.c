@@ -105,6 +105,7 @@ static void on_tick(uv_timer_t *timer)
         srv_core_fatal(
             core, "the catalogue could not be made durable (a write or fsync failed): check the disk that "
                   "holds storage.path, then start msad again");
+    if (srv_blobs_bad(core->blobs)) srv_core_fatal(core, "a file could not be made durable (fsync failed)");
     submit_later(core); /* before leases are looked at, so that what was held up does not run out */
     srv_intake_deadlines(core->intake);
     srv_indexer_tick(core->indexer);
@@ -130,7 +131,9 @@ static void live(void *ctx, srv_http_live *out)
 
 static void prompts_changed(void *ctx)
 {
-    srv_core_poke_jobs(ctx);
+    srv_core *core = ctx;
+    srv_indexer_kick(core->indexer); /* it may have come as a file */
+    srv_core_poke_jobs(core);
 }
 
 /* ---- stopping ---- */

@@ -85,6 +85,8 @@ static msa_status run_reject(srv_task *task, srv_store *store, msa_error *err)
 static msa_status run_index(srv_task *task, srv_store *store, msa_error *err)
 {
     index_task *t = (index_task *)task;
+    if (t->indexed.note[0] != '\0')
+        MSA_TRY(srv_store_instance_note(store, t->indexed.instance_id, t->indexed.note, err));
     return srv_store_instance_index(store, t->indexed.instance_id, &t->indexed.header, t->prompts,
                                     t->n_prompts, t->now_ms, err);
 }
@@ -181,6 +183,7 @@ static void on_indexed(srv_indexer *ix, const srv_ipc_indexed *m)
     if (t == NULL) return;
     t->indexed = *m;
     t->indexed.what[sizeof t->indexed.what - 1] = '\0';
+    t->indexed.note[sizeof t->indexed.note - 1] = '\0';
     if (m->status != MSA_OK)
         msa_log(MSA_LOG_WARN, "index", "instance=%lld rejected reason=\"%s\"", (long long)m->instance_id,
                 t->indexed.what);

@@ -113,6 +113,7 @@ typedef struct srv_ipc_indexed {
     int64_t instance_id;
     int32_t status; /* msa_status; not MSA_OK: rejected for the reason in `what` */
     char what[MSA_ERROR_WHAT_MAX];
+    char note[MSA_ERROR_WHAT_MAX]; /* of an annotation: dicom_annotation_read() */
     dicom_header header;
 } srv_ipc_indexed;
 

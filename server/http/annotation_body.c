@@ -147,76 +147,174 @@ static msa_status shared_members(const json_t *object, const char *where, dicom_
     return code(object, where, "site", &p->site, err);
 }
 
-/* On which image an item lies: an instance (and frame), or a slice of the series that the annotation names.
- */
-static msa_status place(const json_t *item, const char *where, const char *series_uid, srv_prompt *out,
-                        msa_error *err)
+/* ---- where an item lies ---- */
+
+/* What all items share: its prompt holds series_uid or frame_of_reference_uid, label, codes, tracking. */
+typedef struct items {
+    const dicom_prompt *shared;
+    srv_prompt *all;
+    size_t n, room;
+} items;
+
+static msa_status add(items *l, const dicom_prompt *p, msa_error *err)
 {
-    dicom_prompt *p = &out->prompt;
-    const bool has_slice = json_object_get(item, "slice") != NULL,
-               has_frame = json_object_get(item, "frame") != NULL;
-    p->frame = 1;
-    MSA_TRY(uid(item, where, "sop_instance_uid", p->sop_instance_uid, err));
-    if (p->sop_instance_uid[0] != '\0') {
-        if (has_slice) return refuse(err, where, "slice", "and sop_instance_uid are both there; give one");
-        return has_frame ? whole(item, where, "frame", 1, SLICE_MAX, &p->frame, err) : MSA_OK;
+    if (l->n == ITEMS_MAX)
+        return msa_fail(err, MSA_E_PARSE,
+                        "boxes and points make more than %d prompts (a box counts on each of its slices)",
+                        ITEMS_MAX);
+    if (l->n == l->room) {
+        const size_t room = l->room == 0 ? 16 : 2 * l->room;
+        srv_prompt *all = realloc(l->all, room * sizeof *all);
+        if (all == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+        l->all = all;
+        l->room = room;
     }
-    if (has_frame) return refuse(err, where, "frame", "needs sop_instance_uid beside it");
-    if (!has_slice)
-        return refuse(err, where, "slice", "or sop_instance_uid must say on which image this lies");
-    if (series_uid[0] == '\0')
-        return refuse(err, where, "slice", "needs series_instance_uid in the annotation");
-    memcpy(out->series_uid, series_uid, DICOM_UID_MAX);
-    return whole(item, where, "slice", 0, SLICE_MAX, &p->slice, err);
+    memset(&l->all[l->n], 0, sizeof l->all[l->n]);
+    l->all[l->n++].prompt = *p;
+    return MSA_OK;
 }
 
-static msa_status box(const json_t *item, const char *where, dicom_prompt *p, msa_error *err)
+static bool has(const json_t *item, const char *member)
+{
+    return json_object_get(item, member) != NULL;
+}
+
+/* `slices`: [first, last]. */
+static msa_status range(const json_t *item, const char *where, int32_t *first, int32_t *last, msa_error *err)
+{
+    const json_t *value = json_object_get(item, "slices");
+    const json_t *a = json_array_get(value, 0), *b = json_array_get(value, 1);
+    if (json_array_size(value) != 2 || !json_is_integer(a) || !json_is_integer(b))
+        return refuse(err, where, "slices",
+                      "is not a list of two whole numbers, the first and the last slice");
+    if (json_integer_value(a) < 0 || json_integer_value(b) > SLICE_MAX ||
+        json_integer_value(a) > json_integer_value(b))
+        return refuse(err, where, "slices", "is not an ascending pair in 0..%d", SLICE_MAX);
+    *first = (int32_t)json_integer_value(a);
+    *last = (int32_t)json_integer_value(b);
+    return MSA_OK;
+}
+
+/* In pixels: on an instance (and frame), or on a slice or several of the series that the annotation names. */
+static msa_status place(const json_t *item, const char *where, dicom_prompt *p, int32_t *first, int32_t *last,
+                        msa_error *err)
+{
+    const bool slice = has(item, "slice"), slices = has(item, "slices"), frame = has(item, "frame");
+    const char *member = slice ? "slice" : "slices";
+    p->frame = 1;
+    *first = *last = 0;
+    p->frame_of_reference_uid[0] = '\0';
+    MSA_TRY(uid(item, where, "sop_instance_uid", p->sop_instance_uid, err));
+    if (slice && slices) return refuse(err, where, "slice", "and slices are both there; give one");
+    if (p->sop_instance_uid[0] != '\0') {
+        p->series_uid[0] = '\0';
+        if (slice || slices)
+            return refuse(err, where, member, "and sop_instance_uid are both there; give one");
+        return frame ? whole(item, where, "frame", 1, SLICE_MAX, &p->frame, err) : MSA_OK;
+    }
+    if (frame) return refuse(err, where, "frame", "needs sop_instance_uid beside it");
+    if (!slice && !slices)
+        return refuse(err, where, "slice", "or sop_instance_uid must say on which image this lies");
+    if (p->series_uid[0] == '\0')
+        return refuse(err, where, member, "needs series_instance_uid in the annotation");
+    if (slices) return range(item, where, first, last, err);
+    MSA_TRY(whole(item, where, "slice", 0, SLICE_MAX, first, err));
+    *last = *first;
+    return MSA_OK;
+}
+
+/* In millimetres: nothing says which image, the annotation says which series. */
+static msa_status place_mm(const json_t *item, const char *where, const char *member, dicom_prompt *p,
+                           msa_error *err)
+{
+    static const char *const of_pixels[] = {"slice", "slices", "sop_instance_uid", "frame", "box", "point"};
+    for (size_t i = 0; i < sizeof of_pixels / sizeof of_pixels[0]; i++)
+        if (has(item, of_pixels[i]))
+            return refuse(err, where, of_pixels[i], "and %s are both there; give one", member);
+    if (p->series_uid[0] == '\0' && p->frame_of_reference_uid[0] == '\0')
+        return refuse(err, where, member,
+                      "needs series_instance_uid or frame_of_reference_uid in the annotation");
+    p->space = DICOM_SPACE_PATIENT;
+    p->frame = 1;
+    return MSA_OK;
+}
+
+/* ---- boxes and points ---- */
+
+static msa_status box_mm(const json_t *item, const char *where, items *l, dicom_prompt *p, msa_error *err)
+{
+    double v[6];
+    int flat = 0;
+    MSA_TRY(numbers(item, where, "box_mm", 6, v, err));
+    for (int k = 0; k < 3; k++) {
+        flat += v[k] == v[k + 3];
+        if (v[k] > v[k + 3])
+            return refuse(err, where, "box_mm",
+                          "is not [x0, y0, z0, x1, y1, z1] with the lower corner first");
+    }
+    if (flat > 1) return refuse(err, where, "box_mm", "has no area: two of its sides are 0 mm long");
+    MSA_TRY(place_mm(item, where, "box_mm", p, err));
+    p->x0 = v[0], p->y0 = v[1], p->z0 = v[2], p->x1 = v[3], p->y1 = v[4], p->z1 = v[5];
+    return add(l, p, err);
+}
+
+/* A box on several slices is a box on each. */
+static msa_status box(const json_t *item, const char *where, items *l, dicom_prompt *p, msa_error *err)
 {
     double v[4];
+    int32_t last = 0;
+    p->kind = DICOM_PROMPT_BOX;
+    p->positive = 1;
+    if (has(item, "box_mm")) return box_mm(item, where, l, p, err);
+    MSA_TRY(place(item, where, p, &p->slice, &last, err));
     MSA_TRY(numbers(item, where, "box", 4, v, err));
     if (!(v[0] < v[2]) || !(v[1] < v[3]))
         return refuse(err, where, "box", "is empty: [x0, y0, x1, y1] needs x0 < x1 and y0 < y1");
-    p->kind = DICOM_PROMPT_BOX;
-    p->positive = 1;
     p->x0 = v[0], p->y0 = v[1], p->x1 = v[2], p->y1 = v[3];
+    for (; p->slice <= last; p->slice++)
+        MSA_TRY(add(l, p, err));
     return MSA_OK;
 }
 
-static msa_status point(const json_t *item, const char *where, dicom_prompt *p, msa_error *err)
+static msa_status point(const json_t *item, const char *where, items *l, dicom_prompt *p, msa_error *err)
 {
-    double v[2];
+    double v[3] = {0};
+    int32_t last = 0;
+    const bool mm = has(item, "point_mm");
     const json_t *positive = json_object_get(item, "positive");
-    MSA_TRY(numbers(item, where, "point", 2, v, err));
+    p->kind = DICOM_PROMPT_POINT;
+    if (mm)
+        MSA_TRY(place_mm(item, where, "point_mm", p, err));
+    else
+        MSA_TRY(place(item, where, p, &p->slice, &last, err));
+    MSA_TRY(numbers(item, where, mm ? "point_mm" : "point", mm ? 3 : 2, v, err));
     if (positive != NULL && !json_is_boolean(positive))
         return refuse(err, where, "positive", "is neither true nor false");
-    p->kind = DICOM_PROMPT_POINT;
     p->positive = positive == NULL || json_is_true(positive);
-    p->x0 = v[0], p->y0 = v[1];
-    return MSA_OK;
+    p->x0 = v[0], p->y0 = v[1], p->z0 = v[2];
+    return add(l, p, err);
 }
 
-static msa_status items(const json_t *list, const char *name, bool boxes, const srv_prompt *whole_one,
-                        const char *series_uid, srv_prompt *out, msa_error *err)
+#define NAMES "label", "tracking_id", "tracking_uid", "category", "type", "site"
+
+static msa_status read_items(const json_t *list, const char *name, items *l, msa_error *err)
 {
-    static const char *const of_box[] = {"box",         "slice",        "sop_instance_uid", "frame", "label",
-                                         "tracking_id", "tracking_uid", "category",         "type",  "site",
-                                         NULL};
-    static const char *const of_point[] = {"point",    "positive", "slice",       "sop_instance_uid",
-                                           "frame",    "label",    "tracking_id", "tracking_uid",
-                                           "category", "type",     "site",        NULL};
+    static const char *const of_box[] = {"box",   "box_mm", "slice", "slices", "sop_instance_uid",
+                                         "frame", NAMES,    NULL};
+    static const char *const of_point[] = {"point", "point_mm", "positive", "slice", "sop_instance_uid",
+                                           "frame", NAMES,      NULL};
+    const bool boxes = strcmp(name, "boxes") == 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *item = json_array_get(list, i);
+        dicom_prompt p = *l->shared;
         char where[48];
         (void)snprintf(where, sizeof where, "%s[%zu]", name, i);
         if (!json_is_object(item)) return refuse(err, where, "", "is not an object");
         (void)snprintf(where, sizeof where, "%s[%zu].", name, i);
-        out[i] = *whole_one;
         MSA_TRY(known_members(item, where, boxes ? of_box : of_point, err));
-        MSA_TRY(shared_members(item, where, &out[i].prompt, err));
-        if (out[i].prompt.label[0] == '\0')
-            return refuse(err, where, "label", "is missing, here and in the annotation");
-        MSA_TRY(place(item, where, series_uid, &out[i], err));
-        MSA_TRY(boxes ? box(item, where, &out[i].prompt, err) : point(item, where, &out[i].prompt, err));
+        MSA_TRY(shared_members(item, where, &p, err));
+        if (p.label[0] == '\0') return refuse(err, where, "label", "is missing, here and in the annotation");
+        MSA_TRY(boxes ? box(item, where, l, &p, err) : point(item, where, l, &p, err));
     }
     return MSA_OK;
 }
@@ -228,33 +326,56 @@ static msa_status list_of(const json_t *body, const char *member, const json_t *
     return MSA_OK;
 }
 
-msa_status srv_annotation_parse(const json_t *body, srv_prompt **prompts, size_t *n, msa_error *err)
+/* What to segment could be said in words, to a model that understands them. */
+static msa_status refuse_text(const json_t *body, msa_error *err)
 {
-    static const char *const known[] = {"series_instance_uid", "label",    "boxes", "points", "tracking_id",
-                                        "tracking_uid",        "category", "type",  "site",   NULL};
+    static const char *const members[] = {"text", "texts", "prompt", "prompts"};
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+        if (has(body, members[i]))
+            return msa_fail(err, MSA_E_UNSUPPORTED,
+                            "%s: text prompts come with a text model, which this version does not have; "
+                            "send boxes, points or a mask",
+                            members[i]);
+    return MSA_OK;
+}
+
+static msa_status read_body(const json_t *body, items *l, dicom_prompt *shared, msa_error *err)
+{
+    static const char *const known[] = {
+        "series_instance_uid", "frame_of_reference_uid", "boxes", "points", NAMES, NULL};
     const json_t *boxes = NULL, *points = NULL;
-    srv_prompt whole_one;
-    char series_uid[DICOM_UID_MAX];
-    *prompts = NULL;
-    *n = 0;
-    memset(&whole_one, 0, sizeof whole_one);
     if (!json_is_object(body)) return msa_fail(err, MSA_E_PARSE, "the body is not a JSON object");
+    MSA_TRY(refuse_text(body, err));
     MSA_TRY(known_members(body, "", known, err));
-    MSA_TRY(uid(body, "", "series_instance_uid", series_uid, err));
-    MSA_TRY(shared_members(body, "", &whole_one.prompt, err));
+    MSA_TRY(uid(body, "", "series_instance_uid", shared->series_uid, err));
+    MSA_TRY(uid(body, "", "frame_of_reference_uid", shared->frame_of_reference_uid, err));
+    if (shared->series_uid[0] != '\0' && shared->frame_of_reference_uid[0] != '\0')
+        return refuse(err, "", "series_instance_uid", "and frame_of_reference_uid are both there; give one");
+    MSA_TRY(shared_members(body, "", shared, err));
     MSA_TRY(list_of(body, "boxes", &boxes, err));
     MSA_TRY(list_of(body, "points", &points, err));
-    const size_t n_boxes = json_array_size(boxes), n_points = json_array_size(points);
-    if (n_boxes + n_points == 0)
-        return msa_fail(err, MSA_E_PARSE, "boxes and points are both empty; give at least one");
-    if (n_boxes + n_points > ITEMS_MAX)
-        return msa_fail(err, MSA_E_PARSE, "boxes and points hold %zu items, at most %d are taken",
-                        n_boxes + n_points, ITEMS_MAX);
-    MSA_AUTO_FREE srv_prompt *all = calloc(n_boxes + n_points, sizeof *all);
-    if (all == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
-    MSA_TRY(items(boxes, "boxes", true, &whole_one, series_uid, all, err));
-    MSA_TRY(items(points, "points", false, &whole_one, series_uid, all + n_boxes, err));
-    *prompts = MSA_STEAL(all);
-    *n = n_boxes + n_points;
+    const size_t n = json_array_size(boxes) + json_array_size(points);
+    if (n == 0) return msa_fail(err, MSA_E_PARSE, "boxes and points are both empty; give at least one");
+    if (n > ITEMS_MAX)
+        return msa_fail(err, MSA_E_PARSE, "boxes and points hold %zu items, at most %d are taken", n,
+                        ITEMS_MAX);
+    MSA_TRY(read_items(boxes, "boxes", l, err));
+    return read_items(points, "points", l, err);
+}
+
+msa_status srv_annotation_parse(const json_t *body, srv_prompt **prompts, size_t *n, msa_error *err)
+{
+    dicom_prompt shared;
+    items l = {.shared = &shared};
+    *prompts = NULL;
+    *n = 0;
+    memset(&shared, 0, sizeof shared);
+    const msa_status status = read_body(body, &l, &shared, err);
+    if (status != MSA_OK) {
+        free(l.all);
+        return status;
+    }
+    *prompts = l.all;
+    *n = l.n;
     return MSA_OK;
 }

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "engine/base/cleanup.h"
+
 /* ---- reading ---- */
 
 static json_t *code_json(const dicom_code *c)
@@ -13,30 +15,84 @@ static json_t *code_json(const dicom_code *c)
                      srv_json_string(c->scheme), "meaning", srv_json_string(c->meaning));
 }
 
+static const char *kind_name(const dicom_prompt *p)
+{
+    switch (p->kind) {
+    case DICOM_PROMPT_BOX:
+        return "box";
+    case DICOM_PROMPT_POINT:
+        return "point";
+    case DICOM_PROMPT_REGION:
+        return "region";
+    default:
+        return "key_image";
+    }
+}
+
+/* What is drawn: exactly one of these members is not null, and none of a key image. */
+static json_t *drawn_json(const dicom_prompt *p)
+{
+    const bool mm = p->space == DICOM_SPACE_PATIENT;
+    json_t *box = NULL, *box_mm = NULL, *point = NULL, *point_mm = NULL, *region = NULL;
+    if (p->kind == DICOM_PROMPT_BOX && mm)
+        box_mm = json_pack("[f, f, f, f, f, f]", p->x0, p->y0, p->z0, p->x1, p->y1, p->z1);
+    else if (p->kind == DICOM_PROMPT_BOX)
+        box = json_pack("[f, f, f, f]", p->x0, p->y0, p->x1, p->y1);
+    else if (p->kind == DICOM_PROMPT_POINT && mm)
+        point_mm = json_pack("[f, f, f]", p->x0, p->y0, p->z0);
+    else if (p->kind == DICOM_PROMPT_POINT)
+        point = json_pack("[f, f]", p->x0, p->y0);
+    else if (p->kind == DICOM_PROMPT_REGION)
+        region = json_integer(p->region);
+    return json_pack("{s:s, s:o?, s:o?, s:o?, s:o?, s:o?, s:o}", "kind", kind_name(p), "box", box, "box_mm",
+                     box_mm, "point", point, "point_mm", point_mm, "region", region, "positive",
+                     p->kind == DICOM_PROMPT_POINT ? json_boolean(p->positive) : json_null());
+}
+
+/* null, or what has to come before the prompt can be used. */
+static json_t *waits_json(const srv_prompt *sp)
+{
+    const dicom_prompt *p = &sp->prompt;
+    const char *what = "frame_of_reference", *uid = p->frame_of_reference_uid;
+    if (sp->series_id != 0) return json_null();
+    if (p->sop_instance_uid[0] != '\0')
+        what = "image", uid = p->sop_instance_uid;
+    else if (p->series_uid[0] != '\0')
+        what = "series", uid = p->series_uid;
+    return json_pack("{s:s, s:o, s:o}", "what", what, "uid", srv_json_string(uid), "since",
+                     srv_json_time(sp->created_ms));
+}
+
+static json_t *place_json(const srv_prompt *sp)
+{
+    const dicom_prompt *p = &sp->prompt;
+    const bool by_slice = p->space == DICOM_SPACE_IMAGE && p->series_uid[0] != '\0';
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "series_instance_uid",
+                     srv_json_text(sp->linked_series_uid[0] != '\0' ? sp->linked_series_uid : p->series_uid),
+                     "frame_of_reference_uid", srv_json_text(p->frame_of_reference_uid), "sop_instance_uid",
+                     srv_json_text(p->sop_instance_uid), "frame",
+                     p->sop_instance_uid[0] != '\0' ? json_integer(p->frame) : json_null(), "slice",
+                     by_slice ? json_integer(p->slice) : json_null(), "waiting", sp->series_id == 0,
+                     "waits_for", waits_json(sp));
+}
+
 static json_t *prompt_json(const srv_prompt *sp)
 {
     const dicom_prompt *p = &sp->prompt;
-    const bool is_box = p->kind == DICOM_PROMPT_BOX, by_slice = p->sop_instance_uid[0] == '\0';
-    json_t *json = json_pack(
-        "{s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o}", "annotation_id",
-        srv_json_text(sp->group_id), "source", p->source_instance_uid[0] == '\0' ? "rest" : "dicom",
-        "source_sop_class_uid", srv_json_text(p->source_class_uid), "source_sop_instance_uid",
-        srv_json_text(p->source_instance_uid), "created_at", srv_json_time(sp->created_ms), "label",
-        srv_json_string(p->label), "kind", is_box ? "box" : "point", "box",
-        is_box ? json_pack("[f, f, f, f]", p->x0, p->y0, p->x1, p->y1) : json_null(), "point",
-        is_box ? json_null() : json_pack("[f, f]", p->x0, p->y0), "positive",
-        is_box ? json_null() : json_boolean(p->positive), "waiting", json_boolean(sp->series_id == 0));
-    json_t *where = json_pack("{s:o, s:o, s:o, s:o}", "series_instance_uid", srv_json_text(sp->series_uid),
-                              "sop_instance_uid", srv_json_text(p->sop_instance_uid), "frame",
-                              by_slice ? json_null() : json_integer(p->frame), "slice",
-                              by_slice ? json_integer(p->slice) : json_null());
-    json_t *more =
-        json_pack("{s:o, s:o, s:o, s:o, s:o}", "tracking_id", srv_json_text(p->tracking_id), "tracking_uid",
-                  srv_json_text(p->tracking_uid), "category", code_json(&p->category), "type",
-                  code_json(&p->type), "site", code_json(&p->site));
-    if (json != NULL) (void)(json_object_update(json, where) | json_object_update(json, more));
-    json_decref(where);
-    json_decref(more);
+    json_t *json = json_pack("{s:o, s:s, s:o, s:o, s:o, s:o}", "annotation_id", srv_json_text(sp->group_id),
+                             "source", p->source_instance_uid[0] == '\0' ? "rest" : "dicom",
+                             "source_sop_class_uid", srv_json_text(p->source_class_uid),
+                             "source_sop_instance_uid", srv_json_text(p->source_instance_uid), "created_at",
+                             srv_json_time(sp->created_ms), "label", srv_json_string(p->label));
+    json_t *const parts[] = {drawn_json(p), place_json(sp),
+                             json_pack("{s:o, s:o, s:o, s:o, s:o}", "tracking_id",
+                                       srv_json_text(p->tracking_id), "tracking_uid",
+                                       srv_json_text(p->tracking_uid), "category", code_json(&p->category),
+                                       "type", code_json(&p->type), "site", code_json(&p->site))};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (json != NULL) (void)json_object_update(json, parts[i]);
+        json_decref(parts[i]);
+    }
     return json;
 }
 
@@ -49,7 +105,7 @@ SRV_IN_STORE(srv_get_annotations)
 {
     json_t *list = json_array();
     const msa_status status =
-        srv_store_prompts(store, srv_param_of(req, "series")->text, srv_param_of(req, "waiting")->number == 1,
+        srv_store_prompts(store, srv_param_of(req, "series")->text, srv_param_of(req, "state")->number == 1,
                           (int32_t)srv_param_of(req, "limit")->number, add_row, list, err);
     if (status == MSA_OK)
         srv_reply_json(out, MHD_HTTP_OK, json_pack("{s:o}", "annotations", list));
@@ -61,49 +117,25 @@ SRV_IN_STORE(srv_get_annotations)
 /* ---- one group: what one POST brought ---- */
 
 typedef struct group {
-    const char *id;
-    const srv_request *req; /* compare with its prompts, when not NULL */
-    json_t *list;           /* or collect, when not NULL */
+    const char *request_sha256; /* to compare with */
+    json_t *list;               /* or to collect in */
     size_t n;
     bool same;
 } group;
 
-static bool prompts_equal(const srv_prompt *a, const srv_prompt *b)
-{
-    const dicom_prompt *p = &a->prompt, *q = &b->prompt;
-    const bool texts = strcmp(p->sop_instance_uid, q->sop_instance_uid) == 0 &&
-                       strcmp(p->label, q->label) == 0 && strcmp(p->tracking_id, q->tracking_id) == 0 &&
-                       strcmp(p->tracking_uid, q->tracking_uid) == 0 &&
-                       strcmp(a->series_uid, b->series_uid) == 0;
-    const dicom_code *x[] = {&p->category, &p->type, &p->site}, *y[] = {&q->category, &q->type, &q->site};
-    for (size_t i = 0; i < 3; i++)
-        if (strcmp(x[i]->value, y[i]->value) != 0 || strcmp(x[i]->scheme, y[i]->scheme) != 0 ||
-            strcmp(x[i]->meaning, y[i]->meaning) != 0)
-            return false;
-    const bool point = p->kind == DICOM_PROMPT_POINT;
-    return texts && p->kind == q->kind && p->frame == q->frame && p->positive == q->positive &&
-           (p->sop_instance_uid[0] != '\0' || p->slice == q->slice) && p->x0 == q->x0 && p->y0 == q->y0 &&
-           (point || (p->x1 == q->x1 && p->y1 == q->y1));
-}
-
-/* Rows need not come in the order they were posted, so each is looked for among all. */
 static void each_of_group(void *ctx, const srv_prompt *prompt)
 {
     group *g = ctx;
-    if (strcmp(prompt->group_id, g->id) != 0) return;
     g->n++;
     if (g->list != NULL) (void)json_array_append_new(g->list, prompt_json(prompt));
-    if (g->req == NULL) return;
-    size_t i = 0;
-    while (i < g->req->n_prompts && !prompts_equal(prompt, &g->req->prompts[i]))
-        i++;
-    if (i == g->req->n_prompts) g->same = false;
+    if (g->request_sha256 != NULL && strcmp(prompt->request_sha256, g->request_sha256) != 0) g->same = false;
 }
 
 SRV_IN_STORE(srv_get_annotation)
 {
-    group g = {srv_param_of(req, "id")->text, NULL, json_array(), 0, true};
-    const msa_status status = srv_store_prompts(store, NULL, false, INT32_MAX, each_of_group, &g, err);
+    group g = {NULL, json_array(), 0, true};
+    const msa_status status =
+        srv_store_prompts_group(store, srv_param_of(req, "id")->text, each_of_group, &g, err);
     if (status == MSA_OK && g.n > 0) {
         srv_reply_json(out, MHD_HTTP_OK, json_pack("{s:o}", "annotations", g.list));
         return MSA_OK;
@@ -150,13 +182,23 @@ static msa_status parse_body(srv_request *req, msa_error *err)
         return msa_fail(err, MSA_E_PARSE, "the body is not JSON: line %d column %d (byte %d): %s", where.line,
                         where.column, where.position, where.text);
     const msa_status status = srv_annotation_parse(body, &req->prompts, &req->n_prompts, err);
+    MSA_AUTO_FREE char *plain = json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS); /* however it was written */
     json_decref(body);
-    return status;
+    MSA_TRY(status);
+    if (plain == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    msa_sha256_bytes(plain, strlen(plain), NULL, req->body_sha256);
+    return MSA_OK;
 }
 
 void srv_post_annotations_check(srv_request *req)
 {
     msa_error err = MSA_ERROR_INIT;
+    if (req->is_upload) {
+        if (req->upload == NULL)
+            srv_reply_problem(&req->reply, MHD_HTTP_BAD_REQUEST,
+                              "the body is empty; it must be a DICOM file");
+        return;
+    }
     if (parse_body(req, &err) != MSA_OK || choose_id(req, &err) != MSA_OK) {
         srv_reply_error(&req->reply, &err);
         return;
@@ -165,6 +207,7 @@ void srv_post_annotations_check(srv_request *req)
     for (size_t i = 0; i < req->n_prompts; i++) {
         req->prompts[i].created_ms = now;
         memcpy(req->prompts[i].group_id, req->group_id, sizeof req->group_id);
+        memcpy(req->prompts[i].request_sha256, req->body_sha256, sizeof req->body_sha256);
     }
 }
 
@@ -178,31 +221,21 @@ static void created(srv_request *req, srv_reply *out, int status)
     (void)snprintf(out->location, sizeof out->location, "%s", href);
 }
 
-/* The series that all items name; "" when they name images: then any row may belong to the group. */
-static const char *common_series(const srv_request *req)
-{
-    for (size_t i = 1; i < req->n_prompts; i++)
-        if (strcmp(req->prompts[i].series_uid, req->prompts[0].series_uid) != 0) return "";
-    return req->prompts[0].series_uid;
-}
-
-/* A keyed POST: new, the same again, or another body under a key that is taken (perhaps on another series).
- */
+/* A keyed POST: new, the same again, or another body under a key that is taken. */
 static msa_status put_keyed(srv_request *req, srv_store *store, bool *again, msa_error *err)
 {
-    const char *series = common_series(req);
-    group before = {req->group_id, req, NULL, 0, true}, after = before;
-    MSA_TRY(srv_store_prompts(store, series, false, INT32_MAX, each_of_group, &before, err));
+    group before = {req->body_sha256, NULL, 0, true};
+    MSA_TRY(srv_store_prompts_group(store, req->group_id, each_of_group, &before, err));
     *again = before.n > 0;
-    if (before.n == 0) MSA_TRY(srv_store_prompts_put(store, req->prompts, req->n_prompts, err));
-    MSA_TRY(srv_store_prompts(store, series, false, INT32_MAX, each_of_group, &after, err));
-    if (after.same && after.n == req->n_prompts) return MSA_OK;
-    return msa_fail(err, MSA_E_INVALID, "this Idempotency-Key was used for another annotation");
+    if (!*again) return srv_store_prompts_put(store, req->prompts, req->n_prompts, err);
+    return before.same ? MSA_OK
+                       : msa_fail(err, MSA_E_INVALID, "this Idempotency-Key was used for another annotation");
 }
 
 SRV_IN_STORE(srv_post_annotations)
 {
     bool again = false;
+    if (req->is_upload) return srv_upload_store(req, out, store, err);
     if (req->has_key)
         MSA_TRY(put_keyed(req, store, &again, err));
     else
@@ -214,7 +247,7 @@ SRV_IN_STORE(srv_post_annotations)
 
 SRV_IN_STORE(srv_delete_annotation)
 {
-    MSA_TRY(srv_store_prompts_delete(store, srv_param_of(req, "id")->text, err));
+    MSA_TRY(srv_store_prompts_delete(store, srv_param_of(req, "id")->text, srv_now_ms(), err));
     req->changed = true;
     out->status = MHD_HTTP_NO_CONTENT;
     return MSA_OK;

@@ -28,10 +28,10 @@ typedef struct srv_http_env {
     uv_loop_t *loop;
     const srv_config *config;
     srv_store_thread *store;
-    const srv_blobs *blobs;
+    srv_blobs *blobs;
     const srv_model_table *models;
     void (*live)(void *ctx, srv_http_live *out);
-    void (*prompts_changed)(void *ctx); /* after POST or DELETE of annotations has been committed */
+    void (*prompts_changed)(void *ctx); /* after POST or DELETE of annotations, or an upload, is committed */
     void *ctx;
     int32_t receive_ms; /* a request must have come, and a connection must ask again, in this time; 0: 60 s */
     int32_t store_ms;   /* the catalogue must have answered in this time, or it is 503; 0: 30 s */

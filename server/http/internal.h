@@ -21,6 +21,7 @@
 #define SRV_PARAMS_MAX           4
 #define SRV_PARAM_TEXT_MAX       72
 #define SRV_MEDIA_JSON           "application/json"
+#define SRV_MEDIA_DICOM          "application/dicom"
 
 typedef struct srv_request srv_request;
 typedef struct srv_watch srv_watch;
@@ -62,7 +63,9 @@ typedef enum srv_param_kind {
     SRV_PARAM_OPAQUE, /* an id of ours: 1 to 64 letters, digits, '-' or '_' */
     SRV_PARAM_CURSOR, /* `number` is the id behind it */
     SRV_PARAM_JOB_STATE,
-    SRV_PARAM_REJECTED, /* the one word "rejected" */
+    SRV_PARAM_INSTANCE_STATE,   /* rejected or noted: 0 or 1 */
+    SRV_PARAM_WAITING,          /* the one word "waiting": 1 */
+    SRV_PARAM_INSTANCE,         /* a SOP Instance UID or the SHA-256 of the file */
 } srv_param_kind;
 
 typedef struct srv_param {
@@ -119,7 +122,7 @@ json_t *srv_openapi_schemas(void); /* openapi_schemas.c */
 struct srv_request {
     srv_task task;  /* first: srv_task is cast back */
     srv_http *http; /* NULL once the server has stopped; not for the store thread */
-    const srv_blobs *blobs;
+    srv_blobs *blobs;
     srv_request *prev, *next;
     struct MHD_Connection *connection; /* NULL once it is gone */
     int refs;
@@ -132,6 +135,8 @@ struct srv_request {
     uint64_t started_ms, deadline_ms; /* uv_now() */
     char *body;
     size_t body_size, body_room, received;
+    bool is_upload; /* application/dicom: the body goes into `upload` */
+    srv_blob_writer *upload;
     srv_reply reply; /* the loop's: what is sent */
     srv_reply made;  /* the store thread's */
     /* long-poll: watch.c */
@@ -142,7 +147,7 @@ struct srv_request {
     srv_prompt *prompts;
     size_t n_prompts;
     bool has_key, changed;
-    char group_id[40];
+    char group_id[40], body_sha256[MSA_SHA256_HEX];
 };
 
 /* Hands the request to the store thread; when that cannot be, the reply says so. Loop thread. */
@@ -220,6 +225,7 @@ void srv_get_destinations(srv_request *req);
 void srv_get_models(srv_request *req);
 SRV_IN_STORE(srv_get_associations);
 SRV_IN_STORE(srv_get_instances);
+SRV_IN_STORE(srv_get_instance);
 void srv_get_metrics_live(srv_request *req);
 SRV_IN_STORE(srv_get_metrics);
 SRV_IN_STORE(srv_get_jobs);
@@ -236,8 +242,17 @@ SRV_IN_STORE(srv_post_annotations);
 SRV_IN_STORE(srv_delete_annotation);
 void srv_annotations_changed(srv_request *req);
 
+/* instances.c: an annotation that comes as a DICOM file. */
+void srv_upload_take(srv_request *req, const void *bytes, size_t size);
+SRV_IN_STORE(srv_upload_store);
+/* This route takes such files. */
+static inline bool srv_route_uploads(const srv_route *r)
+{
+    return r->in_store == srv_post_annotations;
+}
+
 /* annotation_body.c: the JSON of POST /v1/annotations. *prompts: malloc'ed array. Errors: MSA_E_PARSE,
- * MSA_E_NOMEM. */
+ * MSA_E_UNSUPPORTED (text prompts), MSA_E_NOMEM. */
 MSA_NODISCARD msa_status srv_annotation_parse(const json_t *body, srv_prompt **prompts, size_t *n,
                                               msa_error *err);
 

@@ -27,8 +27,13 @@ static json_t *schema_of(const srv_param *p)
         return json_pack("{s:s, s:s, s:i}", "type", "string", "pattern", "^[A-Za-z0-9_-]+$", "maxLength", 64);
     case SRV_PARAM_CURSOR:
         return json_pack("{s:s}", "type", "string");
-    case SRV_PARAM_REJECTED:
-        return json_pack("{s:s, s:[s], s:s}", "type", "string", "enum", "rejected", "default", "rejected");
+    case SRV_PARAM_INSTANCE_STATE:
+        return json_pack("{s:s, s:[s, s], s:s}", "type", "string", "enum", "rejected", "noted", "default",
+                         "rejected");
+    case SRV_PARAM_WAITING:
+        return json_pack("{s:s, s:[s]}", "type", "string", "enum", "waiting");
+    case SRV_PARAM_INSTANCE:
+        return json_pack("{s:s, s:s, s:i}", "type", "string", "pattern", "^[0-9a-f.]+$", "maxLength", 64);
     case SRV_PARAM_JOB_STATE:
         states = json_array();
         for (int s = SRV_JOB_RECEIVING; s <= SRV_JOB_CANCELLED; s++)
@@ -84,15 +89,20 @@ static json_t *responses_of(const srv_route *r)
     return responses;
 }
 
+static json_t *body_of(const srv_route *r)
+{
+    json_t *content = json_pack("{s:{s:o}}", SRV_MEDIA_JSON, "schema", ref_to("schemas", r->body_schema));
+    if (srv_route_uploads(r))
+        (void)json_object_set_new(content, SRV_MEDIA_DICOM, json_pack("{s:{}}", "schema"));
+    return json_pack("{s:b, s:o}", "required", true, "content", content);
+}
+
 static json_t *operation_of(const srv_route *r)
 {
     json_t *op =
         json_pack("{s:s, s:s, s:[s], s:o, s:o}", "operationId", r->operation_id, "summary", r->summary,
                   "tags", r->tag, "parameters", parameters_of(r), "responses", responses_of(r));
-    if (r->body_schema != NULL)
-        (void)json_object_set_new(op, "requestBody",
-                                  json_pack("{s:b, s:{s:{s:o}}}", "required", true, "content", SRV_MEDIA_JSON,
-                                            "schema", ref_to("schemas", r->body_schema)));
+    if (r->body_schema != NULL) (void)json_object_set_new(op, "requestBody", body_of(r));
     return op;
 }
 

@@ -58,6 +58,7 @@ static void request_unref(srv_request *req)
     request_unlink(req);
     srv_reply_free(&req->reply);
     srv_reply_free(&req->made);
+    srv_blob_writer_free(req->upload);
     free(req->body);
     free(req->prompts);
     free(req);
@@ -103,24 +104,37 @@ static uint64_t declared_size(const srv_request *req)
     return length == NULL ? 0 : strtoull(length, NULL, 10);
 }
 
+static bool is_media(const char *given, const char *wanted)
+{
+    const size_t n = strlen(wanted);
+    return given != NULL && strncasecmp(given, wanted, n) == 0 &&
+           (given[n] == '\0' || given[n] == ';' || given[n] == ' ');
+}
+
 static void check_media(srv_request *req)
 {
     const char *media = header(req, MHD_HTTP_HEADER_CONTENT_TYPE);
     const char *coding = header(req, MHD_HTTP_HEADER_CONTENT_ENCODING);
-    const size_t n = strlen(SRV_MEDIA_JSON);
-    const bool json = media != NULL && strncasecmp(media, SRV_MEDIA_JSON, n) == 0 &&
-                      (media[n] == '\0' || media[n] == ';' || media[n] == ' ');
-    if (!json)
+    const bool uploads = srv_route_uploads(req->route);
+    req->is_upload = uploads && is_media(media, SRV_MEDIA_DICOM);
+    if (!req->is_upload && !is_media(media, SRV_MEDIA_JSON))
         srv_reply_problem(&req->reply, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE,
-                          "the Content-Type of the body must be " SRV_MEDIA_JSON);
+                          "the Content-Type of the body must be " SRV_MEDIA_JSON "%s",
+                          uploads ? " or " SRV_MEDIA_DICOM : "");
     else if (coding != NULL && strcasecmp(coding, "identity") != 0)
         srv_reply_problem(&req->reply, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE,
                           "a body with a Content-Encoding is not read; send it plain");
 }
 
+static size_t body_max(const srv_request *req)
+{
+    return req->is_upload ? (size_t)req->http->env.config->dicom_object_max_mib << 20 : SRV_HTTP_BODY_MAX;
+}
+
 static void too_large(srv_request *req)
 {
-    srv_reply_problem(&req->reply, MHD_HTTP_CONTENT_TOO_LARGE, "the body is larger than 1 MiB");
+    srv_reply_problem(&req->reply, MHD_HTTP_CONTENT_TOO_LARGE, "the body is larger than %zu MiB",
+                      body_max(req) >> 20);
 }
 
 /* All that can be said before the body has come; a refusal is left in the reply. */
@@ -132,10 +146,8 @@ static void check_head(srv_request *req, const char *url, const char *method, co
     if (!check_host(req, version)) return;
     req->route = srv_route_find(req, method, url);
     if (req->route == NULL || !srv_route_params(req)) return;
-    if (size != UINT64_MAX && size > SRV_HTTP_BODY_MAX)
-        too_large(req);
-    else if (req->route->body_schema != NULL)
-        check_media(req);
+    if (req->route->body_schema != NULL) check_media(req);
+    if (req->reply.status == 0 && size != UINT64_MAX && size > body_max(req)) too_large(req);
 }
 
 /* ---- the answer ---- */
@@ -298,9 +310,13 @@ static enum MHD_Result receive(srv_request *req, const char *upload, size_t *upl
     const size_t n = *upload_size;
     *upload_size = 0;
     req->received += n;
-    if (req->received > SRV_HTTP_DRAIN_MAX) return MHD_NO;
-    if (req->reply.status == 0 && req->received > SRV_HTTP_BODY_MAX) too_large(req);
+    if (req->received > SRV_HTTP_DRAIN_MAX && (req->reply.status != 0 || !req->is_upload)) return MHD_NO;
+    if (req->reply.status == 0 && req->received > body_max(req)) too_large(req);
     if (req->reply.status != 0 || req->route->body_schema == NULL) return MHD_YES;
+    if (req->is_upload) {
+        srv_upload_take(req, upload, n);
+        return MHD_YES;
+    }
     if (req->body_size + n > req->body_room) {
         const size_t room = req->body_room == 0 ? 8192 : req->body_room * 2;
         const size_t wanted = room < req->body_size + n ? req->body_size + n : room;

@@ -42,11 +42,13 @@ const srv_route srv_routes[] = {
      200, SRV_MEDIA_JSON, "Series", "404", NULL, srv_get_series, NULL},
 
     {"POST", "/v1/annotations", "createAnnotation",
-     "Boxes and points that say what to segment. With an Idempotency-Key header a repeated request adds nothing (200)", "annotations",
-     {{0}}, "NewAnnotation", 201, SRV_MEDIA_JSON, "CreatedAnnotation", "400 409 413 415 503",
+     "Boxes and points that say what to segment, in pixels or in patient millimetres; or an annotation object (SR, presentation state, "
+     "RTSTRUCT, SEG, key object selection) as a file, which is stored as if it had come by C-STORE and read later. With an Idempotency-Key "
+     "header a repeated request adds nothing (200), nor does the same file again", "annotations",
+     {{0}}, "NewAnnotation", 201, SRV_MEDIA_JSON, "CreatedAnnotation", "400 409 413 415 422 503",
      srv_post_annotations_check, srv_post_annotations, srv_annotations_changed},
     {"GET", "/v1/annotations", "listAnnotations", "Annotations, of REST and of stored objects", "annotations",
-     {SERIES_FILTER, {"waiting", SRV_PARAM_BOOL, false, 0, 0, 0, "only those whose images have not come"}, LIMIT(4096, 1000, "prompts")}, NULL,
+     {SERIES_FILTER, {"state", SRV_PARAM_WAITING, false, 0, 0, 0, "only those whose images have not come"}, LIMIT(4096, 1000, "prompts")}, NULL,
      200, SRV_MEDIA_JSON, "AnnotationList", "400", NULL, srv_get_annotations, NULL},
     {"GET", "/v1/annotations/{id}", "getAnnotation", "What was posted under one id", "annotations", {ID_OF("annotation")}, NULL,
      200, SRV_MEDIA_JSON, "AnnotationList", "404", NULL, srv_get_annotation, NULL},
@@ -56,9 +58,13 @@ const srv_route srv_routes[] = {
     {"GET", "/v1/associations", "listAssociations", "Recent associations and refusals, newest first, each with its reason", "dicom",
      {LIMIT(1000, 100, "associations, and refusals,")}, NULL,
      200, SRV_MEDIA_JSON, "AssociationList", "400", NULL, srv_get_associations, NULL},
-    {"GET", "/v1/instances", "listInstances", "Stored instances that could not be used, each with its reason", "dicom",
-     {{"state", SRV_PARAM_REJECTED, false, 0, 0, 0, "in this version always `rejected`"}, LIMIT(1000, 100, "instances")}, NULL,
+    {"GET", "/v1/instances", "listInstances", "Stored instances that could not be used, each with its reason, or annotations of which something was passed over", "dicom",
+     {{"state", SRV_PARAM_INSTANCE_STATE, false, 0, 0, 0, "rejected: could not be read; noted: annotations whose `note` says why they prompt nothing, or what was passed over"},
+      LIMIT(1000, 100, "instances")}, NULL,
      200, SRV_MEDIA_JSON, "InstanceList", "400", NULL, srv_get_instances, NULL},
+    {"GET", "/v1/instances/{id}", "getInstance", "One stored instance, the newest version of it; an uploaded file by its SHA-256", "dicom",
+     {{"id", SRV_PARAM_INSTANCE, true, 0, 0, 0, "SOP Instance UID, or SHA-256 of the file"}}, NULL,
+     200, SRV_MEDIA_JSON, "Instance", "404", NULL, srv_get_instance, NULL},
     {"GET", "/v1/destinations", "listDestinations", "Where results are sent", "dicom", {{0}}, NULL,
      200, SRV_MEDIA_JSON, "DestinationList", "", srv_get_destinations, NULL, NULL},
     {"GET", "/v1/models", "listModels", "The models in use", "models", {{0}}, NULL,
@@ -151,6 +157,11 @@ static bool is_opaque(const char *text)
            strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == n;
 }
 
+static bool is_sha256(const char *text)
+{
+    return strlen(text) == MSA_SHA256_HEX - 1 && strspn(text, "0123456789abcdef") == MSA_SHA256_HEX - 1;
+}
+
 /* NULL: fine; else what the value should have been. */
 static const char *read_value(const srv_param *p, srv_param_value *v)
 {
@@ -168,8 +179,16 @@ static const char *read_value(const srv_param *p, srv_param_value *v)
         return srv_cursor_read(v->text, &v->number) ? NULL : "a cursor that this service gave out";
     case SRV_PARAM_JOB_STATE:
         return read_job_state(v) ? NULL : "the name of a job state (see /openapi.json)";
-    case SRV_PARAM_REJECTED:
-        return strcmp(v->text, "rejected") == 0 ? NULL : "the word rejected";
+    case SRV_PARAM_INSTANCE_STATE:
+        v->number = strcmp(v->text, "noted") == 0;
+        return v->number == 1 || strcmp(v->text, "rejected") == 0 ? NULL : "rejected or noted";
+    case SRV_PARAM_WAITING:
+        v->number = 1;
+        return strcmp(v->text, "waiting") == 0 ? NULL : "the word waiting";
+    case SRV_PARAM_INSTANCE:
+        return srv_text_is_uid(v->text) || is_sha256(v->text)
+                   ? NULL
+                   : "a SOP Instance UID or the SHA-256 of a file";
     }
     return "something else";
 }

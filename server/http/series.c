@@ -111,25 +111,3 @@ SRV_IN_STORE(srv_get_associations)
         json_decref(json);
     return status;
 }
-
-static void add_instance(void *ctx, const srv_instance *i)
-{
-    (void)json_array_append_new(
-        ctx, json_pack("{s:o, s:o, s:o, s:s, s:I, s:o, s:o}", "sop_instance_uid",
-                       srv_json_text(i->sop_instance_uid), "sop_class_uid", srv_json_text(i->sop_class_uid),
-                       "transfer_syntax_uid", srv_json_text(i->transfer_syntax_uid), "state",
-                       srv_instance_state_name(i->state), "size_bytes", (json_int_t)i->size_bytes,
-                       "received_at", srv_json_time(i->received_ms), "reason", srv_json_text(i->reason)));
-}
-
-SRV_IN_STORE(srv_get_instances)
-{
-    json_t *list = json_array();
-    const msa_status status = srv_store_instances_rejected(store, (int32_t)srv_param_of(req, "limit")->number,
-                                                           add_instance, list, err);
-    if (status == MSA_OK)
-        srv_reply_json(out, MHD_HTTP_OK, json_pack("{s:o}", "instances", list));
-    else
-        json_decref(list);
-    return status;
-}

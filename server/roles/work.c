@@ -55,9 +55,10 @@ static msa_status read_header(const work_role *w, const srv_ipc_index *m, srv_ip
     size_t n = 0;
     const char *note = NULL;
     MSA_TRY(dicom_annotation_read(&prompts, &n, &note, path, err));
-    if (n == 0 && note != NULL)
+    (void)snprintf(out->note, sizeof out->note, "%s", note != NULL ? note : "");
+    if (n == 0)
         msa_log(MSA_LOG_WARN, "index", "instance=%lld no_prompt note=\"%s\"", (long long)m->instance_id,
-                note);
+                out->note);
     for (size_t i = 0; i < n; i++)
         MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_INDEX_PROMPT, &prompts[i], sizeof prompts[i], err));
     return MSA_OK;

@@ -48,14 +48,19 @@ static msa_status hash_prompt(const srv_prompt *in, char hex[MSA_SHA256_HEX], ms
     msa_sha256 *h = msa_sha256_new();
     if (!h) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     hash_int(h, p->kind);
+    hash_int(h, p->space);
     hash_int(h, p->frame);
     hash_int(h, p->positive);
     hash_int(h, p->slice);
+    hash_int(h, p->region);
     hash_double(h, p->x0);
     hash_double(h, p->y0);
+    hash_double(h, p->z0);
     hash_double(h, p->x1);
     hash_double(h, p->y1);
+    hash_double(h, p->z1);
     hash_text(h, p->sop_instance_uid);
+    hash_text(h, p->kind == DICOM_PROMPT_REGION ? p->source_sha256 : ""); /* its area is in there */
     hash_text(h, p->label);
     hash_text(h, p->tracking_id);
     hash_text(h, p->tracking_uid);
@@ -74,6 +79,7 @@ static msa_status hash_prompt(const srv_prompt *in, char hex[MSA_SHA256_HEX], ms
 typedef struct bound_prompt {
     int64_t id, ordinal;
     int32_t model;
+    bool asks; /* for a result: a key image only restricts */
     char source_uid[DICOM_UID_MAX], label[DICOM_LABEL_MAX], hex[MSA_SHA256_HEX];
 } bound_prompt;
 
@@ -133,7 +139,10 @@ static msa_status add_prompt(bound_prompts *p, const srv_prompt *row, int64_t or
     }
     bound_prompt *item = &p->items[p->n++];
     const srv_rule *rule = srv_model_rule_for(p->models, &p->subject, &row->prompt);
-    *item = (bound_prompt){.id = row->id, .ordinal = ordinal, .model = rule->model};
+    *item = (bound_prompt){.id = row->id,
+                           .ordinal = ordinal,
+                           .model = rule->model,
+                           .asks = row->prompt.kind != DICOM_PROMPT_KEY_IMAGE};
     memcpy(item->source_uid, row->prompt.source_instance_uid, sizeof item->source_uid);
     memcpy(item->label, row->prompt.label, sizeof item->label);
     return hash_prompt(row, item->hex, err);
@@ -166,13 +175,20 @@ static void choose_begin(bound_prompts *p, const srv_job *job, const srv_job_pol
     p->subject = srv_job_subject(job);
 }
 
+static bool asks_nothing(const bound_prompts *p)
+{
+    for (size_t k = 0; k < p->n; k++)
+        if (p->items[k].asks) return false;
+    return true;
+}
+
 /* What the job runs with, as one. */
 static void join_models(const bound_prompts *p, srv_model_info *out)
 {
     bool used[SRV_MODELS_MAX] = {false};
     for (size_t k = 0; k < p->n; k++)
-        used[p->items[k].model] = true;
-    if (p->n == 0) used[srv_model_rule_for(p->models, &p->subject, NULL)->model] = true;
+        if (p->items[k].asks) used[p->items[k].model] = true;
+    if (asks_nothing(p)) used[srv_model_rule_for(p->models, &p->subject, NULL)->model] = true;
     srv_model_join(out, p->models, used);
 }
 
@@ -206,14 +222,14 @@ static msa_status input_key(srv_store *s, const char *images, int64_t images_of,
 {
     msa_sha256 *h = msa_sha256_new();
     if (!h) return msa_fail(err, MSA_E_NOMEM, "out of memory");
-    hash_text(h, "msad input 2");
+    hash_text(h, "msad input 3");
     const msa_status status = hash_instances(s, h, images, images_of, err);
     hash_text(h, "prompts");
     for (size_t k = 0; k < prompts->n; k++) {
         hash_text(h, prompts->items[k].hex);
         hash_text(h, prompts->models->models[prompts->items[k].model].hash);
     }
-    if (prompts->n == 0) hash_text(h, policy->automatic);
+    if (asks_nothing(prompts)) hash_text(h, policy->automatic);
     hash_text(h, "model");
     hash_text(h, model->hash);
     hash_text(h, policy->settings);
@@ -229,14 +245,38 @@ static msa_status is_known(srv_store *s, const srv_job *job, const char *key, bo
 {
     SRV_AUTO_QUERY q = NULL;
     bool row = false;
-    MSA_TRY(SRV_OPEN(
-        s, &q, err,
-        "SELECT state, input_key FROM job INDEXED BY job_series WHERE series_id = ? AND id < ? AND state <> 8"
-        " ORDER BY id DESC LIMIT 1",
-        srv_i(job->series_id), srv_i(job->id)));
+    MSA_TRY(SRV_OPEN(s, &q, err,
+                     "SELECT state, content_key FROM job INDEXED BY job_series WHERE series_id = ? AND id < "
+                     "? AND state <> 8"
+                     " ORDER BY id DESC LIMIT 1",
+                     srv_i(job->series_id), srv_i(job->id)));
     MSA_TRY(srv_sql_step(s, q, &row, err));
     *known = row && sqlite3_column_int(q, 0) != SRV_JOB_FAILED &&
              strcmp((const char *)sqlite3_column_text(q, 1), key) == 0;
+    return MSA_OK;
+}
+
+/*
+ * The key that UIDs derive from. Where the same inputs come back after others (a box is moved, and moved
+ * back), what the archive has newest is the result of the others: the old object sent again would be taken
+ * for a repetition and change nothing there, so the result is a new object.
+ */
+static msa_status key_of(srv_store *s, const srv_job *job, const char content[MSA_SHA256_HEX],
+                         char key[MSA_SHA256_HEX], msa_error *err)
+{
+    int64_t before = 0;
+    MSA_TRY(SRV_VALUE(s, &before, err,
+                      "SELECT count(*) FROM job INDEXED BY job_series WHERE series_id = ? AND id < ?"
+                      " AND state BETWEEN 2 AND 6 AND content_key = ?",
+                      srv_i(job->series_id), srv_i(job->id), srv_t(content)));
+    memcpy(key, content, MSA_SHA256_HEX);
+    if (!before) return MSA_OK;
+    msa_sha256 *h = msa_sha256_new();
+    if (!h) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    hash_text(h, content);
+    hash_int(h, before);
+    msa_sha256_hex(h, key);
+    msa_sha256_free(h);
     return MSA_OK;
 }
 
@@ -255,8 +295,10 @@ static msa_status snapshot(srv_store *s, const srv_job *job, const bound_prompts
 }
 
 static msa_status queue_job(srv_store *s, const srv_job *job, const srv_model_info *model,
-                            const srv_job_policy *policy, const char *key, int64_t now_ms, msa_error *err)
+                            const srv_job_policy *policy, const char *content, int64_t now_ms, msa_error *err)
 {
+    char key[MSA_SHA256_HEX];
+    MSA_TRY(key_of(s, job, content, key, err));
     MSA_TRY(SRV_RUN(
         s, NULL, err,
         "UPDATE job INDEXED BY job_series SET state = 8, finished_ms = ?3, reason = '" SRV_REPLACED "'"
@@ -265,9 +307,11 @@ static msa_status queue_job(srv_store *s, const srv_job *job, const srv_model_in
     return SRV_RUN(
         s, NULL, err,
         "UPDATE job SET state = 2, queued_ms = ?2, run_at_ms = ?2, max_attempts = ?3, input_key = ?4,"
-        " model_name = ?5, model_version = ?6, model_hash = ?7, untrained = ?8 WHERE id = ?1",
+        " model_name = ?5, model_version = ?6, model_hash = ?7, untrained = ?8, content_key = ?9 WHERE id = "
+        "?1",
         srv_i(job->id), srv_i(now_ms), srv_i(policy->max_attempts > 0 ? policy->max_attempts : 3), srv_t(key),
-        srv_t(model->name), srv_t(model->version), srv_t(model->hash), srv_i(model->untrained != 0));
+        srv_t(model->name), srv_t(model->version), srv_t(model->hash), srv_i(model->untrained != 0),
+        srv_t(content));
 }
 
 static msa_status wait_for_prompt(srv_store *s, const srv_job *job, srv_job_state *state, msa_error *err)
@@ -302,8 +346,9 @@ static msa_status bind_body(srv_store *s, int64_t job_id, const srv_job_policy *
             srv_i(job_id), srv_i(now_ms));
     }
     choose_begin(&prompts, &job, policy);
+    MSA_TRY(srv_prompts_bind_slices(s, job.series_id, err));
     MSA_TRY(collect_prompts(s, job.series_id, &prompts, err));
-    if (prompts.n == 0 &&
+    if (asks_nothing(&prompts) &&
         srv_rule_policy(srv_model_rule_for(policy->models, &prompts.subject, NULL)) == SRV_POLICY_WAIT)
         return wait_for_prompt(s, &job, state, err);
     join_models(&prompts, &model);
@@ -350,17 +395,18 @@ msa_status srv_store_job_rebind(srv_store *s, srv_job *job, const srv_job_policy
 {
     __attribute__((cleanup(bound_prompts_clear))) bound_prompts prompts = {0};
     srv_model_info model;
-    char key[MSA_SHA256_HEX];
+    char content[MSA_SHA256_HEX], key[MSA_SHA256_HEX];
     choose_begin(&prompts, job, policy);
     MSA_TRY(collect_bound(s, job->id, &prompts, err));
     join_models(&prompts, &model);
     if (strcmp(model.hash, job->model_hash) == 0) return MSA_OK;
-    MSA_TRY(input_key(s, IMAGES_OF_JOB, job->id, &prompts, &model, policy, key, err));
+    MSA_TRY(input_key(s, IMAGES_OF_JOB, job->id, &prompts, &model, policy, content, err));
+    MSA_TRY(key_of(s, job, content, key, err));
     MSA_TRY(SRV_RUN(s, NULL, err,
                     "UPDATE job SET input_key = ?2, model_name = ?3, model_version = ?4, model_hash = ?5,"
-                    " untrained = ?6 WHERE id = ?1",
+                    " untrained = ?6, content_key = ?7 WHERE id = ?1",
                     srv_i(job->id), srv_t(key), srv_t(model.name), srv_t(model.version), srv_t(model.hash),
-                    srv_i(model.untrained != 0)));
+                    srv_i(model.untrained != 0), srv_t(content)));
     memcpy(job->input_key, key, sizeof key);
     memcpy(job->model_name, model.name, sizeof job->model_name);
     memcpy(job->model_version, model.version, sizeof job->model_version);

@@ -1,6 +1,7 @@
 #include "server/store/internal.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 const char *srv_instance_state_name(srv_instance_state state)
@@ -26,12 +27,15 @@ void srv_instance_read(sqlite3_stmt *q, srv_instance *out)
                           .state = (srv_instance_state)sqlite3_column_int(q, 9),
                           .superseded = sqlite3_column_int(q, 10) != 0,
                           .index_attempts = sqlite3_column_int(q, 11),
-                          .position_mm = sqlite3_column_double(q, 13)};
+                          .position_mm = sqlite3_column_double(q, 13),
+                          .kind = sqlite3_column_int(q, 15),
+                          .prompts = sqlite3_column_int64(q, 16)};
     SRV_TEXT(q, 5, out->sha256);
     SRV_TEXT(q, 6, out->sop_instance_uid);
     SRV_TEXT(q, 7, out->sop_class_uid);
     SRV_TEXT(q, 8, out->transfer_syntax_uid);
     SRV_TEXT(q, 12, out->reason);
+    SRV_TEXT(q, 14, out->note);
 }
 
 /* ---- put ---- */
@@ -49,6 +53,16 @@ static msa_status look_again(srv_store *s, int64_t id, srv_put *outcome, msa_err
     return MSA_OK;
 }
 
+/* The row of these bytes under this UID, or 0; an upload does not know its UID yet, so its bytes decide. */
+static msa_status find_same(srv_store *s, const srv_instance *in, int64_t *id, msa_error *err)
+{
+    if (!in->sop_instance_uid[0])
+        return SRV_VALUE(s, id, err, "SELECT id FROM instance WHERE sha256 = ? ORDER BY id LIMIT 1",
+                         srv_t(in->sha256));
+    return SRV_VALUE(s, id, err, "SELECT id FROM instance WHERE sop_instance_uid = ? AND sha256 = ?",
+                     srv_t(in->sop_instance_uid), srv_t(in->sha256));
+}
+
 /*
  * The identity is (UID, bytes). The same bytes again add nothing, also when newer bytes of that UID have come
  * in between: a sender that repeats an old object after a lost response must not undo the newer one.
@@ -60,11 +74,11 @@ static msa_status put_body(srv_store *s, const srv_instance *in, srv_put *outcom
     if (in->association_id)
         MSA_TRY(SRV_RUN(s, NULL, err, "UPDATE association SET instances = instances + 1 WHERE id = ?",
                         srv_i(in->association_id)));
-    MSA_TRY(SRV_VALUE(s, id, err, "SELECT id FROM instance WHERE sop_instance_uid = ? AND sha256 = ?",
-                      srv_t(in->sop_instance_uid), srv_t(in->sha256)));
+    MSA_TRY(find_same(s, in, id, err));
     *outcome = SRV_PUT_SAME;
     if (*id) return look_again(s, *id, outcome, err);
-    MSA_TRY(SRV_VALUE(s, &other, err, "SELECT id FROM instance WHERE sop_instance_uid = ? LIMIT 1",
+    MSA_TRY(SRV_VALUE(s, &other, err,
+                      "SELECT id FROM instance WHERE sop_instance_uid = ? AND sop_instance_uid <> '' LIMIT 1",
                       srv_t(in->sop_instance_uid)));
     *outcome = other ? SRV_PUT_OTHER_BYTES : SRV_PUT_NEW;
     MSA_TRY(SRV_RUN(s, NULL, err,
@@ -153,50 +167,90 @@ static msa_status reopen_former_series(srv_store *s, const srv_instance *in, int
     return former ? srv_series_reopen(s, former, now_ms, err) : MSA_OK;
 }
 
+/* Two decimals: slices of one stack share it, those of another orientation do not. */
+static void name_normal(const dicom_header *h, bool placed, char *out, size_t size)
+{
+    const double *r = h->row_dir, *c = h->col_dir;
+    const double n[3] = {r[1] * c[2] - r[2] * c[1], r[2] * c[0] - r[0] * c[2], r[0] * c[1] - r[1] * c[0]};
+    out[0] = '\0';
+    if (placed)
+        (void)snprintf(out, size, "%d %d %d", (int)lround(100 * n[0]), (int)lround(100 * n[1]),
+                       (int)lround(100 * n[2]));
+}
+
 static msa_status index_image(srv_store *s, const srv_instance *in, const dicom_header *header,
                               int64_t now_ms, msa_error *err)
 {
     int64_t series_id = 0;
     bool newest = true;
-    const bool placed = header->has_plane && isfinite(header->position_mm);
+    char normal[48];
+    const bool placed = header->has_plane && isfinite(header->position_mm) && header->frames <= 1;
+    name_normal(header, placed, normal, sizeof normal);
     MSA_TRY(supersede_versions(s, in, &newest, err));
     if (!newest) /* kept, but no series changes by it */
         return SRV_RUN(s, NULL, err, "UPDATE instance SET state = 1, kind = 1 WHERE id = ?", srv_i(in->id));
     MSA_TRY(srv_series_arrive(s, header, now_ms, &series_id, err));
     MSA_TRY(SRV_RUN(s, NULL, err,
-                    "UPDATE instance SET state = 1, kind = 1, series_id = ?2, position_mm = ?3 WHERE id = ?1",
-                    srv_i(in->id), srv_i(series_id), placed ? srv_d(header->position_mm) : srv_null()));
+                    "UPDATE instance SET state = 1, kind = 1, series_id = ?2, position_mm = ?3, normal = ?4"
+                    " WHERE id = ?1",
+                    srv_i(in->id), srv_i(series_id), placed ? srv_d(header->position_mm) : srv_null(),
+                    srv_t(normal)));
     MSA_TRY(reopen_former_series(s, in, series_id, now_ms, err));
     return srv_prompts_link_image(s, series_id, header, err);
 }
 
 /* An annotation belongs to no series of images itself: its prompts do. */
-static msa_status index_annotation(srv_store *s, const srv_instance *in, const dicom_prompt *prompts,
-                                   size_t n, int64_t now_ms, msa_error *err)
+static msa_status index_annotation(srv_store *s, const srv_instance *in, const dicom_header *header,
+                                   const dicom_prompt *prompts, size_t n, int64_t now_ms, msa_error *err)
 {
     bool newest = true;
     MSA_TRY(supersede_versions(s, in, &newest, err));
     MSA_TRY(SRV_RUN(s, NULL, err, "UPDATE instance SET state = 1, kind = 2 WHERE id = ?", srv_i(in->id)));
     if (!newest) return MSA_OK;
     MSA_TRY(reopen_former_series(s, in, 0, now_ms, err));
-    return srv_prompts_of_annotation(s, in->id, in->sop_instance_uid, prompts, n, now_ms, err);
+    return srv_prompts_of_annotation(s, in->id, header, prompts, n, now_ms, err);
+}
+
+/* What was uploaded learns its names. *gone: the same bytes have come by C-STORE meanwhile, and their row
+ * stays. */
+static msa_status name_upload(srv_store *s, srv_instance *in, const dicom_header *header, bool *gone,
+                              msa_error *err)
+{
+    int64_t other = 0;
+    MSA_TRY(SRV_VALUE(s, &other, err, "SELECT id FROM instance WHERE sop_instance_uid = ? AND sha256 = ?",
+                      srv_t(header->sop_instance_uid), srv_t(in->sha256)));
+    *gone = other != 0;
+    if (other) return SRV_RUN(s, NULL, err, "DELETE FROM instance WHERE id = ?", srv_i(in->id));
+    memcpy(in->sop_instance_uid, header->sop_instance_uid, sizeof in->sop_instance_uid);
+    return SRV_RUN(s, NULL, err,
+                   "UPDATE instance SET sop_instance_uid = ?2, sop_class_uid = ?3, transfer_syntax_uid = ?4"
+                   " WHERE id = ?1",
+                   srv_i(in->id), srv_t(header->sop_instance_uid), srv_t(header->sop_class_uid),
+                   srv_t(header->transfer_syntax_uid));
 }
 
 static msa_status index_body(srv_store *s, int64_t id, const dicom_header *header,
                              const dicom_prompt *prompts, size_t n_prompts, int64_t now_ms, msa_error *err)
 {
     srv_instance in;
+    bool gone = false;
     MSA_TRY(get(s, id, &in, err));
     if (in.state == SRV_INSTANCE_INDEXED) return MSA_OK; /* a repeated answer */
     if (in.state == SRV_INSTANCE_REJECTED)
         return msa_fail(err, MSA_E_INVALID, "instance %lld was rejected", (long long)id);
+    if (!in.sop_instance_uid[0]) {
+        if (header->kind != DICOM_KIND_ANNOTATION)
+            return reject(s, id, "it is no annotation; images are sent by C-STORE", err);
+        MSA_TRY(name_upload(s, &in, header, &gone, err));
+        if (gone) return MSA_OK;
+    }
     /* Duplicates are told by the UID in the C-STORE request, so the dataset must not claim to be another
      * object. */
     if (strcmp(header->sop_instance_uid, in.sop_instance_uid) != 0)
         return reject(s, id, "the SOP Instance UID in the dataset is not the one that it was sent under",
                       err);
     if (header->kind == DICOM_KIND_ANNOTATION)
-        return index_annotation(s, &in, prompts, n_prompts, now_ms, err);
+        return index_annotation(s, &in, header, prompts, n_prompts, now_ms, err);
     return index_image(s, &in, header, now_ms, err);
 }
 
@@ -206,6 +260,17 @@ msa_status srv_store_instance_index(srv_store *s, int64_t id, const dicom_header
 {
     MSA_TRY(srv_tx_begin(s, err));
     return srv_tx_end(s, index_body(s, id, header, prompts, n_prompts, now_ms, err), err);
+}
+
+static msa_status note_body(srv_store *s, int64_t id, const char *note, msa_error *err)
+{
+    return SRV_RUN(s, NULL, err, "UPDATE instance SET note = ?2 WHERE id = ?1", srv_i(id), srv_t(note));
+}
+
+msa_status srv_store_instance_note(srv_store *s, int64_t id, const char *note, msa_error *err)
+{
+    MSA_TRY(srv_tx_begin(s, err));
+    return srv_tx_end(s, note_body(s, id, note, err), err);
 }
 
 static msa_status reject_body(srv_store *s, int64_t id, const char *reason, msa_error *err)
@@ -257,6 +322,30 @@ msa_status srv_store_instances_rejected(srv_store *s, int32_t limit, srv_instanc
                      " FROM instance i WHERE i.state = 2 ORDER BY i.id DESC LIMIT ?",
                      srv_i(limit)));
     return each(s, q, row, ctx, err);
+}
+
+msa_status srv_store_instances_noted(srv_store *s, int32_t limit, srv_instance_fn *row, void *ctx,
+                                     msa_error *err)
+{
+    SRV_AUTO_QUERY q = NULL;
+    MSA_TRY(SRV_OPEN(s, &q, err,
+                     "SELECT " SRV_INSTANCE_COLUMNS " FROM instance i WHERE i.note <> '' AND i.state = 1"
+                     " AND i.superseded = 0 ORDER BY i.id DESC LIMIT ?",
+                     srv_i(limit)));
+    return each(s, q, row, ctx, err);
+}
+
+msa_status srv_store_instance_find(srv_store *s, const char *name, srv_instance *out, msa_error *err)
+{
+    int64_t id = 0;
+    MSA_TRY(SRV_VALUE(s, &id, err,
+                      "SELECT id FROM instance WHERE sop_instance_uid = ?1 AND sop_instance_uid <> ''"
+                      " ORDER BY superseded, id DESC LIMIT 1",
+                      srv_t(name)));
+    if (!id)
+        MSA_TRY(SRV_VALUE(s, &id, err, "SELECT id FROM instance WHERE sha256 = ? ORDER BY id DESC LIMIT 1",
+                          srv_t(name)));
+    return id ? get(s, id, out, err) : msa_fail(err, MSA_E_NOT_FOUND, "there is no such instance");
 }
 
 msa_status srv_store_job_instances(srv_store *s, int64_t job_id, srv_instance_fn *row, void *ctx,

@@ -10,15 +10,19 @@
 #define SRV_INSTANCE_COLUMNS                                                                                 \
     "i.id, i.series_id, i.association_id, i.received_ms, i.size_bytes, i.sha256, i.sop_instance_uid,"        \
     " i.sop_class_uid, i.transfer_syntax_uid, i.state, i.superseded, i.index_attempts, i.reason, "           \
-    "i.position_mm"
+    "i.position_mm, i.note, i.kind,"                                                                         \
+    " (SELECT count(*) FROM prompt p WHERE p.source_id = i.id AND p.current = 1)"
 void srv_instance_read(sqlite3_stmt *q, srv_instance *out);
 
 #define SRV_PROMPT_COLUMNS                                                                                   \
-    "p.id, p.series_id, p.created_ms, p.series_uid, p.group_id, p.kind, p.frame, p.positive, p.slice,"       \
-    " p.x0, p.y0, p.x1, p.y1, p.sop_instance_uid, p.label, p.tracking_id, p.tracking_uid,"                   \
+    "p.id, p.series_id, p.created_ms, p.group_id, p.request_sha256, p.kind, p.space, p.frame, p.positive,"   \
+    " p.slice, p.region, p.x0, p.y0, p.z0, p.x1, p.y1, p.z1, p.sop_instance_uid, p.series_uid,"              \
+    " p.frame_of_reference_uid, p.label, p.tracking_id, p.tracking_uid,"                                     \
     " p.category_value, p.category_scheme, p.category_meaning, p.type_value, p.type_scheme, p.type_meaning," \
-    " p.site_value, p.site_scheme, p.site_meaning, p.source_class_uid, p.source_instance_uid"
-#define SRV_PROMPT_N_COLUMNS 28
+    " p.site_value, p.site_scheme, p.site_meaning, p.source_class_uid, p.source_instance_uid,"               \
+    " (SELECT sha256 FROM instance i WHERE i.id = p.source_id),"                                             \
+    " (SELECT series_uid FROM series s WHERE s.id = p.series_id)"
+#define SRV_PROMPT_N_COLUMNS 36
 void srv_prompt_read(sqlite3_stmt *q, srv_prompt *out);
 
 #define SRV_SERIES_COLUMNS                                                                                   \
@@ -62,13 +66,18 @@ MSA_NODISCARD msa_status srv_series_reopen(srv_store *s, int64_t series_id, int6
 /* The prompts of a series changed: completeness looks at it again, and a job gathers its inputs. */
 MSA_NODISCARD msa_status srv_series_prompted(srv_store *s, int64_t series_id, int64_t now_ms, msa_error *err);
 
-/* Inserts the prompts of an indexed annotation and retires those of its older versions. */
+/* Inserts the prompts of an indexed annotation and retires those that it replaces: of its older versions, and
+ * of other annotations on the same series that have a tracking UID of it and are not newer. */
 MSA_NODISCARD msa_status srv_prompts_of_annotation(srv_store *s, int64_t instance_id,
-                                                   const char *sop_instance_uid, const dicom_prompt *prompts,
+                                                   const dicom_header *header, const dicom_prompt *prompts,
                                                    size_t n, int64_t now_ms, msa_error *err);
-/* Links the prompts that waited for this image. */
+/* Links the prompts that waited for this image, its series or its frame of reference. */
 MSA_NODISCARD msa_status srv_prompts_link_image(srv_store *s, int64_t series_id, const dicom_header *header,
                                                 msa_error *err);
+
+/* Prompts that name a slice of this closed series get the image that it is: a late image below it would shift
+ * the numbers. They are left as they are where the images' order says nothing for certain. */
+MSA_NODISCARD msa_status srv_prompts_bind_slices(srv_store *s, int64_t series_id, msa_error *err);
 
 /* Cancels what older jobs of the series still have to deliver. */
 MSA_NODISCARD msa_status srv_deliveries_supersede(srv_store *s, int64_t series_id, int64_t job_id,

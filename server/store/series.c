@@ -80,6 +80,10 @@ msa_status srv_series_arrive(srv_store *s, const dicom_header *header, int64_t n
                         srv_t(header->body_part), srv_i(now_ms)));
         *series_id = sqlite3_last_insert_rowid(s->db);
     }
+    MSA_TRY(SRV_RUN(s, NULL, err,
+                    "UPDATE series SET frame_of_reference_uid = ?2 WHERE id = ?1"
+                    " AND frame_of_reference_uid = '' AND ?2 <> ''",
+                    srv_i(*series_id), srv_t(header->frame_of_reference_uid)));
     if (header->expected_instances > 0)
         MSA_TRY(SRV_RUN(s, NULL, err, "UPDATE series SET expected = ?2 WHERE id = ?1 AND expected <> ?2",
                         srv_i(*series_id), srv_i(header->expected_instances)));

@@ -78,20 +78,28 @@ typedef struct srv_instance {
     bool superseded; /* the same UID came again with other bytes: the newest is used */
     int32_t index_attempts;
     char reason[MSA_ERROR_WHAT_MAX]; /* why rejected */
+    char note[MSA_ERROR_WHAT_MAX];   /* of an annotation: why it prompts nothing, or what was passed over */
     double position_mm;
+    int32_t kind;    /* dicom_kind; 0: not known yet */
+    int64_t prompts; /* that count, of an annotation */
 } srv_instance;
 
 typedef enum srv_put { SRV_PUT_NEW, SRV_PUT_SAME, SRV_PUT_OTHER_BYTES } srv_put;
-/* The row behind a C-STORE Success (id and state of *instance are ignored). SAME: nothing was added. */
+/* The row behind a C-STORE Success or an upload (id and state of *instance are ignored). An upload is not
+ * parsed before it is indexed: its UIDs are "". SAME: nothing was added. */
 MSA_NODISCARD msa_status srv_store_instance_put(srv_store *s, const srv_instance *instance, srv_put *outcome,
                                                 int64_t *id, msa_error *err);
 /* Oldest RECEIVED instance with id > after_id, its index_attempts raised by one; MSA_E_NOT_FOUND when none.
  * After 3 attempts the caller rejects it. */
 MSA_NODISCARD msa_status srv_store_instance_next(srv_store *s, int64_t after_id, srv_instance *out,
                                                  msa_error *err);
+/* What the reader of an annotation says beside its prompts: why there are none, or what was passed over. */
+MSA_NODISCARD msa_status srv_store_instance_note(srv_store *s, int64_t id, const char *note, msa_error *err);
 /**
  * The header has been read: files the instance under its series (made when new; a series that was closed
- * reopens and a new job is opened for it) and, for an annotation, its prompts.
+ * reopens and a new job is opened for it) and, for an annotation, its prompts. An instance
+ * without a UID (an upload) gets that of the header; when the same bytes have come by C-STORE meanwhile, it
+ * is dropped.
  */
 MSA_NODISCARD msa_status srv_store_instance_index(srv_store *s, int64_t id, const dicom_header *header,
                                                   const dicom_prompt *prompts, size_t n_prompts,
@@ -104,16 +112,21 @@ MSA_NODISCARD msa_status srv_store_instance_reject(srv_store *s, int64_t id, con
 typedef struct srv_prompt {
     int64_t id, series_id; /* series 0: its images have not come */
     int64_t created_ms;
-    char series_uid[DICOM_UID_MAX]; /* REST: series named directly, with prompt.slice; else "" */
-    char group_id[40];              /* REST: id of the POST; SR: "" */
+    char linked_series_uid[DICOM_UID_MAX]; /* of series_id; "" while it waits */
+    char group_id[40];                     /* REST: id of the POST; "" for a stored object */
+    char request_sha256[MSA_SHA256_HEX];   /* REST: of its body */
     dicom_prompt prompt;
 } srv_prompt;
-/* From REST. All or none. A prompt names its image (sop_instance_uid) or series_uid and slice. Same group_id
- * again: nothing new. */
+/**
+ * From REST. All or none. A prompt names its image, or its series (and slice, in image space), or a frame of
+ * reference. Same group_id again: nothing new. Of one tracking UID on one series the newest annotation
+ * counts.
+ */
 MSA_NODISCARD msa_status srv_store_prompts_put(srv_store *s, const srv_prompt *prompts, size_t n,
                                                msa_error *err);
-/* Deletes a REST group, unless a job has used it (then MSA_E_INVALID). */
-MSA_NODISCARD msa_status srv_store_prompts_delete(srv_store *s, const char *group_id, msa_error *err);
+/* Deletes a REST group, unless a job has used it (then MSA_E_INVALID); what it had replaced counts again. */
+MSA_NODISCARD msa_status srv_store_prompts_delete(srv_store *s, const char *group_id, int64_t now_ms,
+                                                  msa_error *err);
 
 /* ---- series ---- */
 
@@ -320,9 +333,18 @@ MSA_NODISCARD msa_status srv_store_series_instances(srv_store *s, int64_t series
                                                     void *ctx, msa_error *err);
 MSA_NODISCARD msa_status srv_store_instances_rejected(srv_store *s, int32_t limit, srv_instance_fn *row,
                                                       void *ctx, msa_error *err);
-/* series_uid NULL or "": all; waiting: only those whose images have not come. */
+/* Annotations in use that have a note. Newest first. */
+MSA_NODISCARD msa_status srv_store_instances_noted(srv_store *s, int32_t limit, srv_instance_fn *row,
+                                                   void *ctx, msa_error *err);
+/* By SOP Instance UID (the newest version) or by SHA-256. */
+MSA_NODISCARD msa_status srv_store_instance_find(srv_store *s, const char *name, srv_instance *out,
+                                                 msa_error *err);
+/* series_uid NULL or "": all; waiting: only those whose images have not come. Newest first. */
 MSA_NODISCARD msa_status srv_store_prompts(srv_store *s, const char *series_uid, bool waiting, int32_t limit,
                                            srv_prompt_fn *row, void *ctx, msa_error *err);
+/* Of one POST, in its order; a prompt on several series comes once for each. */
+MSA_NODISCARD msa_status srv_store_prompts_group(srv_store *s, const char *group_id, srv_prompt_fn *row,
+                                                 void *ctx, msa_error *err);
 MSA_NODISCARD msa_status srv_store_refusals(srv_store *s, int32_t limit, srv_refusal_fn *row, void *ctx,
                                             msa_error *err);
 MSA_NODISCARD msa_status srv_store_associations(srv_store *s, int32_t limit, srv_association_fn *row,

@@ -59,6 +59,20 @@ static msa_status put_image(srv_store *s, int64_t association, int series, int n
     return srv_store_instance_index(s, id, &h, NULL, 0, NOW, err);
 }
 
+/* An annotation that draws nothing. */
+static msa_status put_noted(srv_store *s, msa_error *err)
+{
+    srv_instance in = {.sop_instance_uid = SEED_SERIES ".98.1", .received_ms = NOW, .size_bytes = 500};
+    dicom_header h = {
+        .kind = DICOM_KIND_ANNOTATION, .sop_instance_uid = SEED_SERIES ".98.1", .study_uid = "1.2.3"};
+    srv_put outcome;
+    int64_t id = 0;
+    msa_sha256_bytes(in.sop_instance_uid, strlen(in.sop_instance_uid), NULL, in.sha256);
+    MSA_TRY(srv_store_instance_put(s, &in, &outcome, &id, err));
+    MSA_TRY(srv_store_instance_note(s, id, "it draws nothing", err));
+    return srv_store_instance_index(s, id, &h, NULL, 0, NOW, err);
+}
+
 static msa_status put_box(srv_store *s, int series, msa_error *err)
 {
     srv_prompt p = {.created_ms = NOW};
@@ -66,7 +80,7 @@ static msa_status put_box(srv_store *s, int series, msa_error *err)
     p.prompt.frame = p.prompt.positive = 1;
     p.prompt.x1 = p.prompt.y1 = 5.5;
     (void)snprintf(p.group_id, sizeof p.group_id, "seed%d", series);
-    (void)snprintf(p.series_uid, sizeof p.series_uid, SEED_SERIES ".%d", series);
+    (void)snprintf(p.prompt.series_uid, sizeof p.prompt.series_uid, SEED_SERIES ".%d", series);
     (void)snprintf(p.prompt.label, sizeof p.prompt.label, "liver");
     return srv_store_prompts_put(s, &p, 1, err);
 }
@@ -174,6 +188,7 @@ msa_status seed_all(srv_store *s, srv_blobs *blobs, msa_error *err)
     for (int i = 0; i < SEED_QUEUED; i++)
         MSA_TRY(make_series(s, association, 6 + i, true, true, "queued", err));
     MSA_TRY(put_image(s, association, 99, 1, true, err));
+    MSA_TRY(put_noted(s, err));
     MSA_TRY(srv_store_association_close(s, association, "released", NOW + 500, err));
     return srv_store_refusal_put(s, &refusal, err);
 }

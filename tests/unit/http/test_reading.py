@@ -53,7 +53,7 @@ class Reading(Base):
         self.assertEqual(set(document['paths']), {
             '/healthz', '/readyz', '/metrics', '/openapi.json', '/v1/jobs', '/v1/jobs/{id}', '/v1/jobs/{id}/result',
             '/v1/jobs/{id}/preview.png', '/v1/series', '/v1/series/{uid}', '/v1/annotations', '/v1/annotations/{id}',
-            '/v1/associations', '/v1/instances', '/v1/destinations', '/v1/models'})
+            '/v1/associations', '/v1/instances', '/v1/instances/{id}', '/v1/destinations', '/v1/models'})
         ids, refs = set(), set()
 
         def collect(node):
@@ -191,7 +191,13 @@ class Reading(Base):
         rejected = self.get('/v1/instances?state=rejected', 'InstanceList')['instances']
         self.assertEqual([(i['sop_instance_uid'], i['state']) for i in rejected], [(SERIES + '.99.1', 'rejected')])
         self.assertIn('shorter than rows', rejected[0]['reason'])
-        self.refused('GET', '/v1/instances?state=received', 400, 'rejected')
+        self.refused('GET', '/v1/instances?state=received', 400, 'rejected or noted')
+        noted = self.get('/v1/instances?state=noted', 'InstanceList')['instances']
+        self.assertEqual([(i['sop_instance_uid'], i['state'], i['kind'], i['note'], i['prompts']) for i in noted],
+                         [(SERIES + '.98.1', 'indexed', 'annotation', 'it draws nothing', 0)])
+        self.assertEqual(self.get(f'/v1/instances/{SERIES}.98.1', 'Instance'), noted[0])
+        self.assertEqual(self.get('/v1/instances/' + noted[0]['sha256'], 'Instance'), noted[0])
+        self.assertEqual(self.get(f'/v1/instances/{SERIES}.4.1', 'Instance')['kind'], 'image')
         self.assertEqual(self.get('/v1/destinations', 'DestinationList'), {'destinations': []})
         answer = self.get('/v1/models', 'ModelList')
         self.assertEqual([(m['kind'], m['adapter'], m['name'], m['hash'], m['rules'], m['error']) for m in answer['models']],

@@ -1,5 +1,7 @@
 """POST and DELETE of annotations: bodies, keys, limits."""
+import hashlib
 import json
+import os
 import socket
 import time
 
@@ -17,7 +19,8 @@ class Writing(Base):
         self.assertEqual({a['kind'] for a in got}, {'box', 'point'})
         box = next(a for a in got if a['kind'] == 'box')
         point = next(a for a in got if a['kind'] == 'point')
-        self.assertEqual((box['box'], box['slice'], box['label'], box['waiting']), ([1, 2, 30, 40], 1, 'liver', False))
+        self.assertEqual((box['box'], box['slice'], box['label'], box['waiting'], box['waits_for']), ([1, 2, 30, 40], 1, 'liver', False, None))
+        self.assertEqual(box['series_instance_uid'], SERIES + '.4')
         self.assertEqual((point['point'], point['positive'], point['tracking_id']), ([5.25, 6], False, 'Lesion 1'))
         self.assertEqual(box['type']['meaning'], 'Liver')
         self.assertEqual(box['annotation_id'], created['id'])
@@ -35,14 +38,81 @@ class Writing(Base):
     def test_waiting(self):
         created = self.post(body(series_instance_uid='9.8.7'))
         by_image = self.post({'label': 'x', 'boxes': [{'sop_instance_uid': '9.8.7.6', 'frame': 2, 'box': [0, 0, 1, 1]}]})
-        waiting = self.get('/v1/annotations?waiting=true', 'AnnotationList')['annotations']
-        self.assertEqual({a['annotation_id'] for a in waiting}, {created['id'], by_image['id']})
+        in_space = self.post({'label': 'x', 'frame_of_reference_uid': '9.8', 'boxes': [{'box_mm': [0, 0, 0, 5, 5, 5]}],
+                              'points': [{'point_mm': [1, 2, 3]}]})
+        waiting = self.get('/v1/annotations?state=waiting', 'AnnotationList')['annotations']
+        self.assertEqual({a['annotation_id'] for a in waiting}, {created['id'], by_image['id'], in_space['id']})
         self.assertTrue(all(a['waiting'] for a in waiting))
+        self.assertEqual({(a['waits_for']['what'], a['waits_for']['uid'], a['waits_for']['since'] == a['created_at']) for a in waiting},
+                         {('image', '9.8.7.6', True), ('series', '9.8.7', True), ('frame_of_reference', '9.8', True)})
+        box, point = self.get(in_space['href'], 'AnnotationList')['annotations']
+        self.assertEqual((box['box_mm'], box['box'], box['slice'], box['frame']), ([0, 0, 0, 5, 5, 5], None, None, None))
+        self.assertEqual((point['point_mm'], point['positive']), ([1, 2, 3], True))
         image = next(a for a in waiting if a['sop_instance_uid'])
         self.assertEqual((image['sop_instance_uid'], image['frame'], image['slice']), ('9.8.7.6', 2, None))
-        self.refused('GET', '/v1/annotations?waiting=yes', 400, 'waiting is not true or false')
-        for c in (created, by_image):
+        self.refused('GET', '/v1/annotations?state=yes', 400, 'state is not the word waiting')
+        for c in (created, by_image, in_space):
             self.assertEqual(self.server.ask('DELETE', c['href'])[0].status, 204)
+
+    def test_box_on_several_slices(self):
+        created = self.post(body(boxes=[{'slices': [0, 2], 'box': [1, 2, 30, 40]}]))
+        self.assertEqual(created['prompts'], 3)
+        got = self.get(created['href'], 'AnnotationList')['annotations']
+        self.assertEqual([(a['slice'], a['box']) for a in got], [(k, [1, 2, 30, 40]) for k in range(3)])
+
+    def test_text(self):
+        self.post({'label': 'liver', 'series_instance_uid': SERIES + '.4', 'text': 'the liver'}, 422, 'text model')
+
+    def upload(self, data, status=201, media='application/dicom'):
+        response, answer = self.server.ask('POST', '/v1/annotations', data, {'Content-Type': media})
+        self.assertEqual(response.status, status, answer)
+        created = json.loads(answer)
+        if status < 400:
+            self.conforms(created, {'$ref': '/CreatedAnnotation'}, 'created')
+            self.assertEqual(response.getheader('Location'), created['href'])
+        return created
+
+    def test_upload(self):
+        """A file is kept as it came and waits to be read: nothing here reads it."""
+        data = b'\0' * 128 + b'DICM' + bytes(range(256)) * 8192  # 2 MiB: above the limit of JSON
+        before = self.server.changes()
+        created = self.upload(data)
+        digest = hashlib.sha256(data).hexdigest()
+        self.assertEqual(created, {'id': digest, 'prompts': None, 'href': '/v1/instances/' + digest})
+        self.assertEqual(self.server.changes(), before + 1)
+        with open(os.path.join(self.server.dir, 'blobs', digest[:2], digest), 'rb') as f:
+            self.assertEqual(f.read(), data)
+        self.assertEqual(os.listdir(os.path.join(self.server.dir, 'incoming')), [])
+        got = self.get(created['href'], 'Instance')
+        self.assertEqual((got['state'], got['sop_instance_uid'], got['size_bytes'], got['kind'], got['prompts']),
+                         ('received', None, len(data), None, 0))
+        self.assertEqual(self.upload(data, 200), created)  # the same file again
+        self.assertEqual(self.server.changes(), before + 1)
+        self.assertNotEqual(self.upload(data + b'x')['id'], digest)
+        self.refused('POST', '/v1/annotations', 400, 'the body is empty', body='', headers={'Content-Type': 'application/dicom'})
+        self.refused('POST', '/v1/annotations', 415, 'application/json or application/dicom', body='x',
+                     headers={'Content-Type': 'application/dicom+json'})
+        self.refused('GET', '/v1/instances/' + '0' * 64, 404)
+        self.refused('GET', '/v1/instances/x', 404)
+
+    def test_upload_that_ends_early(self):
+        head = b'POST /v1/annotations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom\r\nConnection: close\r\n'
+        before = self.server.changes()
+        incoming = os.path.join(self.server.dir, 'incoming')
+
+        def until(count):
+            end = time.time() + 20
+            while len(os.listdir(incoming)) != count and time.time() < end:
+                time.sleep(0.05)
+            self.assertEqual(len(os.listdir(incoming)), count)
+        with socket.create_connection(('127.0.0.1', self.server.port), timeout=10) as s:
+            s.sendall(head + b'Content-Length: 100000\r\n\r\n' + b'x' * 50000)
+            until(1)
+        until(0)
+        self.alive()
+        self.assertEqual(self.server.changes(), before)
+        answer = self.server.raw(head + b'Expect: 100-continue\r\nContent-Length: 99999999999\r\n\r\n')
+        self.assertIn(b' 413 ', answer.split(b'\r\n')[0])
 
     def test_idempotency(self):
         before = self.server.changes()

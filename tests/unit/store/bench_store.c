@@ -52,7 +52,7 @@ static void queue_job(srv_store *s, int n)
     (void)snprintf(header.series_uid, sizeof header.series_uid, "1.4.%d", n);
     must(srv_store_instance_index(s, id, &header, NULL, 0, 1, &err), &err);
     (void)snprintf(prompt.group_id, sizeof prompt.group_id, "g%d", n);
-    memcpy(prompt.series_uid, header.series_uid, sizeof prompt.series_uid);
+    memcpy(prompt.prompt.series_uid, header.series_uid, sizeof prompt.prompt.series_uid);
     must(srv_store_prompts_put(s, &prompt, 1, &err), &err);
 }
 

@@ -143,7 +143,7 @@ void fx_post(srv_store *s, const char *group_id, const char *series_uid, int sli
     srv_prompt p = {.created_ms = now_ms, .prompt = fx_box("", label)};
     p.prompt.slice = slice;
     (void)snprintf(p.group_id, sizeof p.group_id, "%s", group_id);
-    (void)snprintf(p.series_uid, sizeof p.series_uid, "%s", series_uid);
+    (void)snprintf(p.prompt.series_uid, sizeof p.prompt.series_uid, "%s", series_uid);
     assert_ok(srv_store_prompts_put(s, &p, 1, &err));
 }
 

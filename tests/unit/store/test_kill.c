@@ -61,7 +61,7 @@ static void live(const char *path, int round, int fd)
         if (k % 4 != 3) continue;
         srv_prompt p = {.created_ms = now, .prompt = fx_box("", "liver")};
         (void)snprintf(p.group_id, sizeof p.group_id, "%s", series);
-        (void)snprintf(p.series_uid, sizeof p.series_uid, "%s", series);
+        (void)snprintf(p.prompt.series_uid, sizeof p.prompt.series_uid, "%s", series);
         MUST(srv_store_prompts_put(s, &p, 1, &err));
         now += 40000;
         MUST(srv_jobs_tick(s, &fx_policy, now, &n, &due, &err));

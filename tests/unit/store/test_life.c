@@ -399,20 +399,21 @@ static void a_used_annotation_stays_on_record(void **state)
     fx_post(s, "g1", "1.5", 0, "liver", 1000);
     fx_post(s, "g2", "1.4", 0, "liver", 1000);
     assert_int_equal(fx_tick(s, 3000), 1);
-    assert_fails(MSA_E_INVALID, "used", srv_store_prompts_delete(s, "g1", &err));
-    assert_ok(srv_store_prompts_delete(s, "g2", &err));
-    assert_fails(MSA_E_NOT_FOUND, "no such", srv_store_prompts_delete(s, "g2", &err));
-    assert_fails(MSA_E_NOT_FOUND, "no such", srv_store_prompts_delete(s, "", &err));
+    assert_fails(MSA_E_INVALID, "used", srv_store_prompts_delete(s, "g1", 9000, &err));
+    assert_ok(srv_store_prompts_delete(s, "g2", 9000, &err));
+    assert_fails(MSA_E_NOT_FOUND, "no such", srv_store_prompts_delete(s, "g2", 9000, &err));
+    assert_fails(MSA_E_NOT_FOUND, "no such", srv_store_prompts_delete(s, "", 9000, &err));
 }
 
 static void prompts_over_rest_are_all_or_none(void **state)
 {
     srv_store *s = ((fixture *)*state)->store;
-    srv_prompt p[2] = {{.created_ms = 1, .series_uid = "1.5", .group_id = "g", .prompt = fx_box("", "a")},
+    srv_prompt p[2] = {{.created_ms = 1, .group_id = "g", .prompt = fx_box("", "a")},
                        {.created_ms = 1, .group_id = "g", .prompt = fx_box("", "names nothing")}};
     srv_store_counts counts;
+    memcpy(p[0].prompt.series_uid, "1.5", 4);
     assert_fails(MSA_E_INVALID, "neither", srv_store_prompts_put(s, p, 2, &err));
-    p[1].series_uid[0] = '1';
+    p[1].prompt.series_uid[0] = '1';
     p[1].prompt.x1 = 0.0 / 0.0;
     assert_fails(MSA_E_INVALID, "finite", srv_store_prompts_put(s, p, 2, &err));
     p[0].group_id[0] = '\0';

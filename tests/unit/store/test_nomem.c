@@ -30,8 +30,8 @@ static msa_status story(srv_store *s, msa_error *err)
     const srv_instance in = {
         .sop_instance_uid = "1.5.1", .sha256 = "ab", .received_ms = 1000, .size_bytes = 1};
     const dicom_header header = fx_header("1.5", "1.5.1", 0);
-    const srv_prompt prompt = {
-        .created_ms = 1000, .group_id = "g", .series_uid = "1.5", .prompt = fx_box("", "x")};
+    srv_prompt prompt = {.created_ms = 1000, .group_id = "g", .prompt = fx_box("", "x")};
+    memcpy(prompt.prompt.series_uid, "1.5", 4);
     srv_put outcome;
     srv_job job;
     int64_t id = 0, due = 0;

@@ -108,21 +108,80 @@ static void a_folder_that_is_not_there_is_named_as_such(void **state)
 static void a_step_that_fails_leaves_the_former_schema(void **state)
 {
     fixture *f = *state;
-    const srv_schema_step steps[] = {
-        srv_schema_steps[0],
-        srv_schema_steps[1],
-        {3, "good", "ALTER TABLE series ADD COLUMN note TEXT NOT NULL DEFAULT '';"},
-        {4, "bad", "CREATE TABLE x(a) STRICT; INSERT INTO no_such_table VALUES (1);"}};
+    enum { MANY = 16 };
+    srv_schema_step steps[MANY];
+    const size_t n = srv_schema_n_steps;
+    const int version = srv_schema_steps[n - 1].version;
+    assert_true(n + 2 <= MANY);
+    memcpy(steps, srv_schema_steps, n * sizeof *steps);
+    steps[n] = (srv_schema_step){version + 1, "good",
+                                 "ALTER TABLE series ADD COLUMN remark TEXT NOT NULL DEFAULT '';"};
+    steps[n + 1] = (srv_schema_step){version + 2, "bad",
+                                     "CREATE TABLE x(a) STRICT; INSERT INTO no_such_table VALUES (1);"};
     fx_series(f->store, "1.5", 2, 1000);
     sqlite3 *db = f->store->db;
     msa_error e = MSA_ERROR_INIT;
-    assert_int_equal(srv_schema_migrate(db, steps, 4, &e), MSA_E_INTERNAL);
-    assert_int_equal(srv_schema_n_steps, 2);
-    assert_int_equal(ask(db, "PRAGMA user_version"), 3);
+    assert_int_equal(srv_schema_migrate(db, steps, n + 2, &e), MSA_E_INTERNAL);
+    assert_int_equal(ask(db, "PRAGMA user_version"), version + 1);
     assert_int_equal(ask(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'x'"), 0);
-    assert_int_equal(ask(db, "SELECT count(*) FROM series WHERE note = ''"), 1);
+    assert_int_equal(ask(db, "SELECT count(*) FROM series WHERE remark = ''"), 1);
     close_store(f);
     assert_fails(MSA_E_PARSE, "newer", srv_store_open(&f->store, f->path, &err));
+}
+
+/* ---- older databases ---- */
+
+#define OLD_SERIES                                                                                           \
+    "INSERT INTO series(id, series_uid, study_uid, modality, body_part, open, attention, first_ms, last_ms)" \
+    " VALUES (1, '1.5', '1.9', 'CT', '', 0, 0, 1, 1);"
+#define OLD_IMAGE                                                                                            \
+    "INSERT INTO instance(id, sop_instance_uid, sha256, series_id, received_ms, size_bytes, sop_class_uid,"  \
+    " transfer_syntax_uid, kind, state, position_mm) VALUES (1, '1.5.1', 'aa', 1, 1, 9, '1', '1', 1, 1, 0);"
+#define OLD_SR                                                                                               \
+    "INSERT INTO instance(id, sop_instance_uid, sha256, received_ms, size_bytes, sop_class_uid,"             \
+    " transfer_syntax_uid, kind, state) VALUES (2, '1.7.1', 'bb', 1, 9, '1', '1', 2, 1);"
+#define OLD_PROMPT                                                                                           \
+    "INSERT INTO prompt(series_id, source_id, ordinal, created_ms, sop_instance_uid, kind, frame, positive," \
+    " slice, x0, y0, x1, y1, label, tracking_id, tracking_uid, category_value, category_scheme,"             \
+    " category_meaning, type_value, type_scheme, type_meaning, site_value, site_scheme, site_meaning,"       \
+    " source_class_uid, source_instance_uid) VALUES (1, 2, 0, 77, '1.5.1', 1, 1, 1, 0, 1, 2, 3, 4, 'liver'," \
+    " '', '2.25.4', '', '', '', '', '', '', '', '', '', '1', '1.7.1');"
+#define OLD_JOB                                                                                              \
+    "INSERT INTO job(public_id, series_id, state, created_ms, input_key) VALUES ('j', 1, 5, 1, 'key');"
+
+static void keep_prompt(void *ctx, const srv_prompt *p)
+{
+    *(srv_prompt *)ctx = *p;
+}
+
+/* Written by the first release: two steps ago. */
+static void an_older_database_keeps_what_it_has(void **state)
+{
+    fixture *f = *state;
+    sqlite3 *db = NULL;
+    srv_prompt p = {0};
+    msa_error e = MSA_ERROR_INIT;
+    close_store(f);
+    assert_int_equal(unlink(f->path), 0);
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    assert_int_equal(srv_schema_migrate(db, srv_schema_steps, 2, &e), MSA_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    sql(f->path, OLD_SERIES OLD_IMAGE OLD_SR OLD_PROMPT OLD_JOB);
+    fixture_reopen(f);
+    assert_int_equal(ask(f->store->db, "PRAGMA user_version"), (int64_t)srv_schema_n_steps);
+    assert_ok(srv_store_prompts(f->store, "1.5", false, 10, keep_prompt, &p, &err));
+    assert_string_equal(p.prompt.label, "liver");
+    assert_int_equal(p.prompt.space, DICOM_SPACE_IMAGE);
+    assert_string_equal(p.prompt.source_sha256, "bb");
+    assert_string_equal(p.linked_series_uid, "1.5");
+    assert_int_equal(ask(f->store->db, "SELECT authored_ms FROM prompt"), 77);
+    assert_int_equal(ask(f->store->db, "SELECT count(*) FROM job WHERE content_key = 'key'"), 1);
+    /* and goes on: a newer version of the annotation replaces the prompt */
+    const dicom_prompt box = fx_box("1.5.1", "spleen");
+    (void)fx_annotation(f->store, "1.7.1", "newer", &box, 1, 2000);
+    assert_ok(srv_store_prompts(f->store, "1.5", false, 10, keep_prompt, &p, &err));
+    assert_string_equal(p.prompt.label, "spleen");
+    assert_int_equal(fx_tick(f->store, 9000), 1);
 }
 
 static void a_second_process_is_kept_out(void **state)
@@ -235,6 +294,7 @@ int main(void)
         CASE(a_damaged_database_is_refused),
         cmocka_unit_test(a_folder_that_is_not_there_is_named_as_such),
         CASE(a_step_that_fails_leaves_the_former_schema),
+        CASE(an_older_database_keeps_what_it_has),
         CASE(a_second_process_is_kept_out),
         CASE(what_was_written_is_there_after_reopening),
         CASE(a_group_is_one_commit_and_a_failed_call_undoes_itself_only),
