@@ -1,5 +1,6 @@
 /* The Part 10 file: meta information, header, the frames' items, pixel data. */
 #include "dicom/seg/seg_impl.h"
+#include "dicom/seg/staging.h"
 
 #include "dcmtk/dcmdata/dcmetinf.h"
 #include "dcmtk/dcmdata/dcostrmb.h"
@@ -56,7 +57,7 @@ template <typename Part, typename Sink> msa_status encode_part(Part &part, Sink 
         sink(static_cast<const char *>(full), static_cast<size_t>(size));
     }
     part.transferEnd();
-    if (cond.bad()) return dicom::fail(err, cond, "encode the segmentation");
+    if (cond.bad()) return dicom::fail(err, cond, "encode the object");
     return MSA_OK;
 }
 
@@ -87,4 +88,18 @@ msa_status dicom::seg::write_file(const char *path, DcmDataset &header, const so
     file.write(items);
     MSA_TRY(write_pixels(file, from, err));
     return file.finish(err);
+}
+
+msa_status dicom::seg::write_dataset(const char *dir, const char *name, DcmDataset &dataset, msa_error *err)
+{
+    DcmMetaInfo meta;
+    const OFCondition cond = put_meta(meta, dataset, UID_LittleEndianExplicitTransferSyntax);
+    if (cond.bad()) return fail(err, cond, "write the file meta information");
+    staging stage(dir, name);
+    output file(stage.add(1).c_str());
+    const auto sink = [&](const char *data, size_t size) { file.write(data, size); };
+    MSA_TRY(encode_part(meta, sink, err));
+    MSA_TRY(encode_part(dataset, sink, err));
+    MSA_TRY(file.finish(err));
+    return stage.publish(err);
 }

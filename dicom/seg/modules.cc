@@ -156,20 +156,15 @@ void dicom::seg::content_date_time(std::string &date, std::string &time, DcmItem
     }
 }
 
-std::string source::shared_uid(const std::string &role) const
-{
-    char out[MSA_UID_MAX];
-    msa_uid_derive((std::string(options.key) + "\n" + role).c_str(), out);
-    return out;
-}
-
 std::string source::uid(const std::string &role) const
 {
     dicom_seg_form form = options.form;
-    char name[DICOM_SEG_FORM_NAME_MAX];
+    char name[DICOM_SEG_FORM_NAME_MAX], out[MSA_UID_MAX];
     form.compression = DICOM_SEG_NONE; /* the same object in other bytes */
     dicom_seg_form_name(&form, name);
-    return shared_uid(std::strcmp(name, "binary") == 0 ? role : std::string(name) + " " + role);
+    const std::string ours = std::strcmp(name, "binary") == 0 ? role : std::string(name) + " " + role;
+    msa_uid_derive((std::string(options.key) + "\n" + ours).c_str(), out);
+    return out;
 }
 
 OFCondition dicom::seg::put_patient_and_study(DcmItem &out, DcmItem &head)

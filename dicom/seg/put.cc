@@ -15,6 +15,13 @@ put &put::text(const DcmTagKey &tag, const std::string &value)
     return note(item_.putAndInsertOFStringArray(tag, OFString(value.c_str(), value.size())));
 }
 
+put &put::element(DcmElement *made)
+{
+    const OFCondition cond = item_.insert(made, OFTrue);
+    if (cond.bad()) delete made;
+    return note(cond);
+}
+
 put &put::us(const DcmTagKey &tag, Uint16 value)
 {
     return note(item_.putAndInsertUint16(tag, value));

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "dicom/annotation.h"
+#include "dicom/seg.h"
 #include "dicom/seg/text.h"
 
 namespace dicom
@@ -29,6 +29,7 @@ class put
     put &copy(const DcmTagKey &tag, DcmItem &from);
     /* The same for attributes of type 2: empty when the source has none. */
     put &copy2(const DcmTagKey &tag, DcmItem &from);
+    put &element(DcmElement *made); /* takes it over */
     put &note(const OFCondition &cond);
     /* A new last item of a sequence; never NULL, but only part of the object while cond() is good. */
     DcmItem &item(const DcmTagKey &sequence);
@@ -55,8 +56,15 @@ OFCondition put_patient_and_study(DcmItem &out, DcmItem &image);
 /* Equipment of this build and the model's hash; texts may be NULL. */
 OFCondition put_equipment(DcmItem &out, const charset &text, const char *software_version,
                           const char *model_name, const char *model_version, const char *model_hash);
+/* The annotations behind the prompts, in Source Instance Sequence: PS3.3 C.12.4. */
+OFCondition put_prompt_sources(DcmItem &out, const dicom_seg_options &options, const charset &text);
+/* Of a segment, the index'th of its result: the annotation's, else one derived from the key. */
+std::string tracking_uid(const char *key, const dicom_segment &segment, size_t index);
 /* When the images were made: the result has no other time that is the same in every run. */
 void content_date_time(std::string &date, std::string &time, DcmItem &image);
+
+/* "NAME.dcm" in `dir`: meta information and dataset, Explicit VR little endian, all there or not. Fsynced. */
+msa_status write_dataset(const char *dir, const char *name, DcmDataset &dataset, msa_error *err);
 
 } // namespace seg
 } // namespace dicom

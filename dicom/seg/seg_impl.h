@@ -68,10 +68,8 @@ struct source {
         if (options.form.format == DICOM_SEG_BINARY) return 1;
         return options.form.format == DICOM_SEG_LABELMAP && file.segments.size() > 255 ? 16 : 8;
     }
-    /* Of this form: two forms of one result are two objects. */
+    /* Of this form: two forms of one result are two objects. Tracking UIDs are of all of them. */
     std::string uid(const std::string &role) const;
-    /* Whatever the form. */
-    std::string shared_uid(const std::string &role) const;
 };
 
 /* Splits the segments into instances. MSA_E_NOT_FOUND when none has a pixel. */

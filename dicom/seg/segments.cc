@@ -3,6 +3,8 @@
 
 #include <set>
 
+#include "engine/base/hash.h"
+
 using dicom::seg::planned_segment;
 using dicom::seg::put;
 using dicom::seg::source;
@@ -63,9 +65,7 @@ OFCondition put_tracking(DcmItem &segment, const source &from, const planned_seg
     put to(segment);
     const std::string id = from.text.encode(s.in->tracking_id, 64);
     to.text(DCM_TrackingID, id.empty() ? label : id);
-    to.text(DCM_TrackingUID, dicom::seg::uid_valid(s.in->tracking_uid)
-                                 ? std::string(s.in->tracking_uid)
-                                 : from.shared_uid("tracking " + std::to_string(s.index + 1)));
+    to.text(DCM_TrackingUID, dicom::seg::tracking_uid(from.options.key, *s.in, s.index));
     return to.cond();
 }
 
@@ -85,19 +85,30 @@ OFCondition put_segment(DcmItem &segment, const source &from, const planned_segm
     return to.cond();
 }
 
+} // namespace
+
+std::string dicom::seg::tracking_uid(const char *key, const dicom_segment &segment, size_t index)
+{
+    char derived[MSA_UID_MAX];
+    if (uid_valid(segment.tracking_uid)) return segment.tracking_uid;
+    msa_uid_derive((std::string(key) + "\ntracking " + std::to_string(index + 1)).c_str(), derived);
+    return derived;
+}
+
 /**
  * The annotations behind the prompts: Source Instance Sequence of the General Reference module (PS3.3
  * C.12.4), for instances that are no images. Referenced Series Sequence would need their Series Instance UID,
  * which a prompt does not carry.
  */
-OFCondition put_prompt_sources(DcmItem &out, const source &from)
+OFCondition dicom::seg::put_prompt_sources(DcmItem &out, const dicom_seg_options &options,
+                                           const charset &text)
 {
     static const dicom_code report = {"128225", "DCM", "Source report"};
     const std::string sr = "1.2.840.10008.5.1.4.1.1.88.";
     put to(out);
     std::set<std::string> seen;
-    for (size_t i = 0; i < from.options.n_prompts; i++) {
-        const dicom_prompt &p = from.options.prompts[i];
+    for (size_t i = 0; i < options.n_prompts; i++) {
+        const dicom_prompt &p = options.prompts[i];
         if (!dicom::seg::uid_valid(p.source_class_uid) || !dicom::seg::uid_valid(p.source_instance_uid))
             continue;
         if (!seen.insert(p.source_instance_uid).second) continue;
@@ -105,18 +116,16 @@ OFCondition put_prompt_sources(DcmItem &out, const source &from)
         ref.text(DCM_ReferencedSOPClassUID, p.source_class_uid)
             .text(DCM_ReferencedSOPInstanceUID, p.source_instance_uid);
         if (std::string(p.source_class_uid).compare(0, sr.size(), sr) == 0)
-            ref.code(DCM_PurposeOfReferenceCodeSequence, report, from.text);
+            ref.code(DCM_PurposeOfReferenceCodeSequence, report, text);
         to.note(ref.cond());
     }
     return to.cond();
 }
-
-} // namespace
 
 OFCondition dicom::seg::put_segments(DcmItem &out, const source &from)
 {
     put to(out);
     for (size_t k = 0; k < from.file.segments.size(); k++)
         to.note(put_segment(to.item(DCM_SegmentSequence), from, from.file.segments[k], k + 1));
-    return to.note(put_prompt_sources(out, from)).cond();
+    return to.note(put_prompt_sources(out, from.options, from.text)).cond();
 }

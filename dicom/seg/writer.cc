@@ -1,16 +1,14 @@
 #include "dicom/seg.h"
 #include "dicom/seg/seg_impl.h"
+#include "dicom/seg/staging.h"
 
-#include <cerrno>
 #include <cstdio>
 #include <cstring>
-
-#include <fcntl.h>
-#include <unistd.h>
 
 using dicom::seg::planned_file;
 using dicom::seg::planned_segment;
 using dicom::seg::source;
+using dicom::seg::staging;
 
 namespace
 {
@@ -51,59 +49,6 @@ msa_status check_arguments(const dicom_series &series, const dicom_segment *segm
     return MSA_OK;
 }
 
-/* Files under construction; what is not renamed is removed. */
-class staging
-{
-  public:
-    staging(const char *dir, const char *stem) : dir_(dir), stem_(stem && stem[0] ? stem : "seg") {}
-    ~staging()
-    {
-        for (const std::string &name : pending_)
-            (void)unlink(part(name).c_str());
-    }
-    staging(const staging &) = delete;
-    staging &operator=(const staging &) = delete;
-
-    /* Path under which it is written; the last one added is name(). */
-    std::string add(size_t number)
-    {
-        pending_.push_back(stem_ + (number == 1 ? "" : "-" + std::to_string(number)) + ".dcm");
-        return part(pending_.back());
-    }
-    const std::string &name() const
-    {
-        return pending_.back();
-    }
-    msa_status publish(msa_error *err)
-    {
-        for (std::string &name : pending_)
-            if (std::rename(part(name).c_str(), (dir_ + "/" + name).c_str()) != 0)
-                return msa_fail(err, msa_errno_status(errno), "cannot rename the segmentation: %s",
-                                std::strerror(errno));
-        pending_.clear();
-        return sync_dir(err);
-    }
-
-  private:
-    std::string dir_, stem_;
-    std::vector<std::string> pending_;
-    std::string part(const std::string &name) const
-    {
-        return dir_ + "/." + name + ".part";
-    }
-    msa_status sync_dir(msa_error *err) const
-    {
-        const int fd = open(dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0) return msa_fail(err, MSA_E_IO, "cannot open the result folder: %s", std::strerror(errno));
-        const bool synced = fsync(fd) == 0;
-        (void)close(fd);
-        if (!synced)
-            return msa_fail(err, msa_errno_status(errno), "cannot make the result folder durable: %s",
-                            std::strerror(errno));
-        return MSA_OK;
-    }
-};
-
 template <size_t N> void copy_text(char (&to)[N], const std::string &from)
 {
     (void)std::snprintf(to, N, "%s", from.c_str());
@@ -120,6 +65,9 @@ msa_status write_one(dicom_seg_file &out, const source &from, const std::string 
     copy_text(out.series_uid, dicom::seg::text_of(header, DCM_SeriesInstanceUID));
     out.frames = static_cast<int32_t>(from.file.frames.size());
     out.segments = static_cast<int32_t>(from.file.segments.size());
+    for (size_t k = 0; from.options.places && k < from.file.segments.size(); k++)
+        from.options.places[from.file.segments[k].index] = {static_cast<int32_t>(from.number - 1),
+                                                            static_cast<int32_t>(k + 1)};
     std::vector<const dicom_segment *> segments;
     for (const planned_segment &s : from.file.segments)
         segments.push_back(s.in);
@@ -133,10 +81,12 @@ msa_status write_all(const dicom_series &series, const dicom_segment *segments, 
 {
     std::vector<planned_file> plan;
     MSA_TRY(check_arguments(series, segments, n, options, err));
+    for (size_t i = 0; options.places && i < n; i++)
+        options.places[i] = {-1, 0};
     MSA_TRY(dicom::seg::make_plan(plan, series, segments, n, options.form, err));
     const dicom::seg::charset text(
         dicom::seg::text_of(*series.files[0]->getDataset(), DCM_SpecificCharacterSet));
-    staging stage(dir, options.file_name);
+    staging stage(dir, options.file_name ? options.file_name : "seg");
     for (size_t k = 0; k < plan.size(); k++) {
         const source from = {series, options, plan[k], k + 1, text};
         const std::string path = stage.add(k + 1);

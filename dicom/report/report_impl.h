@@ -1,0 +1,36 @@
+/* Private to dicom/report/: the content tree of a measurement report. */
+#ifndef DICOM_REPORT_REPORT_IMPL_H
+#define DICOM_REPORT_REPORT_IMPL_H
+
+#include "dcmtk/config/osconfig.h"
+#include "dcmtk/dcmdata/dctk.h"
+
+#include <string>
+
+#include "dicom/read/series_impl.h"
+#include "dicom/report.h"
+#include "dicom/seg/codes.h"
+#include "dicom/seg/put.h"
+
+namespace dicom
+{
+namespace report
+{
+
+/* What the tree is made from. */
+struct source {
+    const dicom_series &series;
+    const dicom_finding *findings;
+    size_t n;
+    const dicom_seg_options &options;
+    seg::charset text;
+
+    std::string uid(const std::string &role) const; /* of this report */
+};
+
+/* The attributes of the root's content item into the dataset itself: TID 1500. */
+OFCondition put_content(DcmItem &dataset, const source &from);
+
+} // namespace report
+} // namespace dicom
+#endif
