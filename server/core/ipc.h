@@ -119,15 +119,14 @@ typedef struct srv_ipc_indexed {
 
 typedef struct srv_ipc_job {
     int64_t job_id, token;
-    int32_t automatic; /* without prompts, by this one of the models that the worker has told: */
-    int32_t model;
+    int32_t rule; /* for the series as a whole: which of those that the worker has told */
     char input_key[MSA_SHA256_HEX];
     char job_dir[SRV_PATH_MAX]; /* made by core, writable */
 } srv_ipc_job;
 
 typedef struct srv_ipc_prompt {
     dicom_prompt prompt;
-    int32_t model; /* which of those that the worker has told */
+    int32_t rule; /* that chooses its model: which of those that the worker has told */
 } srv_ipc_prompt;
 
 typedef struct srv_ipc_instance { char sha256[MSA_SHA256_HEX]; } srv_ipc_instance;

@@ -20,6 +20,7 @@ typedef struct claim_task {
     srv_task task; /* first */
     srv_workers *pool;
     srv_job job;
+    srv_rule_subject subject;
     srv_job_policy policy;
     srv_ipc_instance *instances; /* owned */
     srv_ipc_prompt *prompts;     /* owned */
@@ -56,9 +57,8 @@ static void claim_prompt(void *ctx, const srv_prompt *prompt)
         t->no_memory = true;
         return;
     }
-    const srv_rule_subject subject = srv_job_subject(&t->job);
-    t->prompts[t->n_prompts++] = (srv_ipc_prompt){
-        prompt->prompt, srv_model_rule_for(t->policy.models, &subject, &prompt->prompt)->model};
+    const srv_rule *rule = srv_model_rule_for(t->policy.models, &t->subject, &prompt->prompt);
+    t->prompts[t->n_prompts++] = (srv_ipc_prompt){prompt->prompt, (int32_t)(rule - t->policy.models->rules)};
 }
 
 static msa_status run_claim(srv_task *task, srv_store *store, msa_error *err)
@@ -66,6 +66,7 @@ static msa_status run_claim(srv_task *task, srv_store *store, msa_error *err)
     claim_task *t = (claim_task *)task;
     MSA_TRY(srv_store_job_claim(store, t->now_ms, LEASE_MS, &t->job, err));
     MSA_TRY(srv_store_job_rebind(store, &t->job, &t->policy, err));
+    MSA_TRY(srv_store_job_subject(store, t->job.id, &t->subject, err));
     MSA_TRY(srv_store_job_instances(store, t->job.id, claim_instance, t, err));
     MSA_TRY(srv_store_job_prompts(store, t->job.id, claim_prompt, t, err));
     return t->no_memory ? msa_fail(err, MSA_E_NOMEM, "out of memory") : MSA_OK;
@@ -73,10 +74,8 @@ static msa_status run_claim(srv_task *task, srv_store *store, msa_error *err)
 
 static msa_status send_job(srv_worker *w, const claim_task *t, msa_error *err)
 {
-    const srv_rule_subject subject = srv_job_subject(&w->job);
-    const srv_rule *rule = srv_model_rule_for(&w->pool->core->models, &subject, NULL);
     srv_ipc_job message = {
-        .job_id = w->job.id, .token = w->job.token, .automatic = t->n_prompts == 0, .model = rule->model};
+        .job_id = w->job.id, .token = w->job.token, .rule = (int32_t)(w->rule - w->pool->core->models.rules)};
     char dir[SRV_PATH_MAX + 64];
     srv_worker_job_dir(w, dir);
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
@@ -105,14 +104,15 @@ static void give_job(srv_worker *w, claim_task *t)
     msa_error err = MSA_ERROR_INIT;
     srv_core *core = w->pool->core;
     w->job = t->job;
+    w->rule = srv_model_rule_for(&core->models, &t->subject, NULL);
     w->busy = true;
     w->done_sent = false;
     w->n_segments = w->n_results = 0;
     w->progress_done = w->progress_total = w->beaten_done = 0;
     w->deadline_ms = uv_now(core->loop) + (uint64_t)core->config->work_timeout_s * 1000u;
     w->beat_at_ms = uv_now(core->loop) + HEARTBEAT_MS;
-    msa_log(MSA_LOG_INFO, "job", "id=%s started attempt=%d worker=%d instances=%zu prompts=%zu",
-            t->job.public_id, t->job.attempt, w->number, t->n_instances, t->n_prompts);
+    msa_log(MSA_LOG_INFO, "job", "id=%s started attempt=%d worker=%d instances=%zu prompts=%zu rule=%s",
+            t->job.public_id, t->job.attempt, w->number, t->n_instances, t->n_prompts, t->job.rule);
     srv_http_job_changed(core->http, t->job.public_id);
     const msa_status sent = send_job(w, t, &err);
     if (sent != MSA_OK)

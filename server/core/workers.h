@@ -21,8 +21,9 @@ typedef struct srv_worker {
     uint64_t restart_at_ms, ready_by_ms;
     /* the job it has; job.id 0: none */
     srv_job job;
-    bool busy;      /* from claim to the end of bookkeeping */
-    bool done_sent; /* JOB_DONE has come: what follows is core's work */
+    const srv_rule *rule; /* for its series, of core's table */
+    bool busy;            /* from claim to the end of bookkeeping */
+    bool done_sent;       /* JOB_DONE has come: what follows is core's work */
     uint64_t deadline_ms, beat_at_ms;
     int32_t progress_done, progress_total, beaten_done;
     bool beating;

@@ -6,12 +6,15 @@
 
 static json_t *series_json(const srv_series *s)
 {
+    const int32_t expected = s->told > 0 ? s->told : s->expected;
     return json_pack(
-        "{s:s, s:o, s:o, s:o, s:s, s:o, s:I, s:o, s:I, s:o, s:o, s:o}", "series_instance_uid", s->series_uid,
-        "study_instance_uid", srv_json_text(s->study_uid), "modality", srv_json_text(s->modality),
-        "body_part", srv_json_text(s->body_part), "state", s->open ? "open" : "closed", "closed_by",
-        srv_json_text(s->open ? "" : s->closed_by), "instances", (json_int_t)s->instances,
-        "expected_instances", s->expected > 0 ? json_integer(s->expected) : json_null(), "prompts",
+        "{s:s, s:o, s:o, s:o, s:s, s:o, s:b, s:o, s:I, s:I, s:o, s:o, s:I, s:o, s:o, s:o}",
+        "series_instance_uid", s->series_uid, "study_instance_uid", srv_json_text(s->study_uid), "modality",
+        srv_json_text(s->modality), "body_part", srv_json_text(s->body_part), "state",
+        s->open ? "open" : "closed", "closed_by", srv_json_text(s->open ? "" : s->closed_by), "held", s->held,
+        "sender", srv_json_text(s->sender), "instances", (json_int_t)s->instances, "slices",
+        (json_int_t)s->slices, "expected_instances", expected > 0 ? json_integer(expected) : json_null(),
+        "source_instances", s->found > 0 ? json_integer(s->found) : json_null(), "prompts",
         (json_int_t)s->prompts, "first_received_at", srv_json_time(s->first_ms), "last_received_at",
         srv_json_time(s->last_ms), "closed_at", srv_json_time(s->open ? 0 : s->closed_ms));
 }

@@ -16,6 +16,7 @@
 #include "server/blob/blob.h"
 #include "server/core/ipc.h"
 #include "server/roles/confine.h"
+#include "server/segment/default_box.h"
 #include "server/segment/models.h"
 #include "server/segment/segment.h"
 
@@ -133,57 +134,93 @@ static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *er
     return MSA_OK;
 }
 
-/* Prompts and the model of each, as the segmenter takes them. */
+/* Prompts, the rule and the model of each, as the segmenter takes them. */
 typedef struct job_prompts {
     dicom_prompt *prompts;
+    const srv_rule **rules;
     const msa_model **models;
+    size_t n;
 } job_prompts;
 
 static void job_prompts_clear(job_prompts *p)
 {
     free(p->prompts);
+    free(p->rules);
     free(p->models);
 }
 
-static msa_status model_at(const work_role *w, int32_t i, const msa_model **out, msa_error *err)
+/* Rule i of those that this worker has told, and what it chooses. */
+static msa_status rule_at(const work_role *w, int32_t i, const srv_rule **rule, const msa_model **model,
+                          msa_error *err)
 {
-    *out = w->models == NULL ? NULL : srv_models_at(w->models, i);
-    return *out != NULL ? MSA_OK : msa_fail(err, MSA_E_INTERNAL, "this worker has no such model");
+    const srv_model_table *t = w->models == NULL ? NULL : srv_models_table(w->models);
+    *rule = t != NULL && i >= 0 && i < t->n_rules ? &t->rules[i] : NULL;
+    *model = *rule == NULL ? NULL : srv_models_at(w->models, (*rule)->model);
+    return *model != NULL ? MSA_OK : msa_fail(err, MSA_E_INTERNAL, "this worker has no such rule");
 }
 
 static msa_status unpack_prompts(const work_role *w, job_prompts *p, msa_error *err)
 {
     p->prompts = calloc(w->n_prompts + 1, sizeof *p->prompts);
+    p->rules = calloc(w->n_prompts + 1, sizeof *p->rules);
     p->models = calloc(w->n_prompts + 1, sizeof *p->models);
-    if (p->prompts == NULL || p->models == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    p->n = w->n_prompts;
+    if (p->prompts == NULL || p->rules == NULL || p->models == NULL)
+        return msa_fail(err, MSA_E_NOMEM, "out of memory");
     for (size_t i = 0; i < w->n_prompts; i++) {
         p->prompts[i] = w->prompts[i].prompt;
-        MSA_TRY(model_at(w, w->prompts[i].model, &p->models[i], err));
+        MSA_TRY(rule_at(w, w->prompts[i].rule, &p->rules[i], &p->models[i], err));
     }
+    return MSA_OK;
+}
+
+/* Nobody drew anything to segment; key images only say where results may lie. */
+static bool asks_nothing(const work_role *w)
+{
+    for (size_t i = 0; i < w->n_prompts; i++)
+        if (w->prompts[i].prompt.kind != DICOM_PROMPT_KEY_IMAGE) return false;
+    return true;
+}
+
+/* The rule's own prompt, where it has one and nobody drew any. */
+static msa_status add_default_box(job_prompts *p, const srv_rule *rule, const msa_model *model,
+                                  const dicom_series *series, msa_error *err)
+{
+    MSA_TRY(srv_default_box(&p->prompts[p->n], series, rule->box_percent, err));
+    p->rules[p->n] = rule;
+    p->models[p->n] = model;
+    p->n++;
     return MSA_OK;
 }
 
 static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
 {
     __attribute__((cleanup(job_prompts_clear))) job_prompts prompts = {0};
+    const srv_rule *rule = NULL;
     const msa_model *model = NULL;
-    MSA_TRY(model_at(w, w->job.model, &model, err));
+    MSA_TRY(rule_at(w, w->job.rule, &rule, &model, err));
     MSA_TRY(unpack_prompts(w, &prompts, err));
     if (w->n_instances == 0) return msa_fail(err, MSA_E_INVALID, "the job has no image");
     MSA_AUTO(dicom_series) series = NULL;
     const dicom_series_request wanted = {.prompts = prompts.prompts, .n_prompts = w->n_prompts};
     MSA_TRY(load_series(w, &wanted, &series, err));
     done->slices = dicom_series_info(series)->slices;
+    const bool by_itself = asks_nothing(w);
+    const bool boxed = by_itself && srv_rule_policy(rule) == SRV_POLICY_DEFAULT_BOX;
+    if (boxed) MSA_TRY(add_default_box(&prompts, rule, model, series, err));
 
     MSA_AUTO_FREE srv_segment_outcome *outcome = calloc(1, sizeof *outcome);
     if (outcome == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     const srv_segment_request request = {
         .series = series,
         .prompts = prompts.prompts,
-        .n_prompts = w->n_prompts,
+        .n_prompts = prompts.n,
         .model = model,
         .prompt_models = prompts.models,
-        .automatic = w->job.automatic ? &w->start.automatic : NULL,
+        .rule = rule,
+        .prompt_rules = prompts.rules,
+        .by_itself = by_itself,
+        .automatic = by_itself && !boxed ? &w->start.automatic : NULL,
         .key = w->job.input_key,
         .out_dir = w->job.job_dir,
         .series_number = w->start.series_number,

@@ -7,6 +7,7 @@
 #include "server/segment/automatic.h"
 #include "server/segment/classes.h"
 #include "server/segment/groups.h"
+#include "server/segment/naming.h"
 #include "server/segment/objects.h"
 #include "server/segment/preview.h"
 #include "server/segment/text.h"
@@ -97,6 +98,9 @@ static void fill_warnings(const run *r, srv_segment_outcome *outcome)
                        r->objects->n_left_out == 1 ? "" : "s", r->objects->why);
         srv_text_join(outcome->warnings, sizeof outcome->warnings, text);
     }
+    if (r->request->by_itself && !r->request->automatic)
+        srv_text_join(outcome->warnings, sizeof outcome->warnings,
+                      "nobody annotated the series: a box in its middle was the prompt, as its rule says");
     for (size_t i = 0; i < r->objects->n; i++) {
         if (r->results[i].voxels > 0) continue;
         (void)snprintf(text, sizeof text, "nothing was found for object %zu", i + 1);
@@ -193,6 +197,7 @@ static msa_status find_prompted(run *r, msa_error *err)
 {
     const srv_segment_request *q = r->request;
     MSA_TRY(srv_objects_new(&r->objects, q->series, q->prompts, q->n_prompts, err));
+    srv_objects_take_rules(r->objects, q);
     MSA_TRY(srv_classes_expand(r->objects, q, err));
     MSA_TRY(srv_volume_fill(&r->v, q->series, err));
     MSA_TRY(prepare_results(r, err));

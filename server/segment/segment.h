@@ -23,8 +23,13 @@ typedef struct srv_segment_request {
     /* (n_prompts): the model of each, where labels need different ones: an object's is that of the prompt it
      * begins with. NULL: `model` for all. */
     const msa_model *const *prompt_models;
-    const msa_auto_options *automatic; /* not NULL: without prompts, what `model` finds by itself */
-    const char *key;                   /* UIDs derive from it */
+    /* What names objects, each by the rule of the prompt it begins with: default labels and codes. NULL:
+     * nothing does. */
+    const srv_rule *rule;
+    const srv_rule *const *prompt_rules; /* (n_prompts) */
+    bool by_itself;                      /* nobody prompted: `prompts`, if any, are the rule's own */
+    const msa_auto_options *automatic;   /* not NULL: without prompts, what `model` finds by itself */
+    const char *key;                     /* UIDs derive from it */
     /* Exists; gets seg.dcm, seg-2.dcm, ..., preview.png, and overlay-NNN.png when overlays is set. */
     const char *out_dir;
     int32_t series_number;

@@ -78,7 +78,7 @@ static msa_status hash_prompt(const srv_prompt *in, char hex[MSA_SHA256_HEX], ms
 
 typedef struct bound_prompt {
     int64_t id, ordinal;
-    int32_t model;
+    const srv_rule *rule; /* that chooses its model */
     bool asks; /* for a result: a key image only restricts */
     char source_uid[DICOM_UID_MAX], label[DICOM_LABEL_MAX], hex[MSA_SHA256_HEX];
 } bound_prompt;
@@ -86,6 +86,7 @@ typedef struct bound_prompt {
 typedef struct bound_prompts {
     const srv_model_table *models;
     srv_rule_subject subject;
+    const srv_rule *rule; /* for the series as a whole */
     bound_prompt *items;
     size_t n, room;
 } bound_prompts;
@@ -141,7 +142,7 @@ static msa_status add_prompt(bound_prompts *p, const srv_prompt *row, int64_t or
     const srv_rule *rule = srv_model_rule_for(p->models, &p->subject, &row->prompt);
     *item = (bound_prompt){.id = row->id,
                            .ordinal = ordinal,
-                           .model = rule->model,
+                           .rule = rule,
                            .asks = row->prompt.kind != DICOM_PROMPT_KEY_IMAGE};
     memcpy(item->source_uid, row->prompt.source_instance_uid, sizeof item->source_uid);
     memcpy(item->label, row->prompt.label, sizeof item->label);
@@ -169,10 +170,11 @@ static msa_status collect_prompts(srv_store *s, int64_t series_id, bound_prompts
 
 /* ---- the models ---- */
 
-static void choose_begin(bound_prompts *p, const srv_job *job, const srv_job_policy *policy)
+/* p->subject is there. */
+static void choose_begin(bound_prompts *p, const srv_job_policy *policy)
 {
     p->models = policy->models;
-    p->subject = srv_job_subject(job);
+    p->rule = srv_model_rule_for(p->models, &p->subject, NULL);
 }
 
 static bool asks_nothing(const bound_prompts *p)
@@ -187,8 +189,8 @@ static void join_models(const bound_prompts *p, srv_model_info *out)
 {
     bool used[SRV_MODELS_MAX] = {false};
     for (size_t k = 0; k < p->n; k++)
-        if (p->items[k].asks) used[p->items[k].model] = true;
-    if (asks_nothing(p)) used[srv_model_rule_for(p->models, &p->subject, NULL)->model] = true;
+        if (p->items[k].asks) used[p->items[k].rule->model] = true;
+    if (asks_nothing(p)) used[p->rule->model] = true;
     srv_model_join(out, p->models, used);
 }
 
@@ -215,6 +217,22 @@ static msa_status hash_instances(srv_store *s, msa_sha256 *h, const char *sql, i
     "SELECT i.sop_instance_uid, i.sha256 FROM job_instance j JOIN instance i ON i.id = j.instance_id"        \
     " WHERE j.job_id = ? ORDER BY i.sop_instance_uid, i.sha256"
 
+/* What a rule says that shapes a result, beside its model. */
+static void hash_rule(msa_sha256 *h, const srv_rule *rule)
+{
+    hash_text(h, rule->default_label);
+    hash_text(h, rule->labels);
+}
+
+/* What stands in for prompts where there are none. */
+static void hash_unprompted(msa_sha256 *h, const srv_rule *rule, const srv_job_policy *policy)
+{
+    const srv_policy what = srv_rule_policy(rule);
+    hash_text(h, srv_policy_name(what));
+    if (what == SRV_POLICY_AUTO) hash_text(h, policy->automatic);
+    if (what == SRV_POLICY_DEFAULT_BOX) hash_int(h, rule->box_percent);
+}
+
 /* Each prompt with the hash of the model, base and adapter, that it is for. */
 static msa_status input_key(srv_store *s, const char *images, int64_t images_of, const bound_prompts *prompts,
                             const srv_model_info *model, const srv_job_policy *policy,
@@ -227,9 +245,12 @@ static msa_status input_key(srv_store *s, const char *images, int64_t images_of,
     hash_text(h, "prompts");
     for (size_t k = 0; k < prompts->n; k++) {
         hash_text(h, prompts->items[k].hex);
-        hash_text(h, prompts->models->models[prompts->items[k].model].hash);
+        hash_text(h, prompts->models->models[prompts->items[k].rule->model].hash);
+        hash_rule(h, prompts->items[k].rule);
     }
-    if (asks_nothing(prompts)) hash_text(h, policy->automatic);
+    if (asks_nothing(prompts)) hash_unprompted(h, prompts->rule, policy);
+    hash_rule(h, prompts->rule);
+    hash_text(h, strcmp(prompts->rule->regions, "mask") == 0 ? "mask" : "box");
     hash_text(h, "model");
     hash_text(h, model->hash);
     hash_text(h, policy->settings);
@@ -314,10 +335,28 @@ static msa_status queue_job(srv_store *s, const srv_job *job, const srv_model_in
         srv_t(content));
 }
 
-static msa_status wait_for_prompt(srv_store *s, const srv_job *job, srv_job_state *state, msa_error *err)
+/* Nobody prompted, and the rule does not do without. */
+static msa_status wait_or_skip(srv_store *s, const srv_job *job, const srv_rule *rule, int64_t now_ms,
+                               srv_job_state *state, msa_error *err)
 {
-    *state = SRV_JOB_WAITING_PROMPT;
-    return SRV_RUN(s, NULL, err, "UPDATE job SET state = 1 WHERE id = ?", srv_i(job->id));
+    char title[64], reason[128];
+    srv_rule_title(rule, title);
+    if (srv_rule_policy(rule) == SRV_POLICY_WAIT) {
+        *state = SRV_JOB_WAITING_PROMPT;
+        return SRV_RUN(s, NULL, err, "UPDATE job SET state = 1 WHERE id = ?", srv_i(job->id));
+    }
+    *state = SRV_JOB_CANCELLED;
+    (void)snprintf(reason, sizeof reason, "rule %s skips series that nobody annotated", title);
+    return SRV_RUN(s, NULL, err, "UPDATE job SET state = 8, finished_ms = ?2, reason = ?3 WHERE id = ?1",
+                   srv_i(job->id), srv_i(now_ms), srv_t(reason));
+}
+
+static msa_status put_rule(srv_store *s, int64_t job_id, const srv_rule *rule, msa_error *err)
+{
+    char title[64];
+    srv_rule_title(rule, title);
+    return SRV_RUN(s, NULL, err, "UPDATE job SET rule = ?2 WHERE id = ?1 AND rule <> ?2", srv_i(job_id),
+                   srv_t(title));
 }
 
 static msa_status bind_body(srv_store *s, int64_t job_id, const srv_job_policy *policy, int64_t now_ms,
@@ -345,12 +384,14 @@ static msa_status bind_body(srv_store *s, int64_t job_id, const srv_job_policy *
             " reason = 'all images of the series were sent again as part of another series' WHERE id = ?1",
             srv_i(job_id), srv_i(now_ms));
     }
-    choose_begin(&prompts, &job, policy);
+    MSA_TRY(srv_store_series_subject(s, job.series_id, &prompts.subject, err));
+    choose_begin(&prompts, policy);
     MSA_TRY(srv_prompts_bind_slices(s, job.series_id, err));
     MSA_TRY(collect_prompts(s, job.series_id, &prompts, err));
-    if (asks_nothing(&prompts) &&
-        srv_rule_policy(srv_model_rule_for(policy->models, &prompts.subject, NULL)) == SRV_POLICY_WAIT)
-        return wait_for_prompt(s, &job, state, err);
+    MSA_TRY(put_rule(s, job_id, prompts.rule, err));
+    const srv_policy what = srv_rule_policy(prompts.rule);
+    if (asks_nothing(&prompts) && (what == SRV_POLICY_WAIT || what == SRV_POLICY_SKIP))
+        return wait_or_skip(s, &job, prompts.rule, now_ms, state, err);
     join_models(&prompts, &model);
     MSA_TRY(input_key(s, IMAGES_OF_SERIES, job.series_id, &prompts, &model, policy, key, err));
     MSA_TRY(is_known(s, &job, key, &known, err));
@@ -396,12 +437,18 @@ msa_status srv_store_job_rebind(srv_store *s, srv_job *job, const srv_job_policy
     __attribute__((cleanup(bound_prompts_clear))) bound_prompts prompts = {0};
     srv_model_info model;
     char content[MSA_SHA256_HEX], key[MSA_SHA256_HEX];
-    choose_begin(&prompts, job, policy);
+    int64_t same = 0;
+    MSA_TRY(srv_store_job_subject(s, job->id, &prompts.subject, err));
+    choose_begin(&prompts, policy);
     MSA_TRY(collect_bound(s, job->id, &prompts, err));
     join_models(&prompts, &model);
-    if (strcmp(model.hash, job->model_hash) == 0) return MSA_OK;
     MSA_TRY(input_key(s, IMAGES_OF_JOB, job->id, &prompts, &model, policy, content, err));
+    MSA_TRY(SRV_VALUE(s, &same, err, "SELECT 1 FROM job WHERE id = ? AND content_key = ?", srv_i(job->id),
+                      srv_t(content)));
+    if (same) return MSA_OK;
     MSA_TRY(key_of(s, job, content, key, err));
+    MSA_TRY(put_rule(s, job->id, prompts.rule, err));
+    srv_rule_title(prompts.rule, job->rule);
     MSA_TRY(SRV_RUN(s, NULL, err,
                     "UPDATE job SET input_key = ?2, model_name = ?3, model_version = ?4, model_hash = ?5,"
                     " untrained = ?6, content_key = ?7 WHERE id = ?1",

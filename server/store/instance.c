@@ -189,12 +189,12 @@ static msa_status index_image(srv_store *s, const srv_instance *in, const dicom_
     MSA_TRY(supersede_versions(s, in, &newest, err));
     if (!newest) /* kept, but no series changes by it */
         return SRV_RUN(s, NULL, err, "UPDATE instance SET state = 1, kind = 1 WHERE id = ?", srv_i(in->id));
-    MSA_TRY(srv_series_arrive(s, header, now_ms, &series_id, err));
+    MSA_TRY(srv_series_arrive(s, header, in->association_id, now_ms, &series_id, err));
     MSA_TRY(SRV_RUN(s, NULL, err,
-                    "UPDATE instance SET state = 1, kind = 1, series_id = ?2, position_mm = ?3, normal = ?4"
-                    " WHERE id = ?1",
+                    "UPDATE instance SET state = 1, kind = 1, series_id = ?2, position_mm = ?3, normal = ?4,"
+                    " frames = ?5 WHERE id = ?1",
                     srv_i(in->id), srv_i(series_id), placed ? srv_d(header->position_mm) : srv_null(),
-                    srv_t(normal)));
+                    srv_t(normal), srv_i(header->frames > 0 ? header->frames : 1)));
     MSA_TRY(reopen_former_series(s, in, series_id, now_ms, err));
     return srv_prompts_link_image(s, series_id, header, err);
 }

@@ -29,8 +29,10 @@ void srv_prompt_read(sqlite3_stmt *q, srv_prompt *out);
     "s.id, s.first_ms, s.last_ms, s.closed_ms,"                                                              \
     " (SELECT count(*) FROM instance i WHERE i.series_id = s.id AND i.superseded = 0),"                      \
     " (SELECT count(*) FROM prompt p WHERE p.series_id = s.id AND p.current = 1),"                           \
-    " s.expected, s.open, s.study_uid, s.series_uid, s.modality, s.body_part, s.closed_by"
-#define SRV_SERIES_N_COLUMNS 13
+    " s.expected, s.open, s.study_uid, s.series_uid, s.modality, s.body_part, s.closed_by,"                  \
+    " (SELECT sum(frames) FROM instance i WHERE i.series_id = s.id AND i.superseded = 0),"                   \
+    " s.told, s.found, s.asked_ms, s.study_expected, s.acquisition_expected, s.held, s.force, s.sender"
+#define SRV_SERIES_N_COLUMNS 22
 void srv_series_read(sqlite3_stmt *q, srv_series *out);
 
 /* FROM job j JOIN series s ON s.id = j.series_id */
@@ -40,7 +42,7 @@ void srv_series_read(sqlite3_stmt *q, srv_series *out);
     " j.progress_done, j.progress_total, j.untrained, j.reason, j.warnings, j.input_key, j.model_name,"      \
     " j.model_version, j.model_hash, j.preview_sha256,"                                                      \
     " (SELECT count(*) FROM job_prompt b WHERE b.job_id = j.id), s.study_uid, s.series_uid, s.modality,"     \
-    " s.body_part"                                                                                           \
+    " s.body_part, j.rule"                                                                                   \
     " FROM job j JOIN series s ON s.id = j.series_id "
 void srv_job_read(sqlite3_stmt *q, srv_job *out);
 
@@ -59,8 +61,14 @@ void srv_delivery_read(sqlite3_stmt *q, srv_delivery *out);
 /* ---- steps inside a caller's transaction ---- */
 
 /* An image of the series has come: the series is made or reopened, and a job gathers its inputs. */
-MSA_NODISCARD msa_status srv_series_arrive(srv_store *s, const dicom_header *header, int64_t now_ms,
-                                           int64_t *series_id, msa_error *err);
+MSA_NODISCARD msa_status srv_series_arrive(srv_store *s, const dicom_header *header, int64_t association_id,
+                                           int64_t now_ms, int64_t *series_id, msa_error *err);
+/* The series as rules look at it, without its images. */
+MSA_NODISCARD msa_status srv_series_text_subject(srv_store *s, int64_t series_id, srv_rule_subject *out,
+                                                 msa_error *err);
+/* What an image's header says of its series: expected counts, orientation, distance of slices. */
+MSA_NODISCARD msa_status srv_series_describe(srv_store *s, int64_t series_id, const dicom_header *header,
+                                             msa_error *err);
 /* The images of a known series changed: it reopens, with an open job. */
 MSA_NODISCARD msa_status srv_series_reopen(srv_store *s, int64_t series_id, int64_t now_ms, msa_error *err);
 /* The prompts of a series changed: completeness looks at it again, and a job gathers its inputs. */
@@ -85,9 +93,12 @@ MSA_NODISCARD msa_status srv_deliveries_supersede(srv_store *s, int64_t series_i
 /* *yes: a newer job of the series has its result already, so nothing more comes of this one. */
 MSA_NODISCARD msa_status srv_job_is_overtaken(srv_store *s, int64_t job_id, bool *yes, msa_error *err);
 
-/* True when the sorted positions have a step over 1.5 times the median step. Equal positions count once;
- * overwrites. */
-bool srv_positions_gap(double *sorted_mm, size_t n);
+/* The median step between sorted positions, and *gap: one is over 1.5 times that. Equal positions count once;
+ * overwrites. 0: there is no step. */
+double srv_positions_step(double *sorted_mm, size_t n, bool *gap);
+/* The same of the images of a series that have a position, at most `room`. */
+MSA_NODISCARD msa_status srv_series_step(srv_store *s, int64_t series_id, size_t room, double *step_mm,
+                                         bool *gap, msa_error *err);
 
 #define SRV_REPLACED "replaced by a newer job of the same series"
 

@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 static const char *const state_names[] = {"receiving", "waiting_prompt",  "queued", "running",  "delivering",
                                           "succeeded", "succeeded_empty", "failed", "cancelled"};
@@ -49,14 +48,7 @@ void srv_job_read(sqlite3_stmt *q, srv_job *out)
     SRV_TEXT(q, 26, out->series_uid);
     SRV_TEXT(q, 27, out->modality);
     SRV_TEXT(q, 28, out->body_part);
-}
-
-srv_rule_subject srv_job_subject(const srv_job *job)
-{
-    srv_rule_subject subject = {0};
-    memcpy(subject.modality, job->modality, sizeof subject.modality);
-    memcpy(subject.body_part, job->body_part, sizeof subject.body_part);
-    return subject;
+    SRV_TEXT(q, 29, out->rule);
 }
 
 /* ---- claim and lease ---- */

@@ -11,12 +11,21 @@ void srv_series_read(sqlite3_stmt *q, srv_series *out)
                         .instances = sqlite3_column_int64(q, 4),
                         .prompts = sqlite3_column_int64(q, 5),
                         .expected = sqlite3_column_int(q, 6),
-                        .open = sqlite3_column_int(q, 7) != 0};
+                        .open = sqlite3_column_int(q, 7) != 0,
+                        .slices = sqlite3_column_int64(q, 13),
+                        .told = sqlite3_column_int(q, 14),
+                        .found = sqlite3_column_int(q, 15),
+                        .asked_ms = sqlite3_column_int64(q, 16),
+                        .study_expected = sqlite3_column_int(q, 17),
+                        .acquisition_expected = sqlite3_column_int(q, 18),
+                        .held = sqlite3_column_int(q, 19) != 0,
+                        .forced = sqlite3_column_int(q, 20) != 0};
     SRV_TEXT(q, 8, out->study_uid);
     SRV_TEXT(q, 9, out->series_uid);
     SRV_TEXT(q, 10, out->modality);
     SRV_TEXT(q, 11, out->body_part);
     SRV_TEXT(q, 12, out->closed_by);
+    SRV_TEXT(q, 21, out->sender);
 }
 
 /* ---- the open job ---- */
@@ -67,26 +76,32 @@ msa_status srv_series_reopen(srv_store *s, int64_t series_id, int64_t now_ms, ms
     return open_job(s, series_id, SRV_JOB_RECEIVING, now_ms, err);
 }
 
-msa_status srv_series_arrive(srv_store *s, const dicom_header *header, int64_t now_ms, int64_t *series_id,
-                             msa_error *err)
+static msa_status insert_series(srv_store *s, const dicom_header *header, int64_t association_id,
+                                int64_t now_ms, int64_t *series_id, msa_error *err)
+{
+    MSA_TRY(SRV_RUN(
+        s, NULL, err,
+        "INSERT INTO series(series_uid, study_uid, modality, body_part, study_description,"
+        " series_description, protocol, sender, first_ms, last_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,"
+        " coalesce((SELECT calling_ae FROM association WHERE id = ?8), ''), ?9, ?9)",
+        srv_t(header->series_uid), srv_t(header->study_uid), srv_t(header->modality),
+        srv_t(header->body_part), srv_t(header->study_description), srv_t(header->series_description),
+        srv_t(header->protocol), srv_i(association_id), srv_i(now_ms)));
+    *series_id = sqlite3_last_insert_rowid(s->db);
+    return MSA_OK;
+}
+
+msa_status srv_series_arrive(srv_store *s, const dicom_header *header, int64_t association_id, int64_t now_ms,
+                             int64_t *series_id, msa_error *err)
 {
     MSA_TRY(SRV_VALUE(s, series_id, err, "SELECT id FROM series WHERE series_uid = ?",
                       srv_t(header->series_uid)));
-    if (!*series_id) {
-        MSA_TRY(SRV_RUN(s, NULL, err,
-                        "INSERT INTO series(series_uid, study_uid, modality, body_part, first_ms, last_ms)"
-                        " VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
-                        srv_t(header->series_uid), srv_t(header->study_uid), srv_t(header->modality),
-                        srv_t(header->body_part), srv_i(now_ms)));
-        *series_id = sqlite3_last_insert_rowid(s->db);
-    }
+    if (!*series_id) MSA_TRY(insert_series(s, header, association_id, now_ms, series_id, err));
     MSA_TRY(SRV_RUN(s, NULL, err,
                     "UPDATE series SET frame_of_reference_uid = ?2 WHERE id = ?1"
                     " AND frame_of_reference_uid = '' AND ?2 <> ''",
                     srv_i(*series_id), srv_t(header->frame_of_reference_uid)));
-    if (header->expected_instances > 0)
-        MSA_TRY(SRV_RUN(s, NULL, err, "UPDATE series SET expected = ?2 WHERE id = ?1 AND expected <> ?2",
-                        srv_i(*series_id), srv_i(header->expected_instances)));
+    MSA_TRY(srv_series_describe(s, *series_id, header, err));
     return srv_series_reopen(s, *series_id, now_ms, err);
 }
 
@@ -110,9 +125,10 @@ static msa_status close_body(srv_store *s, int64_t series_id, const char *rule, 
                              msa_error *err)
 {
     int changes = 0;
-    MSA_TRY(SRV_RUN(s, &changes, err,
-                    "UPDATE series SET open = 0, closed_ms = ?2, closed_by = ?3 WHERE id = ?1 AND open = 1",
-                    srv_i(series_id), srv_i(now_ms), srv_t(rule)));
+    MSA_TRY(SRV_RUN(
+        s, &changes, err,
+        "UPDATE series SET open = 0, force = 0, closed_ms = ?2, closed_by = ?3 WHERE id = ?1 AND open = 1",
+        srv_i(series_id), srv_i(now_ms), srv_t(rule)));
     return changes ? MSA_OK : msa_fail(err, MSA_E_INVALID, "series %lld is not open", (long long)series_id);
 }
 

@@ -134,11 +134,26 @@ typedef struct srv_series {
     int64_t id, first_ms, last_ms, closed_ms;
     int64_t instances; /* current images (not superseded) */
     int64_t prompts;
-    int32_t expected;
+    int64_t slices;   /* frames of these images */
+    int32_t expected; /* Number of Series Related Instances; 0: not said, as with all of these */
+    int32_t told;     /* over REST */
+    int32_t found;    /* at the source, when it was asked last */
+    int64_t asked_ms;
+    int32_t study_expected,
+        acquisition_expected; /* Number of Study Related Instances, Images in Acquisition */
     bool open;
+    bool held;   /* is not closed, and nothing is begun, until it is released */
+    bool forced; /* closes at the next look */
     char study_uid[DICOM_UID_MAX], series_uid[DICOM_UID_MAX], modality[17], body_part[17];
-    char closed_by[32]; /* the rule that fired: "expected_count", "association_end", "quiet" */
+    char sender[DICOM_AE_MAX];
+    char closed_by[32]; /* the evidence: see srv_jobs_tick() */
 } srv_series;
+
+/* The series as rules look at it, with its images as they are now; or with those that a job was bound to. */
+MSA_NODISCARD msa_status srv_store_series_subject(srv_store *s, int64_t series_id, srv_rule_subject *out,
+                                                  msa_error *err);
+MSA_NODISCARD msa_status srv_store_job_subject(srv_store *s, int64_t job_id, srv_rule_subject *out,
+                                               msa_error *err);
 
 /* ---- jobs ---- */
 
@@ -173,10 +188,8 @@ typedef struct srv_job {
     char preview_sha256[MSA_SHA256_HEX];
     int64_t prompts; /* bound to the job */
     char study_uid[DICOM_UID_MAX], series_uid[DICOM_UID_MAX], modality[17], body_part[17];
+    char rule[64]; /* that decided, by name or number; "" until one has */
 } srv_job;
-
-/* The job's series as rules look at it. */
-srv_rule_subject srv_job_subject(const srv_job *job);
 
 typedef struct srv_result { /* one SEG instance */
     int64_t job_id, size_bytes;
@@ -256,21 +269,22 @@ MSA_NODISCARD msa_status srv_store_series_close(srv_store *s, int64_t series_id,
 /**
  * Binds the current instances and prompts of a closed series to its open job (RECEIVING or WAITING_PROMPT).
  * With prompts: QUEUED, unless the newest job of the series has the same input key and has not failed (then
- * this one is dropped and *state is CANCELLED). Without: the same where a rule says that the series is
- * segmented automatically, else WAITING_PROMPT. An older job of the series that is still QUEUED is cancelled:
- * this one has its inputs too.
+ * this one is dropped and *state is CANCELLED). Without: what the rule for the series says: the same, or
+ * WAITING_PROMPT, or CANCELLED where it is skipped. An older job of the series that is still QUEUED is
+ * cancelled: this one has its inputs too.
  */
 MSA_NODISCARD msa_status srv_store_job_bind(srv_store *s, int64_t job_id, const srv_job_policy *policy,
                                             int64_t now_ms, srv_job_state *state, msa_error *err);
-/* A claimed job whose prompts choose other models than when it was bound, as after a restart: its input key
- * and model become those of what it will really run with, in the catalogue and in *job. */
+/* A claimed job that rules and settings make another one than when it was bound, as after a restart: its
+ * input key, rule and model become those of what it will really run with, in the catalogue and in *job. */
 MSA_NODISCARD msa_status srv_store_job_rebind(srv_store *s, srv_job *job, const srv_job_policy *policy,
                                               msa_error *err);
 typedef struct srv_series_evidence { /* what completeness is judged by */
     srv_series series;
-    int64_t job_id;            /* its open job */
-    srv_job_state job_state;   /* RECEIVING or WAITING_PROMPT */
-    int64_t last_prompt_ms;    /* 0: no prompt */
+    srv_rule_subject subject; /* spacing_mm: known once nothing is on its way */
+    int64_t job_id;           /* its open job */
+    int64_t study_images;   /* of all series of its study; looked at where a header says how many there are */
+    int64_t last_prompt_ms; /* 0: no prompt */
     int64_t open_associations; /* that brought instances of it */
     int64_t unindexed;         /* RECEIVED instances of those associations, of whatever series */
     bool gap;   /* positions along the normal have one (step over 1.5 times the median); not looked
