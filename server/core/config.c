@@ -200,7 +200,6 @@ static msa_status apply_env(srv_config *config, msa_error *err)
 static const char *of_the_whole_series(const srv_rule *r)
 {
     if (strcmp(r->prompts, "wait") != 0) return "prompts";
-    if (strcmp(r->regions, "box") != 0) return "regions";
     if (r->settle_ms != 0) return "settle_ms";
     if (r->quiet_ms != 0) return "quiet_ms";
     return strcmp(r->destinations, "*") != 0 ? "destinations" : NULL;

@@ -231,7 +231,7 @@ static const srv_setting destination_fields[] = {
 static const srv_setting rule_fields[] = {
     RULE_TEXT("modality", modality, "*", check_code_string, "for series of this one: CT, MR, ..."),
     RULE_TEXT("body_part", body_part, "*", check_code_string, "for this Body Part Examined: LIVER, HEAD, ..."),
-    RULE_TEXT("label", label, "*", check_label, "for prompts of this label, letters of either case, or of this finding as SCHEME:VALUE. Such a rule chooses adapter and code of those prompts; what concerns the whole series comes from the first rule that fits it and is for no label"),
+    RULE_TEXT("label", label, "*", check_label, "for prompts of this label, letters of either case, or of this finding as SCHEME:VALUE. Such a rule chooses adapter, names and regions of those prompts; what concerns the whole series comes from the first rule that fits it and is for no label"),
     RULE_TEXT("study", study, "*", check_any, "for a Study Description like this: a glob, letters of either case, as \"*abdomen*\""),
     RULE_TEXT("series", series, "*", check_any, "the same of the Series Description"),
     RULE_TEXT("protocol", protocol, "*", check_any, "the same of the Protocol Name"),

@@ -222,6 +222,7 @@ static void hash_rule(msa_sha256 *h, const srv_rule *rule)
 {
     hash_text(h, rule->default_label);
     hash_text(h, rule->labels);
+    hash_text(h, strcmp(rule->regions, "mask") == 0 ? "mask" : "box");
 }
 
 /* What stands in for prompts where there are none. */
@@ -250,7 +251,6 @@ static msa_status input_key(srv_store *s, const char *images, int64_t images_of,
     }
     if (asks_nothing(prompts)) hash_unprompted(h, prompts->rule, policy);
     hash_rule(h, prompts->rule);
-    hash_text(h, strcmp(prompts->rule->regions, "mask") == 0 ? "mask" : "box");
     hash_text(h, "model");
     hash_text(h, model->hash);
     hash_text(h, policy->settings);
