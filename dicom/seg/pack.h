@@ -22,8 +22,8 @@ uint64_t dicom_pack_size(uint64_t bits);
 uint64_t dicom_pack_append(uint8_t *out, uint64_t at, const uint8_t *mask, size_t n);
 
 /* The same n pixels as words, first pixel in bit 0 of words[0]; (n + 63) / 64 words, the last one filled with
- * 0. Returns whether any is set. */
-bool dicom_pack_words(uint64_t *words, const uint8_t *mask, size_t n);
+ * 0. */
+void dicom_pack_words(uint64_t *words, const uint8_t *mask, size_t n);
 
 /* Is any of the n bytes non-zero? */
 bool dicom_pack_any(const uint8_t *mask, size_t n);

@@ -64,7 +64,8 @@ void scan(std::vector<planned_segment> &all, overlaps &shared, const dicom_volum
         for (planned_segment &s : all) {
             if (bits.size() == present.size()) bits.emplace_back(words);
             const uint8_t *mask = s.in->mask + static_cast<size_t>(slice) * pixels;
-            if (!dicom_pack_words(bits[present.size()].data(), mask, pixels)) continue;
+            if (!dicom_pack_any(mask, pixels)) continue;
+            dicom_pack_words(bits[present.size()].data(), mask, pixels);
             present.push_back(s.index);
             s.slices.push_back(slice);
         }

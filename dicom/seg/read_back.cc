@@ -84,6 +84,29 @@ bool find_item(span item, uint32_t sequence, span &inner)
     return inner.size <= all.size - 8;
 }
 
+/* Byte planes, the most significant first, to samples. */
+bool unpack_rle(const uint8_t *in, size_t size, std::vector<uint8_t> &out, size_t pixels)
+{
+    const size_t planes = pixels > 0 ? out.size() / pixels : 0;
+    if (size < 64 || planes == 0 || planes > 15 || little(in, 4) != planes) return false;
+    for (size_t k = 0; k < planes; k++) {
+        size_t at = little(in + 4 + 4 * k, 4), done = 0;
+        const size_t end = k + 1 < planes ? little(in + 8 + 4 * k, 4) : size;
+        if (end > size) return false;
+        while (done < pixels) {
+            if (at >= end) return false;
+            const unsigned code = in[at++];
+            const size_t run = code < 128 ? code + 1 : code > 128 ? 257 - code : 0;
+            const size_t bytes = code < 128 ? run : run > 0 ? 1 : 0;
+            if (run > pixels - done || bytes > end - at) return false;
+            for (size_t i = 0; i < run; i++, done++)
+                out[done * planes + planes - 1 - k] = in[code < 128 ? at + i : at];
+            at += bytes;
+        }
+    }
+    return true;
+}
+
 msa_status part10_stream::open(const char *path, msa_error *err)
 {
     uint8_t head[132 + 12];

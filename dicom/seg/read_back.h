@@ -30,6 +30,10 @@ bool find(span item, uint32_t tag, span &value);
 /* The first item of a sequence of the item. */
 bool find_item(span item, uint32_t sequence, span &inner);
 
+/* An RLE frame (PS3.5 annex G) of `pixels` samples to out, whose size says how many bytes a sample has, the
+ * least significant first. false: it is broken or of another size. */
+bool unpack_rle(const uint8_t *in, size_t size, std::vector<uint8_t> &out, size_t pixels);
+
 struct element {
     uint32_t tag = 0, length = 0;
     char vr[3] = "";

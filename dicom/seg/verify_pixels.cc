@@ -13,15 +13,53 @@ using dicom::seg::reading;
 namespace
 {
 
-/* Eight mask bytes for each byte of packed bits. */
-std::array<std::array<uint8_t, 8>, 256> unpacked()
+/* What each byte of packed bits means. */
+struct byte_meaning {
+    uint64_t mask = 0;           /* its eight mask bytes */
+    unsigned count = 0, sum = 0; /* bits that are set; sum of their places */
+};
+
+std::array<byte_meaning, 256> make_meanings()
 {
-    std::array<std::array<uint8_t, 8>, 256> table{};
-    for (unsigned b = 0; b < 256; b++)
-        for (unsigned k = 0; k < 8; k++)
-            table[b][k] = b >> k & 1;
+    std::array<byte_meaning, 256> table{};
+    for (unsigned b = 0; b < 256; b++) {
+        uint8_t mask[8];
+        for (unsigned k = 0; k < 8; k++) {
+            mask[k] = b >> k & 1;
+            table[b].count += mask[k];
+            table[b].sum += mask[k] ? k : 0;
+        }
+        std::memcpy(&table[b].mask, mask, 8);
+    }
     return table;
 }
+
+const std::array<byte_meaning, 256> meanings = make_meanings();
+
+/* Set pixels of a frame, and sums of their places. */
+struct pixel_sums {
+    size_t cols;
+    uint64_t count = 0, rows = 0, columns = 0;
+    void add(size_t p)
+    {
+        count++;
+        rows += p / cols;
+        columns += p % cols;
+    }
+    /* Eight pixels from p on. */
+    void add(size_t p, const byte_meaning &m)
+    {
+        const size_t row = p / cols, col = p - row * cols;
+        if (col + 8 > cols) {
+            for (unsigned k = 0; k < 8; k++)
+                if (m.mask >> (8 * k) & 1) add(p + k);
+            return;
+        }
+        count += m.count;
+        rows += row * m.count;
+        columns += col * m.count + m.sum;
+    }
+};
 
 /* The plane as the engine saw it. */
 checked_plane plane_in_memory(const dicom_series &series, int32_t slice)
@@ -47,63 +85,86 @@ msa_status pixel_differs(const reading &r, size_t segment, int32_t slice, size_t
 }
 
 /* A frame that was found equal: its set pixels count for both centroids, each with the plane of its side. */
-void count_pixels(reading &r, size_t segment, const checked_frame &f)
+void count_pixels(reading &r, size_t segment, const checked_frame &f, const pixel_sums &sums)
 {
-    const uint8_t *mask = r.mask(segment, f.slice);
-    const size_t cols = static_cast<size_t>(r.series.info.cols);
-    double n = 0, rows_sum = 0, cols_sum = 0;
-    for (size_t row = 0; row < r.pixels / cols; row++, mask += cols) {
-        uint64_t count = 0, sum = 0;
-        for (size_t c = 0; c < cols;) {
-            uint64_t eight = 0;
-            if (cols - c >= 8) std::memcpy(&eight, mask + c, 8);
-            if (cols - c >= 8 && eight == 0) {
-                c += 8;
-                continue;
-            }
-            const size_t end = cols - c >= 8 ? c + 8 : cols;
-            for (; c < end; c++) {
-                count += mask[c] != 0;
-                sum += mask[c] != 0 ? c : 0;
-            }
-        }
-        n += static_cast<double>(count);
-        rows_sum += static_cast<double>(row) * static_cast<double>(count);
-        cols_sum += static_cast<double>(sum);
-    }
-    r.on_disk[segment].add(f.plane, n, rows_sum, cols_sum);
-    r.in_memory[segment].add(plane_in_memory(r.series, f.slice), n, rows_sum, cols_sum);
+    const double n = static_cast<double>(sums.count), rows = static_cast<double>(sums.rows),
+                 columns = static_cast<double>(sums.columns);
+    r.on_disk[segment].add(f.plane, n, rows, columns);
+    r.in_memory[segment].add(plane_in_memory(r.series, f.slice), n, rows, columns);
 }
 
-/* `shift` bits of bits[0] belong to the frame before. */
-msa_status compare_bits(const reading &r, const checked_frame &f, const uint8_t *bits, unsigned shift,
-                        msa_error *err)
+void count_mask(reading &r, size_t segment, const checked_frame &f)
 {
-    static const std::array<std::array<uint8_t, 8>, 256> table = unpacked();
+    const uint8_t *mask = r.mask(segment, f.slice);
+    pixel_sums sums = {static_cast<size_t>(r.series.info.cols)};
+    for (size_t p = 0; p < r.pixels; p++)
+        if (mask[p]) sums.add(p);
+    count_pixels(r, segment, f, sums);
+}
+
+/* 64 pixels, none of which is set in the file: is none set in the mask? */
+bool all_zero(const uint8_t *mask)
+{
+    uint64_t x[8];
+    std::memcpy(x, mask, sizeof x);
+    return (x[0] | x[1] | x[2] | x[3] | x[4] | x[5] | x[6] | x[7]) == 0;
+}
+
+/* At most eight pixels from p on, one by one. */
+msa_status compare_few(const reading &r, const checked_frame &f, size_t p, size_t n, unsigned byte,
+                       pixel_sums &sums, msa_error *err)
+{
     const uint8_t *mask = r.mask(f.segment, f.slice);
-    for (size_t p = 0; p < r.pixels; p += 8) {
-        const size_t k = p / 8, part = r.pixels - p < 8 ? r.pixels - p : 8;
+    for (size_t k = 0; k < n; k++) {
+        const unsigned stored = byte >> k & 1;
+        if (stored != (mask[p + k] != 0)) return pixel_differs(r, f.segment, f.slice, p + k, stored, err);
+        if (stored) sums.add(p + k);
+    }
+    return MSA_OK;
+}
+
+/* `shift` bits of bits[0] belong to the frame before. bits has eight bytes to spare. */
+msa_status compare_bits(const reading &r, const checked_frame &f, const uint8_t *bits, unsigned shift,
+                        pixel_sums &sums, msa_error *err)
+{
+    const uint8_t *mask = r.mask(f.segment, f.slice);
+    for (size_t p = 0; p < r.pixels;) {
+        const uint8_t *at = bits + p / 8;
+        if (r.pixels - p >= 64) {
+            uint64_t word = 0; /* in any byte order: only whether it is 0 matters */
+            std::memcpy(&word, at, 8);
+            if (word == 0 && (shift == 0 || (at[8] << (8 - shift) & 0xff) == 0) && all_zero(mask + p)) {
+                p += 64;
+                continue;
+            }
+        }
+        const size_t part = r.pixels - p < 8 ? r.pixels - p : 8;
         const bool next = shift > 0 && shift + part > 8; /* the rest lies in the byte behind */
-        const unsigned byte = (bits[k] >> shift | (next ? bits[k + 1] << (8 - shift) : 0)) & 0xffu;
-        if (std::memcmp(table[byte].data(), mask + p, part) == 0) continue;
-        for (size_t i = 0; i < part; i++)
-            if (table[byte][i] != (mask[p + i] != 0))
-                return pixel_differs(r, f.segment, f.slice, p + i, table[byte][i], err);
+        const unsigned byte = (at[0] >> shift | (next ? at[1] << (8 - shift) : 0)) & 0xffu;
+        const byte_meaning &m = meanings[byte];
+        uint64_t eight = 0;
+        if (part == 8) std::memcpy(&eight, mask + p, 8);
+        if (part == 8 && m.mask == eight)
+            sums.add(p, m);
+        else
+            MSA_TRY(compare_few(r, f, p, part, byte, sums, err));
+        p += part;
     }
     return MSA_OK;
 }
 
 msa_status compare_all_bits(reading &r, part10_stream &file, msa_error *err)
 {
-    std::vector<uint8_t> bytes(r.pixels / 8 + 2);
+    std::vector<uint8_t> bytes(r.pixels / 8 + 10);
     unsigned shift = 0; /* bits of bytes[0] that are done */
     size_t held = 0;    /* bytes of the frame that are there already: 0 or 1 */
     for (const checked_frame &f : r.frames) {
         const size_t need = (shift + r.pixels + 7) / 8;
         if (!file.read(bytes.data() + held, need - held))
             return msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back with too few pixels");
-        MSA_TRY(compare_bits(r, f, bytes.data(), shift, err));
-        count_pixels(r, f.segment, f);
+        pixel_sums sums = {static_cast<size_t>(r.series.info.cols)};
+        MSA_TRY(compare_bits(r, f, bytes.data(), shift, sums, err));
+        count_pixels(r, f.segment, f, sums);
         shift = (shift + r.pixels) % 8;
         held = shift > 0;
         if (held) bytes[0] = bytes[need - 1];
@@ -124,7 +185,7 @@ msa_status compare_fractions(reading &r, const checked_frame &f, const uint8_t *
         const unsigned wanted = !any ? 0 : given ? given[p] : mask[p] ? 255 : 0;
         if (stored[p] != wanted) return pixel_differs(r, f.segment, f.slice, p, stored[p], err);
     }
-    count_pixels(r, f.segment, f);
+    count_mask(r, f.segment, f);
     return MSA_OK;
 }
 
@@ -140,35 +201,9 @@ msa_status compare_labels(reading &r, const checked_frame &f, const uint8_t *sto
                 return pixel_differs(r, seg, f.slice, p, label, err);
         }
         r.seen[seg][static_cast<size_t>(f.slice)] = true;
-        count_pixels(r, seg, f);
+        count_mask(r, seg, f);
     }
     return MSA_OK;
-}
-
-/* PS3.5 annex G backwards: byte planes, the most significant first, to samples. */
-bool unrle(const std::vector<uint8_t> &in, std::vector<uint8_t> &out, size_t pixels)
-{
-    const size_t planes = out.size() / pixels;
-    const auto word = [&](size_t at) {
-        return static_cast<size_t>(in[at] | in[at + 1] << 8 | in[at + 2] << 16) |
-               static_cast<size_t>(in[at + 3]) << 24;
-    };
-    if (in.size() < 64 || word(0) != planes) return false;
-    for (size_t k = 0; k < planes; k++) {
-        size_t at = word(4 + 4 * k), done = 0;
-        const size_t end = k + 1 < planes ? word(8 + 4 * k) : in.size();
-        if (end > in.size()) return false;
-        while (done < pixels) {
-            if (at >= end) return false;
-            const unsigned code = in[at++];
-            const size_t run = code < 128 ? code + 1 : code > 128 ? 257 - code : 0;
-            if (run > pixels - done || (code < 128 ? run : 1) > end - at) return false;
-            for (size_t i = 0; i < run; i++, done++)
-                out[done * planes + planes - 1 - k] = in[code < 128 ? at + i : at];
-            at += code < 128 ? run : run > 0;
-        }
-    }
-    return true;
 }
 
 msa_status read_frame(part10_stream &file, std::vector<uint8_t> &frame, bool rle, size_t pixels,
@@ -177,7 +212,7 @@ msa_status read_frame(part10_stream &file, std::vector<uint8_t> &frame, bool rle
     std::vector<uint8_t> packed;
     element item;
     const bool ok = rle ? file.next_item(item) && item.tag == 0xfffee000 && file.read(packed, item.length) &&
-                              unrle(packed, frame, pixels)
+                              dicom::seg::unpack_rle(packed.data(), packed.size(), frame, pixels)
                         : file.read(frame.data(), frame.size());
     return ok ? MSA_OK : msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back with too few pixels");
 }

@@ -6,9 +6,13 @@
 
 static const char usage[] =
     "usage: msa inspect MODEL [--adapter FILE]\n"
+    "       msa inspect SEG [--series DIR]\n"
     "\n"
     "Prints configuration, profile, hash and a summary of the tensors. MODEL is a file, or \"default\"\n"
-    "for the bundled model and its adapters; FILE is an adapter trained on it.\n";
+    "for the bundled model and its adapters; FILE is an adapter trained on it.\n"
+    "\n"
+    "SEG is a DICOM segmentation of any maker: prints a sentence for each defect, and looks with --series\n"
+    "whether it lies on the images below DIR. Exit code 1 when there are defects.\n";
 
 static void describe(const srv_models *models)
 {
@@ -28,6 +32,10 @@ int srv_tool_inspect(int argc, char **argv)
     msa_error err = MSA_ERROR_INIT;
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
         return fputs(usage, stdout) < 0 ? SRV_EXIT_NO_INPUT : SRV_EXIT_OK;
+    const bool on_series = argc == 4 && strcmp(argv[2], "--series") == 0;
+    if ((argc == 2 || on_series) && srv_tool_is_dicom(argv[1]))
+        return srv_tool_inspect_seg(argv[1], on_series ? argv[3] : NULL);
+    if (on_series) return srv_tool_usage("inspect", "--series goes with a DICOM file, which %.200s is not", argv[1]);
     const bool adapted = argc == 4 && strcmp(argv[2], "--adapter") == 0;
     if (argc != 2 && !adapted)
         return srv_tool_usage("inspect", "it takes one MODEL, a file or \"default\", and --adapter FILE");

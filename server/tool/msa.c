@@ -16,7 +16,7 @@ static const char usage[] =
     "  eval MODEL           labelled cases in; Dice, IoU and distances, pictures of the worst\n"
     "  bench                how long encoder, decoder and training step take on this machine\n"
     "  convert IN OUT       weights of SAM, MSA or MedSAM (.pth, safetensors) as a model of this program\n"
-    "  inspect MODEL        configuration, profile and hash of a model\n"
+    "  inspect MODEL|SEG    a model's configuration, profile and hash; what is wrong with a segmentation\n"
     "  help                 this text\n"
     "  --version            the version\n"
     "\n"

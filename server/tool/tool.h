@@ -2,14 +2,16 @@
 #ifndef SRV_TOOL_TOOL_H
 #define SRV_TOOL_TOOL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/base/error.h"
 #include "engine/precision.h"
 
-/* Exit codes: those of sysexits(3), and 3 for a result that is no failure. */
+/* Exit codes: those of sysexits(3), 1 and 3 for results that are no failure. */
 enum {
     SRV_EXIT_OK = 0,
+    SRV_EXIT_DEFECTS = 1,    /* what was looked at is not as it should be */
     SRV_EXIT_NOTHING = 3,    /* it ran, and found nothing */
     SRV_EXIT_USAGE = 64,     /* wrong arguments */
     SRV_EXIT_DATA = 65,      /* input that cannot be used */
@@ -28,6 +30,11 @@ int srv_tool_precision(const char *command, const char *text, msa_precision *out
 
 /* With its parents; one that is there is fine. Errors: MSA_E_IO, MSA_E_INVALID. */
 MSA_NODISCARD msa_status srv_tool_make_folder(const char *path, msa_error *err);
+
+/* Whether a file is DICOM by its preamble; and what is wrong with a segmentation: prints, and returns the exit code.
+ * series_dir: its images; NULL: it is looked at alone. */
+bool srv_tool_is_dicom(const char *path);
+int srv_tool_inspect_seg(const char *path, const char *series_dir);
 
 /* Subcommands; argv[0] is the subcommand's name. They return the exit code. */
 int srv_tool_segment(int argc, char **argv);
