@@ -1,4 +1,5 @@
-/* Reference masks: the segments of a SEG or the regions of an RTSTRUCT, on the voxels of a series. */
+/* Masks: the segments of a SEG, the regions of an RTSTRUCT, the areas of a report, on the voxels of a series.
+ */
 #ifndef DICOM_LABELS_H
 #define DICOM_LABELS_H
 
@@ -13,7 +14,7 @@ typedef struct dicom_masks dicom_masks;
 
 /* One segment or region. Text is UTF-8. */
 typedef struct dicom_mask {
-    int32_t number;                  /* Segment Number, ROI Number */
+    int32_t number;                  /* Segment Number, ROI Number, area of a report: dicom_prompt.region */
     char name[DICOM_LABEL_MAX];      /* Segment Label, ROI Name; "Segment n" or "ROI n" when there is none */
     dicom_code category, type, site; /* of a segment; value "" when absent, and for a region */
     char tracking_id[DICOM_LABEL_MAX], tracking_uid[DICOM_UID_MAX];
@@ -32,10 +33,14 @@ typedef struct dicom_mask {
  * or flipped in the plane (nearest pixel). Plane and slice are the same within a tenth of the slice distance.
  * A contour's pixels are those whose centres lie inside, even-odd over all contours of the region on the
  * slice, so a hole is a contour within another. Points and open curves are not regions and are left out.
+ * A report's areas in patient space (SCOORD3D; long and short axis as the box over their ends) lie on the
+ * slice that is nearest within half a step, ellipsoids on every slice that they cross; the areas of another
+ * series or frame of reference are left out.
  *
- * Errors: MSA_E_NOT_FOUND (no such file; it refers to another series), MSA_E_UNSUPPORTED (another class,
- * fractional, compressed), MSA_E_PARSE (frames, segments or bits contradict each other, two frames of one
- * segment on one slice), MSA_E_IO, MSA_E_NOMEM. Source: PS3.3 C.8.20, C.8.8.5, C.8.8.6.
+ * Errors: MSA_E_NOT_FOUND (no such file; it refers to another series; a report without such areas),
+ * MSA_E_UNSUPPORTED (another class, fractional, compressed), MSA_E_PARSE (frames, segments or bits contradict
+ * each other, two frames of one segment on one slice), MSA_E_IO, MSA_E_NOMEM. Source: PS3.3 C.8.20, C.8.8.5,
+ * C.8.8.6.
  */
 MSA_NODISCARD msa_status dicom_masks_read(dicom_masks **out, const dicom_series *series, const char *path,
                                           msa_error *err);

@@ -22,9 +22,8 @@ static double dot(const double a[3], const double b[3])
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 }
 
-int32_t Slices::at(double position_mm) const
+static int32_t nearest(const std::vector<dicom_slice> &list, double position_mm, double tolerance)
 {
-    const double tolerance = std::max(0.1 * step_mm, 0.01);
     int32_t best = -1;
     double least = tolerance;
     const auto above = std::lower_bound(list.begin(), list.end(), position_mm - tolerance,
@@ -36,6 +35,16 @@ int32_t Slices::at(double position_mm) const
         best = int32_t(s - list.begin());
     }
     return best;
+}
+
+int32_t Slices::at(double position_mm) const
+{
+    return nearest(list, position_mm, std::max(0.1 * step_mm, 0.01));
+}
+
+int32_t Slices::near(double position_mm) const
+{
+    return nearest(list, position_mm, std::max(0.5 * step_mm, 0.01) * (1 + 1e-6));
 }
 
 int32_t Slices::find(const std::string &sop_instance_uid) const
@@ -152,6 +161,13 @@ static msa_status check_reference(const dicom_masks &l, const Reference &ref, ms
     return MSA_OK;
 }
 
+static bool is_report(const char *sop_class_uid)
+{
+    for (const char *one : {UID_EnhancedSRStorage, UID_ComprehensiveSRStorage, UID_Comprehensive3DSRStorage})
+        if (std::strcmp(one, sop_class_uid) == 0) return true;
+    return false;
+}
+
 static msa_status read_labels(dicom_masks &l, const dicom_series &series, const char *path, msa_error *err)
 {
     File file;
@@ -163,9 +179,11 @@ static msa_status read_labels(dicom_masks &l, const dicom_series &series, const 
         MSA_TRY(read_seg_labels(l, ref, file, path, err));
     else if (std::strcmp(file.header.sop_class_uid, UID_RTStructureSetStorage) == 0)
         MSA_TRY(read_rtstruct_labels(l, ref, *file.content->getDataset(), err));
+    else if (is_report(file.header.sop_class_uid))
+        MSA_TRY(read_sr_labels(l, ref, *file.content->getDataset(), err));
     else
         return msa_fail(err, MSA_E_UNSUPPORTED,
-                        "the object is neither a segmentation nor an RT structure set");
+                        "the object is neither a segmentation nor an RT structure set nor a report");
     MSA_TRY(check_reference(l, ref, err));
     sort_planes(l.frames);
     sort_planes(l.contours);

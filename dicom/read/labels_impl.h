@@ -1,4 +1,4 @@
-/* Private: what a dicom_masks holds, and its two readers. */
+/* Private: what a dicom_masks holds, and its readers. */
 #ifndef DICOM_READ_LABELS_IMPL_H
 #define DICOM_READ_LABELS_IMPL_H
 
@@ -22,8 +22,10 @@ struct Slices {
     std::vector<dicom_slice> list;
     std::string series_uid, frame_of_reference_uid;
 
-    /* The slice at a distance along the normal, or -1. */
+    /* The slice at a distance along the normal, within a tenth of a step, or -1. */
     int32_t at(double position_mm) const;
+    /* The nearest one, within half a step, or -1. */
+    int32_t near(double position_mm) const;
     /* The slice that is this instance, or -1. */
     int32_t find(const std::string &sop_instance_uid) const;
     /* A point in pixels of a slice: (0, 0) is the centre of the first one. */
@@ -58,10 +60,12 @@ struct Reference {
 dicom_mask make_label(int32_t number, DcmItem &item, const DcmTagKey &tag, const char *what,
                       const std::string &charset);
 
-/* Both append to out.list and fill in frames or contours. Errors: as dicom_masks_read(), less the reference.
+/* Each appends to out.list and fills in frames or contours. Errors: as dicom_masks_read(), less the
+ * reference.
  */
 MSA_NODISCARD msa_status read_seg_labels(dicom_masks &out, Reference &ref, const File &file, const char *path,
                                          msa_error *err);
+MSA_NODISCARD msa_status read_sr_labels(dicom_masks &out, Reference &ref, DcmItem &dataset, msa_error *err);
 MSA_NODISCARD msa_status read_rtstruct_labels(dicom_masks &out, Reference &ref, DcmItem &dataset,
                                               msa_error *err);
 
