@@ -145,27 +145,29 @@ INLINE void transpose(piece r[WIDTH])
 #endif
 }
 
-/* Up to WIDTH rows to columns of a panel; whole registers are stored, what is too much is written over by the
- * next column. */
-static void pack_group(int64_t rows, int64_t K, const float *x, int64_t ldx, int32_t width, float scale,
-                       float *to)
+/* Up to WIDTH rows of x, times `scale`, or of x + y where y is not NULL, to columns of a panel; whole
+ * registers are stored, what is too much is written over by the next column. */
+INLINE void pack_group(int64_t rows, int64_t K, const float *x, const float *y, int64_t ldx, int32_t width,
+                       float scale, float *to)
 {
     const piece zero = all(0.0f), times = all(scale);
     int64_t k = 0;
     for (; k + WIDTH <= K; k += WIDTH) {
         piece r[WIDTH];
 #pragma GCC unroll 16
-        for (int i = 0; i < WIDTH; i++)
+        for (int i = 0; i < WIDTH; i++) {
             r[i] = i < rows ? get(x + i * ldx + k) : zero;
+            if (y != NULL && i < rows) r[i] += get(y + i * ldx + k);
+        }
         transpose(r);
 #pragma GCC unroll 16
         for (int i = 0; i < WIDTH; i++)
-            put(to + (k + i) * width, r[i] * times);
+            put(to + (k + i) * width, y != NULL ? r[i] : r[i] * times);
     }
     for (; k < K; k++) {
         float column[WIDTH] = {0};
         for (int64_t i = 0; i < rows && i < WIDTH; i++)
-            column[i] = x[i * ldx + k] * scale;
+            column[i] = y != NULL ? x[i * ldx + k] + y[i * ldx + k] : x[i * ldx + k] * scale;
         memcpy(to + k * width, column, sizeof column);
     }
 }
@@ -175,7 +177,16 @@ static void tile_pack(int64_t n, int64_t K, const float *x, int64_t ldx, int32_t
 {
     for (int64_t first = 0; first < n; first += width, to += K * width)
         for (int32_t i = 0; i < width; i += WIDTH) /* groups in order: one may write into the next */
-            pack_group(n - first - i, K, x + (first + i) * ldx, ldx, width, scale, to + i);
+            pack_group(n - first - i, K, x + (first + i) * ldx, NULL, ldx, width, scale, to + i);
+}
+
+static void tile_pack_sum(int64_t n, int64_t K, const float *x, const float *y, int64_t ldx, int32_t width,
+                          float *to)
+{
+    for (int64_t first = 0; first < n; first += width, to += K * width)
+        for (int32_t i = 0; i < width; i += WIDTH)
+            pack_group(n - first - i, K, x + (first + i) * ldx, y + (first + i) * ldx, ldx, width, 1.0f,
+                       to + i);
 }
 
 /* ---- rows of a tile ---- */
@@ -267,6 +278,7 @@ const msa_tile_table TILE_TABLE = {
     .cols = TILE_COLS,
     .product = tile_product,
     .pack = tile_pack,
+    .pack_sum = tile_pack_sum,
     .softmax_block = tile_softmax_block,
     .fill = tile_fill,
     .leave = tile_leave,

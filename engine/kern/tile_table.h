@@ -39,6 +39,9 @@ typedef struct msa_tile_table {
      * `scale`; zero where the last panel has more rows than there are. to: msa_tile_packed_floats().
      */
     void (*pack)(int64_t n, int64_t K, const float *x, int64_t ldx, int32_t width, float scale, float *to);
+    /* The same of x + y, both with rows ldx apart. */
+    void (*pack_sum)(int64_t n, int64_t K, const float *x, const float *y, int64_t ldx, int32_t width,
+                     float *to);
     /**
      * Softmax of columns that come in blocks of rows: s (n, cols), the next block of scores, becomes
      * e^(s - max); max (cols), sum (cols) are brought up to it; fade (cols) out: what earlier results are to

@@ -7,7 +7,7 @@
  * For SAM and a box this is 56 rows against a tile instead of 128, six times in a prompt, and there is
  * nothing that would have to be kept for an image. With more tokens (many points) a tile is projected as the
  * formulas say. Which of both depends on the prompt alone. The bias of k shifts all logits of a row alike and
- * so is left out; that of v is added to the mean.
+ * so is left out; that of v is added to the mean. What is folded is multiplied by the kernels' tiles.
  */
 #ifndef MSA_ENGINE_SAM_CROSS_ATTENTION_H
 #define MSA_ENGINE_SAM_CROSS_ATTENTION_H
@@ -24,7 +24,9 @@ static inline int32_t msa_tile_count(int64_t pixels)
 
 /* One worker's room for a tile. */
 typedef struct msa_cross_scratch {
-    float *scores;  /* (heads * T, tile) */
+    float *placed;  /* (tile, P): pixels with their positions; packed (kern/tile_table.h) where folded */
+    float *scores;  /* (heads * T, tile), rows MSA_TILE_PIXELS apart */
+    float *turned;  /* the same, packed; folded only */
     float *q, *mix; /* (tile, width) */
     float *sum;     /* (tile, P) */
 } msa_cross_scratch;
@@ -37,6 +39,7 @@ typedef struct msa_look {
     bool folded;
     float *q;         /* (T, width), scaled */
     float *rows;      /* (heads * T, P): q through Wk; folded only */
+    float *packed;    /* the same, packed */
     float *part;      /* (tiles, heads * T, depth): sums of one tile, weighted by e^(logit - max) */
     float *max, *sum; /* (tiles, heads * T) */
     float *mean;      /* (heads * T, depth) */
@@ -50,10 +53,11 @@ typedef struct msa_take {
     int32_t heads, d;
     int64_t T, P, width;
     bool folded;
-    float *k, *v; /* (T, width), k scaled */
-    float *rows;  /* (heads * T, P): k through Wq; folded only */
-    float *shift; /* (heads * T): k . bias of q; folded only */
-    float *out;   /* (heads * T, P): v through Wout; folded only */
+    float *k, *v;  /* (T, width), k scaled */
+    float *rows;   /* (heads * T, P): k through Wq; folded only */
+    float *packed; /* the same, packed */
+    float *shift;  /* (heads * T): k . bias of q; folded only */
+    float *out;    /* (heads * T, P): v through Wout; folded only */
 } msa_take;
 
 /* Each to be run twice, as engine/base/arena.h says, for up to T tokens. */
@@ -66,9 +70,9 @@ void msa_take_layout(msa_take *t, msa_arena *arena, const msa_config *c, int64_t
 /* q (T, P) is what A() gets as queries. */
 void msa_look_begin(msa_look *l, const msa_config *c, const msa_decoder_attention *a, int64_t T,
                     const float *q);
-/* Pixels first .. first + n - 1 are tile `tile`; x (n, P), and with their positions x_pos (n, P). Tiles may
- * come in any order, and at the same time with a scratch each. */
-void msa_look_tile(msa_look *l, int32_t tile, int64_t n, const float *x, const float *x_pos,
+/* Pixels first .. first + n - 1 are tile `tile`; x and their positions (n, P). Tiles may come in any order,
+ * and at the same time with a scratch each. */
+void msa_look_tile(msa_look *l, int32_t tile, int64_t n, const float *x, const float *positions,
                    const msa_cross_scratch *s);
 /* result (T, P) */
 void msa_look_end(msa_look *l, int32_t tiles, float *result);
@@ -77,6 +81,7 @@ void msa_look_end(msa_look *l, int32_t tiles, float *result);
 void msa_take_begin(msa_take *t, const msa_config *c, const msa_decoder_attention *a, int64_t T,
                     const float *k, const float *v);
 /* x (n, P), n <= MSA_TILE_PIXELS, is added to. */
-void msa_take_tile(const msa_take *t, int64_t n, const float *x_pos, const msa_cross_scratch *s, float *x);
+void msa_take_tile(const msa_take *t, int64_t n, const float *positions, const msa_cross_scratch *s,
+                   float *x);
 
 #endif

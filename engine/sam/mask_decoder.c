@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "engine/kern/tile_table.h"
 #include "engine/kern/vec.h"
 #include "engine/nn/attention.h"
 #include "engine/sam/prompt_encoder.h"
@@ -31,11 +32,12 @@ static void adapter_layout(msa_decoder_work *k, msa_arena *arena, const msa_conf
 static void tile_layout(msa_decoder_tile *t, msa_arena *arena, const msa_config *c,
                         const msa_decoder_weights *w, int64_t T, int64_t width)
 {
-    const size_t P = (size_t)c->prompt_dim, n = MSA_TILE_PIXELS;
+    const size_t n = MSA_TILE_PIXELS;
     msa_cross_scratch_layout(&t->cross, arena, c, T, width);
-    t->x_pos = msa_arena_floats(arena, n * P);
     t->up1 = msa_arena_floats(arena, 4 * n * (size_t)w->up_width[0]);
     t->up2 = msa_arena_floats(arena, 16 * n * (size_t)w->up_width[1]);
+    t->panel = msa_arena_floats(
+        arena, (size_t)msa_tile_packed_floats(msa_tiles()->cols, w->up_width[1], msa_tiles()->cols));
     t->logits = msa_arena_floats(arena, 16 * n * (size_t)c->mask_tokens);
 }
 
@@ -76,6 +78,8 @@ void msa_decoder_work_layout(msa_decoder_work *k, msa_arena *arena, const msa_co
     msa_look_layout(&k->look, arena, c, (int64_t)T, width, (int64_t)n);
     msa_take_layout(&k->take, arena, c, (int64_t)T, width);
     k->hyper = msa_arena_floats(arena, (size_t)c->mask_tokens * (size_t)w->up_width[1]);
+    k->hyper_packed = msa_arena_floats(
+        arena, (size_t)msa_tile_packed_floats(c->mask_tokens, w->up_width[1], msa_tiles()->rows));
     k->upscaled = watched ? msa_arena_floats(arena, 16 * n * (size_t)w->up_width[1]) : NULL;
     if (c->family == MSA_FAMILY_EFFICIENTSAM) {
         k->up1 = msa_arena_floats(arena, 4 * n * (size_t)w->up_width[0]);

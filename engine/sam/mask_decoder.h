@@ -25,11 +25,11 @@ typedef struct msa_decoder_prompt {
     int64_t dense_step;
 } msa_decoder_prompt;
 
-/* The up-scaling's weights in the order of its products: a pixel's four results lie one behind the other, so
- * that they are the next layer's rows as they are. Made once for a model. */
+/* The up-scaling as two dense layers: a pixel's four results lie one behind the other, so that they are the
+ * next layer's rows as they are. Made once for a model. */
 typedef struct msa_upscale_weights {
-    float *weight1, *weight2; /* (P, 4, up[0]), (up[0], 4, up[1]): up_width of the weights */
-    float *bias1, *bias2;     /* (4, up[0]), (4, up[1]) */
+    float *weight[2], *bias[2], *packed[2]; /* (4, up[0], P), (4, up[1], up[0]); (4, up): up_width */
+    msa_linear layer[2];
 } msa_upscale_weights;
 
 /* To be run twice, as engine/base/arena.h says; then filled. */
@@ -40,9 +40,9 @@ void msa_upscale_weights_fill(msa_upscale_weights *u, const msa_config *c, const
 /* One worker's room for a tile of pixels. */
 typedef struct msa_decoder_tile {
     msa_cross_scratch cross;
-    float *x_pos;                    /* (tile, P) */
     float *adapter_hidden, *adapted; /* (tile, its width), (tile, P) */
     float *up1, *up2, *logits;       /* (4 tile, up[0]), (16 tile, up[1]), (mask_tokens, 16 tile) */
+    float *panel;                    /* some rows of up2, packed */
 } msa_decoder_tile;
 
 typedef struct msa_decoder_work {
@@ -62,6 +62,7 @@ typedef struct msa_decoder_work {
     msa_prompt_adapter_work adapters[MSA_DECODER_DEPTH_MAX];
     float *adapter_hidden; /* (T, its width) */
     float *hyper;          /* (mask_tokens, up[1]) */
+    float *hyper_packed;   /* the same, packed */
     float *upscaled;       /* (16n, up[1]), only where somebody watches; else NULL */
     /* Of EfficientSAM, whose norm sees all of it: the first up-scaling, and the moments of its tiles. */
     float *up1; /* (4n, up[0]) */

@@ -102,6 +102,7 @@ typedef struct pass {
     const msa_decoder_image *image;
     const msa_decoder_prompt *prompt;
     msa_decoder_work *k;
+    bool last;
     atomic_bool bad;
 } pass;
 
@@ -112,11 +113,11 @@ static void begin_pixels(const pass *p, int64_t first, int64_t n, float *x)
         msa_add(P, p->image->pixels + (first + i) * P, p->prompt->dense + (first + i) * step, x + i * P);
 }
 
-static void update_pixels(const pass *p, const msa_decoder_tile *t, int64_t n, float *x)
+static void update_pixels(const pass *p, const msa_decoder_tile *t, int64_t n, const float *pe, float *x)
 {
     const msa_adapter *adapter = &p->layer->adapters.image;
     const int64_t P = p->c->prompt_dim;
-    msa_take_tile(&p->k->take, n, t->x_pos, &t->cross, x);
+    msa_take_tile(&p->k->take, n, pe, &t->cross, x);
     if (adapter->down.weight != NULL) {
         msa_adapter_forward(adapter, p->c->decoder_adapter_act, true, n, x, t->adapter_hidden, t->adapted);
         memcpy(x, t->adapted, (size_t)(n * P) * sizeof *x);
@@ -133,15 +134,13 @@ static void pass_item(void *ctx, int32_t item, int32_t worker)
         p->k->pixels - first < MSA_TILE_PIXELS ? p->k->pixels - first : (int64_t)MSA_TILE_PIXELS;
     const float *pe = p->image->dense_pe + first * P;
     float *x = p->k->keys + first * P;
-    if (p->layer == NULL) {
+    if (p->layer == NULL)
         begin_pixels(p, first, n, x);
-    } else {
-        msa_add(n * P, x, pe, t->x_pos);
-        update_pixels(p, t, n, x);
-    }
-    msa_add(n * P, x, pe, t->x_pos);
-    msa_look_tile(&p->k->look, item, n, x, t->x_pos, &t->cross);
-    if (!msa_all_finite(n * P, x)) atomic_store(&p->bad, true);
+    else
+        update_pixels(p, t, n, pe, x);
+    msa_look_tile(&p->k->look, item, n, x, pe, &t->cross);
+    /* What is not finite stays so in every later pass: a pixel is added to and normalised. */
+    if (p->last && !msa_all_finite(n * P, x)) atomic_store(&p->bad, true);
 }
 
 bool msa_two_way_forward(const msa_config *c, const msa_decoder_weights *w, const msa_decoder_image *image,
@@ -169,6 +168,7 @@ bool msa_two_way_forward(const msa_config *c, const msa_decoder_weights *w, cons
     /* Whom the result is for looks a last time: the prompt's own tokens only where somebody watches. */
     const int64_t last = tap != NULL ? T : 1 + c->mask_tokens;
     begin_look(c, &w->final_attn, last, k);
+    p.last = true;
     msa_pool_run(pass_item, &p, tiles, k->workers);
     MSA_TAP(tap, k->keys, k->pixels, P, "layer%d.keys", c->decoder_depth - 1);
     end_look(c, &w->norm_final, NULL, NULL, last, k);

@@ -2,27 +2,31 @@
 #include <string.h>
 
 #include "engine/base/pool.h"
-#include "engine/kern/gemm.h"
+#include "engine/kern/tile_table.h"
 #include "engine/kern/vec.h"
+#include "engine/nn/packed.h"
 #include "engine/sam/detail.h"
 #include "engine/sam/mask_decoder.h"
 
 void msa_upscale_weights_layout(msa_upscale_weights *u, msa_arena *arena, const msa_config *c,
                                 const msa_decoder_weights *w)
 {
-    const size_t P = (size_t)c->prompt_dim, U1 = (size_t)w->up_width[0], U2 = (size_t)w->up_width[1];
-    u->weight1 = msa_arena_floats(arena, P * 4 * U1);
-    u->weight2 = msa_arena_floats(arena, U1 * 4 * U2);
-    u->bias1 = msa_arena_floats(arena, 4 * U1);
-    u->bias2 = msa_arena_floats(arena, 4 * U2);
+    int32_t in = c->prompt_dim;
+    for (int i = 0; i < 2; in = w->up_width[i++]) {
+        const int32_t out = 4 * w->up_width[i];
+        u->weight[i] = msa_arena_floats(arena, (size_t)in * (size_t)out);
+        u->bias[i] = msa_arena_floats(arena, (size_t)out);
+        u->packed[i] = msa_arena_floats(arena, msa_packed_floats(out, in));
+        u->layer[i] = (msa_linear){.weight = u->weight[i], .bias = u->bias[i], .N = out, .K = in};
+    }
 }
 
-/* (C, N, 2, 2) to (C, 4, N), and the bias four times. */
+/* (C, N, 2, 2) to (4, N, C), and the bias four times. */
 static void reorder(const float *weight, const float *bias, int32_t C, int32_t N, float *to, float *to_bias)
 {
-    for (int32_t i = 0; i < C; i++)
-        for (int32_t k = 0; k < 4; k++)
-            for (int32_t o = 0; o < N; o++)
+    for (int32_t k = 0; k < 4; k++)
+        for (int32_t o = 0; o < N; o++)
+            for (int32_t i = 0; i < C; i++)
                 *to++ = weight[(i * N + o) * 4 + k];
     for (int32_t k = 0; k < 4; k++)
         memcpy(to_bias + k * N, bias, (size_t)N * sizeof *bias);
@@ -30,8 +34,14 @@ static void reorder(const float *weight, const float *bias, int32_t C, int32_t N
 
 void msa_upscale_weights_fill(msa_upscale_weights *u, const msa_config *c, const msa_decoder_weights *w)
 {
-    reorder(w->up1_weight, w->up1_bias, c->prompt_dim, w->up_width[0], u->weight1, u->bias1);
-    reorder(w->up2_weight, w->up2_bias, w->up_width[0], w->up_width[1], u->weight2, u->bias2);
+    reorder(w->up1_weight, w->up1_bias, c->prompt_dim, w->up_width[0], u->weight[0], u->bias[0]);
+    reorder(w->up2_weight, w->up2_bias, w->up_width[0], w->up_width[1], u->weight[1], u->bias[1]);
+    for (int i = 0; i < 2; i++) {
+        msa_linear *l = &u->layer[i];
+        if (msa_packed_floats(l->N, l->K) == 0) continue;
+        msa_pack_weight(l->N, l->K, l->weight, u->packed[i]);
+        l->packed = u->packed[i];
+    }
 }
 
 typedef struct upscale_job {
@@ -62,12 +72,6 @@ static void add_detail(const upscale_job *j, int64_t first, int64_t n, int32_t s
             msa_add(C, x, detail + fine_row(j, first + i, side, sub) * C, x);
 }
 
-static void add_bias(int64_t rows, int64_t n, const float *bias, float *x)
-{
-    for (int64_t i = 0; i < rows; i++, x += n)
-        msa_add(n, x, bias, x);
-}
-
 /* (mask_tokens, 16 n) of a tile to their places in (mask_tokens, 4h, 4w). */
 static void spread(const upscale_job *j, int64_t first, int64_t n, const float *tile)
 {
@@ -95,8 +99,7 @@ static void keep_upscaled(const upscale_job *j, int64_t first, int64_t n, int64_
 static void first_upscale(const upscale_job *j, int64_t first, int64_t n, float *up1)
 {
     const int64_t P = j->c->prompt_dim, U = j->w->up_width[0];
-    msa_gemm_nn(n, 4 * U, P, j->k->keys + first * P, P, j->u->weight1, 4 * U, up1, 4 * U);
-    add_bias(n, 4 * U, j->u->bias1, up1);
+    msa_linear_forward(&j->u->layer[0], n, j->k->keys + first * P, P, up1, 4 * U, MSA_EPILOGUE_NONE);
     if (j->c->detail > 0)
         add_detail(j, first, n, 2, U, j->image->detail + msa_detail_level1(j->c, j->k->pixels), up1);
 }
@@ -118,6 +121,19 @@ static void moments_item(void *ctx, int32_t item, int32_t worker)
     j->k->moments[item] = msa_moments_of(4 * n * U, up1);
 }
 
+/* Logits (mask_tokens, n) of n rows of up2: a multiple of 16, so of half a panel of every instruction set. */
+static void weigh(const upscale_job *j, const msa_decoder_tile *tile, int64_t n)
+{
+    const msa_tile_table *t = msa_tiles();
+    const int64_t U = j->w->up_width[1];
+    const msa_tile_operand a = {j->k->hyper_packed, t->rows, U * t->rows}, b = {tile->panel, t->cols, 0};
+    for (int64_t i = 0; i < n; i += t->cols) {
+        const int64_t rows = n - i < t->cols ? n - i : t->cols;
+        t->pack(rows, U, tile->up2 + i * U, U, t->cols, 1.0f, tile->panel);
+        t->product(j->c->mask_tokens, rows, U, a, b, tile->logits + i, n, false, NULL);
+    }
+}
+
 static void upscale_item(void *ctx, int32_t item, int32_t worker)
 {
     upscale_job *j = ctx;
@@ -133,12 +149,14 @@ static void upscale_item(void *ctx, int32_t item, int32_t worker)
         msa_norm_forward(&j->w->up_norm, MSA_EPS_ENCODER, 4 * n, t->up1, t->up1);
     }
     msa_gelu(4 * n * U1, t->up1, t->up1);
-    msa_gemm_nn(4 * n, 4 * U2, U1, t->up1, U1, j->u->weight2, 4 * U2, t->up2, 4 * U2);
-    add_bias(4 * n, 4 * U2, j->u->bias2, t->up2);
-    if (c->detail > 0) add_detail(j, first, n, 4, U2, j->image->detail, t->up2);
-    msa_gelu(16 * n * U2, t->up2, t->up2);
+    msa_linear_forward(&j->u->layer[1], 4 * n, t->up1, U1, t->up2, 4 * U2,
+                       c->detail > 0 ? MSA_EPILOGUE_NONE : MSA_EPILOGUE_GELU);
+    if (c->detail > 0) {
+        add_detail(j, first, n, 4, U2, j->image->detail, t->up2);
+        msa_gelu(16 * n * U2, t->up2, t->up2);
+    }
     if (j->k->upscaled != NULL) keep_upscaled(j, first, n, U2, t->up2);
-    msa_gemm_nt(c->mask_tokens, 16 * n, U2, 1.0f, j->k->hyper, U2, t->up2, U2, t->logits, 16 * n);
+    weigh(j, t, 16 * n);
     if (!msa_all_finite(c->mask_tokens * 16 * n, t->logits)) atomic_store(&j->bad, true);
     spread(j, first, n, t->logits);
 }
@@ -148,6 +166,8 @@ bool msa_upscale_forward(const msa_config *c, const msa_decoder_weights *w, cons
 {
     upscale_job j = {.c = c, .w = w, .u = u, .image = image, .k = k, .logits = logits};
     atomic_init(&j.bad, false);
+    msa_tiles()->pack(c->mask_tokens, w->up_width[1], k->hyper, w->up_width[1], msa_tiles()->rows, 1.0f,
+                      k->hyper_packed);
     if (c->family == MSA_FAMILY_EFFICIENTSAM) {
         msa_pool_run(moments_item, &j, msa_tile_count(k->pixels), k->workers);
         for (int32_t i = 0; i < msa_tile_count(k->pixels); i++)

@@ -98,6 +98,22 @@ static void check_plain_operand(const msa_tile_table *t, int64_t M, int64_t K)
     free(v), free(p), free(c);
 }
 
+/* As packing what was added before, bit for bit. */
+static void check_pack_sum(const msa_tile_table *t, int64_t n, int64_t K, int32_t width)
+{
+    const int64_t ld = K + 3, floats = (n + width - 1) / width * width * K;
+    float *x = noise(n * ld), *y = noise(n * ld), *sum = take(n * ld);
+    float *got = take(msa_tile_packed_floats(n, K, width)),
+          *wanted = take(msa_tile_packed_floats(n, K, width));
+    for (int64_t i = 0; i < n * ld; i++)
+        sum[i] = x[i] + y[i];
+    t->pack_sum(n, K, x, y, ld, width, got);
+    t->pack(n, K, sum, ld, width, 1.0f, wanted);
+    for (int64_t i = 0; i < floats; i++)
+        expect("pack of a sum", i, (double)got[i], (double)wanted[i], 0.0);
+    free(x), free(y), free(sum), free(got), free(wanted);
+}
+
 static void check_products(const msa_tile_table *t)
 {
     static const int64_t sizes[] = {1, 2, 5, 6, 7, 13, 14, 15, 28, 33}, depths[] = {0, 1, 3, 16, 17, 64};
@@ -108,6 +124,9 @@ static void check_products(const msa_tile_table *t)
     check_product(t, 196, 70, 64, false);
     check_plain_operand(t, 64, 196);
     check_plain_operand(t, 5, 3);
+    check_pack_sum(t, 128, 256, t->cols);
+    check_pack_sum(t, 37, 21, t->cols);
+    check_pack_sum(t, 15, 33, t->rows);
 }
 
 /* ---- softmax in blocks ---- */
