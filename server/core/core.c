@@ -271,6 +271,42 @@ static void model_poll(uv_timer_t *timer)
     if (core->model_known || strstr(state.not_ready_reason, "cannot") != NULL) uv_stop(core->loop);
 }
 
+/* Series that waited under other rules may need no prompt under these. In the store's own order: before any
+ * tick. */
+typedef struct rules_task {
+    srv_task task; /* first */
+    char hash[MSA_SHA256_HEX];
+    bool changed;
+} rules_task;
+
+static msa_status run_rules(srv_task *task, srv_store *store, msa_error *err)
+{
+    rules_task *t = (rules_task *)task;
+    return srv_store_rules_known(store, t->hash, &t->changed, err);
+}
+
+static void done_rules(srv_task *task)
+{
+    rules_task *t = (rules_task *)task;
+    if (task->status != MSA_OK)
+        msa_log(MSA_LOG_ERROR, "core", "rules_not_recorded what=\"%s\"", task->err.what);
+    else if (t->changed)
+        msa_log(MSA_LOG_INFO, "core", "rules_changed series that wait for prompts are looked at again");
+    free(t);
+}
+
+static msa_status tell_rules(srv_core *core, msa_error *err)
+{
+    rules_task *t = calloc(1, sizeof *t);
+    if (t == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    t->task.run = run_rules;
+    t->task.done = done_rules;
+    msa_sha256_bytes(core->models.rules, (size_t)core->models.n_rules * sizeof *core->models.rules, NULL,
+                     t->hash);
+    srv_core_submit(core, &t->task);
+    return MSA_OK;
+}
+
 /* The first worker says which model it loaded: name and hash are part of every job from the first one on. */
 static msa_status wait_for_model(srv_core *core, msa_error *err)
 {
@@ -328,6 +364,7 @@ static msa_status start(srv_core *core, int *lock_fd, msa_error *err)
     MSA_TRY(open_storage(core, lock_fd, err));
     MSA_TRY(srv_workers_start(core, err));
     MSA_TRY(wait_for_model(core, err));
+    MSA_TRY(tell_rules(core, err));
     MSA_TRY(start_http(core, err));
     MSA_TRY(srv_indexer_start(core, err));
     MSA_TRY(srv_outbox_start(core, err));

@@ -88,6 +88,42 @@ bool srv_rule_fits(const srv_rule *rule, const srv_rule_subject *s, const dicom_
            fits_counts(rule, s, why) && fits_label(rule, prompt, why);
 }
 
+typedef struct description {
+    char *text;
+    int n_parts;
+} description;
+
+static void add_part(description *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void add_part(description *d, const char *format, ...)
+{
+    const size_t n = strlen(d->text);
+    const int k = snprintf(d->text + n, SRV_RULE_TEXT_MAX - n, "%s", d->n_parts++ == 0 ? "it is for " : ", ");
+    va_list args;
+    if (k < 0 || (size_t)k >= SRV_RULE_TEXT_MAX - n) return;
+    va_start(args, format);
+    (void)vsnprintf(d->text + n + (size_t)k, SRV_RULE_TEXT_MAX - n - (size_t)k, format, args);
+    va_end(args);
+}
+
+void srv_rule_describe(const srv_rule *r, char out[SRV_RULE_TEXT_MAX])
+{
+    description d = {out, 0};
+    out[0] = '\0';
+    if (!is_any(r->modality)) add_part(&d, "the modality %s", r->modality);
+    if (!is_any(r->body_part)) add_part(&d, "the body part %s", r->body_part);
+    if (!is_any(r->study)) add_part(&d, "a Study Description like %.80s", r->study);
+    if (!is_any(r->series)) add_part(&d, "a Series Description like %.80s", r->series);
+    if (!is_any(r->protocol)) add_part(&d, "a Protocol Name like %.80s", r->protocol);
+    if (!is_any(r->sender)) add_part(&d, "a calling AE title like %s", r->sender);
+    if (!is_any(r->orientation)) add_part(&d, "the orientation %s", r->orientation);
+    if (r->slices_min > 0) add_part(&d, "at least %d slices", r->slices_min);
+    if (r->slices_max > 0) add_part(&d, "at most %d slices", r->slices_max);
+    if (r->spacing_max_mm > 0) add_part(&d, "slices at most %g mm apart", r->spacing_max_mm);
+    if (!is_any(r->label)) add_part(&d, "the label %.60s", r->label);
+    if (d.n_parts == 0) (void)snprintf(out, SRV_RULE_TEXT_MAX, "it is for everything");
+}
+
 bool srv_rule_is_for_all(const srv_rule *rule)
 {
     static const srv_rule_subject unknown;

@@ -57,6 +57,11 @@ typedef struct srv_rule_subject {
 bool srv_rule_fits(const srv_rule *rule, const srv_rule_subject *subject, const dicom_prompt *prompt,
                    char why[SRV_RULE_WHY_MAX]);
 
+#define SRV_RULE_TEXT_MAX 512
+/* What it is for, as a sentence: "it is for the modality CT and a Series Description like *thin*". Long ones
+ * are cut. */
+void srv_rule_describe(const srv_rule *rule, char out[SRV_RULE_TEXT_MAX]);
+
 /* Whatever the series is, and whatever its prompts are called. */
 bool srv_rule_is_for_all(const srv_rule *rule);
 

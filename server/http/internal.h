@@ -63,9 +63,9 @@ typedef enum srv_param_kind {
     SRV_PARAM_OPAQUE, /* an id of ours: 1 to 64 letters, digits, '-' or '_' */
     SRV_PARAM_CURSOR, /* `number` is the id behind it */
     SRV_PARAM_JOB_STATE,
-    SRV_PARAM_INSTANCE_STATE,   /* rejected or noted: 0 or 1 */
-    SRV_PARAM_WAITING,          /* the one word "waiting": 1 */
-    SRV_PARAM_INSTANCE,         /* a SOP Instance UID or the SHA-256 of the file */
+    SRV_PARAM_INSTANCE_STATE, /* rejected or noted: 0 or 1 */
+    SRV_PARAM_WAITING,        /* the one word "waiting": 1 */
+    SRV_PARAM_INSTANCE,       /* a SOP Instance UID or the SHA-256 of the file */
 } srv_param_kind;
 
 typedef struct srv_param {
@@ -123,6 +123,7 @@ struct srv_request {
     srv_task task;  /* first: srv_task is cast back */
     srv_http *http; /* NULL once the server has stopped; not for the store thread */
     srv_blobs *blobs;
+    const srv_model_table *models; /* does not change while requests are served */
     srv_request *prev, *next;
     struct MHD_Connection *connection; /* NULL once it is gone */
     int refs;
@@ -147,6 +148,9 @@ struct srv_request {
     srv_prompt *prompts;
     size_t n_prompts;
     bool has_key, changed;
+    /* rules.c */
+    struct srv_rule_question *question; /* malloc'ed */
+    int32_t told;                       /* series.c */
     char group_id[40], body_sha256[MSA_SHA256_HEX];
 };
 
@@ -235,12 +239,23 @@ SRV_IN_STORE(srv_get_job_result);
 SRV_IN_STORE(srv_get_job_preview);
 SRV_IN_STORE(srv_get_series_list);
 SRV_IN_STORE(srv_get_series);
+SRV_IN_STORE(srv_post_series_hold);
+SRV_IN_STORE(srv_post_series_release);
+SRV_IN_STORE(srv_post_series_complete);
+void srv_post_series_expected_check(srv_request *req);
+SRV_IN_STORE(srv_post_series_expected);
 SRV_IN_STORE(srv_get_annotations);
 SRV_IN_STORE(srv_get_annotation);
 void srv_post_annotations_check(srv_request *req);
 SRV_IN_STORE(srv_post_annotations);
 SRV_IN_STORE(srv_delete_annotation);
 void srv_annotations_changed(srv_request *req);
+
+/* rules.c: the rules in force, and which of them is for what. */
+json_t *srv_rules_view(const srv_model_table *t);
+void srv_get_rules(srv_request *req);
+void srv_post_rules_test_check(srv_request *req);
+SRV_IN_STORE(srv_post_rules_test);
 
 /* instances.c: an annotation that comes as a DICOM file. */
 void srv_upload_take(srv_request *req, const void *bytes, size_t size);

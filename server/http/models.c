@@ -31,7 +31,7 @@ static json_t *rules_of(const srv_model_table *t, int32_t model)
 {
     json_t *list = json_array();
     for (int32_t i = 0; i < t->n_rules; i++)
-        if (t->rules[i].model == model) (void)json_array_append_new(list, json_integer(i + 1));
+        if (t->rules[i].model == model) (void)json_array_append_new(list, json_integer(t->rules[i].number));
     return list;
 }
 
@@ -47,25 +47,12 @@ static json_t *model_json(const srv_model_table *t, int32_t i)
         profile_of(m->config), "card", card_of(m), "rules", rules_of(t, i), "error", srv_json_text(m->error));
 }
 
-static json_t *rule_json(const srv_model_table *t, int32_t i)
-{
-    const srv_rule *r = &t->rules[i];
-    const bool usable = r->model >= 0;
-    return json_pack("{s:i, s:o, s:o, s:o, s:s, s:o, s:o, s:o}", "number", i + 1, "modality",
-                     srv_json_string(r->modality), "body_part", srv_json_string(r->body_part), "label",
-                     srv_json_string(r->label), "prompts", srv_policy_name(srv_rule_policy(r)), "adapter",
-                     srv_json_text(r->adapter), "model",
-                     usable ? srv_json_string(t->models[r->model].name) : json_null(), "hash",
-                     usable ? srv_json_text(t->models[r->model].hash) : json_null());
-}
-
 void srv_get_models(srv_request *req)
 {
     const srv_model_table *t = req->http->env.models;
-    json_t *models = json_array(), *rules = json_array();
+    json_t *models = json_array();
     for (int32_t i = 0; i < t->n_models; i++)
         (void)json_array_append_new(models, model_json(t, i));
-    for (int32_t i = 0; i < t->n_rules; i++)
-        (void)json_array_append_new(rules, rule_json(t, i));
-    srv_reply_json(&req->reply, MHD_HTTP_OK, json_pack("{s:o, s:o}", "models", models, "rules", rules));
+    srv_reply_json(&req->reply, MHD_HTTP_OK,
+                   json_pack("{s:o, s:o}", "models", models, "rules", srv_rules_view(t)));
 }

@@ -29,6 +29,7 @@ static srv_request *request_new(srv_http *h, struct MHD_Connection *connection)
     if (req == NULL) return NULL;
     req->http = h;
     req->blobs = h->env.blobs;
+    req->models = h->env.models;
     req->connection = connection;
     req->refs = 1;
     req->started_ms = uv_now(h->env.loop);
@@ -61,6 +62,7 @@ static void request_unref(srv_request *req)
     srv_blob_writer_free(req->upload);
     free(req->body);
     free(req->prompts);
+    free(req->question);
     free(req);
 }
 

@@ -41,6 +41,19 @@ const srv_route srv_routes[] = {
      {{"uid", SRV_PARAM_UID, true, 0, 0, 0, "Series Instance UID"}}, NULL,
      200, SRV_MEDIA_JSON, "Series", "404", NULL, srv_get_series, NULL},
 
+    {"POST", "/v1/series/{uid}/hold", "holdSeries", "Not closed, and no job of it begun, until it is released", "series",
+     {{"uid", SRV_PARAM_UID, true, 0, 0, 0, "Series Instance UID"}}, NULL,
+     200, SRV_MEDIA_JSON, "Series", "404 503", NULL, srv_post_series_hold, srv_annotations_changed},
+    {"POST", "/v1/series/{uid}/release", "releaseSeries", "Held no more", "series",
+     {{"uid", SRV_PARAM_UID, true, 0, 0, 0, "Series Instance UID"}}, NULL,
+     200, SRV_MEDIA_JSON, "Series", "404 503", NULL, srv_post_series_release, srv_annotations_changed},
+    {"POST", "/v1/series/{uid}/complete", "completeSeries", "Complete as it is, held or not; a later image still makes a new job", "series",
+     {{"uid", SRV_PARAM_UID, true, 0, 0, 0, "Series Instance UID"}}, NULL,
+     200, SRV_MEDIA_JSON, "Series", "404 503", NULL, srv_post_series_complete, srv_annotations_changed},
+    {"POST", "/v1/series/{uid}/expected", "expectImages", "How many images there are: complete with the last of them, and not before, unless the quiet time ends", "series",
+     {{"uid", SRV_PARAM_UID, true, 0, 0, 0, "Series Instance UID"}}, "Expected",
+     200, SRV_MEDIA_JSON, "Series", "400 404 413 415 503", srv_post_series_expected_check, srv_post_series_expected, srv_annotations_changed},
+
     {"POST", "/v1/annotations", "createAnnotation",
      "Boxes and points that say what to segment, in pixels or in patient millimetres; or an annotation object (SR, presentation state, "
      "RTSTRUCT, SEG, key object selection) as a file, which is stored as if it had come by C-STORE and read later. With an Idempotency-Key "
@@ -67,6 +80,11 @@ const srv_route srv_routes[] = {
      200, SRV_MEDIA_JSON, "Instance", "404", NULL, srv_get_instance, NULL},
     {"GET", "/v1/destinations", "listDestinations", "Where results are sent", "dicom", {{0}}, NULL,
      200, SRV_MEDIA_JSON, "DestinationList", "", srv_get_destinations, NULL, NULL},
+    {"GET", "/v1/rules", "listRules", "The rules in the order in which they are tried; the last is for everything", "rules", {{0}}, NULL,
+     200, SRV_MEDIA_JSON, "RuleList", "", srv_get_rules, NULL, NULL},
+    {"POST", "/v1/rules/test", "testRules", "Which rule is for a job, or for a series as described, and why the ones before it are not", "rules",
+     {{0}}, "RuleQuestion", 200, SRV_MEDIA_JSON, "RuleAnswer", "400 404 413 415 503",
+     srv_post_rules_test_check, srv_post_rules_test, NULL},
     {"GET", "/v1/models", "listModels", "The models in use", "models", {{0}}, NULL,
      200, SRV_MEDIA_JSON, "ModelList", "", srv_get_models, NULL, NULL},
 };

@@ -114,3 +114,52 @@ SRV_IN_STORE(srv_get_associations)
         json_decref(json);
     return status;
 }
+
+/* ---- what a person says ---- */
+
+/* The series as it is now. */
+static msa_status answer(srv_request *req, srv_reply *out, srv_store *store, msa_error *err)
+{
+    srv_series s;
+    MSA_TRY(srv_store_series_get(store, srv_param_of(req, "uid")->text, &s, err));
+    srv_reply_json(out, MHD_HTTP_OK, series_json(&s));
+    req->changed = true;
+    return MSA_OK;
+}
+
+SRV_IN_STORE(srv_post_series_hold)
+{
+    MSA_TRY(srv_store_series_hold(store, srv_param_of(req, "uid")->text, true, err));
+    return answer(req, out, store, err);
+}
+
+SRV_IN_STORE(srv_post_series_release)
+{
+    MSA_TRY(srv_store_series_hold(store, srv_param_of(req, "uid")->text, false, err));
+    return answer(req, out, store, err);
+}
+
+SRV_IN_STORE(srv_post_series_complete)
+{
+    MSA_TRY(srv_store_series_complete(store, srv_param_of(req, "uid")->text, err));
+    return answer(req, out, store, err);
+}
+
+void srv_post_series_expected_check(srv_request *req)
+{
+    json_t *body =
+        json_loadb(req->body == NULL ? "" : req->body, req->body_size, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *value = json_object_get(body, "instances");
+    const json_int_t n = json_integer_value(value);
+    if (!json_is_integer(value) || json_object_size(body) != 1 || n < 0 || n > 1000000)
+        srv_reply_problem(&req->reply, MHD_HTTP_BAD_REQUEST,
+                          "the body is not {\"instances\": N} with a whole number N in 0..1000000");
+    req->told = (int32_t)n;
+    json_decref(body);
+}
+
+SRV_IN_STORE(srv_post_series_expected)
+{
+    MSA_TRY(srv_store_series_tell(store, srv_param_of(req, "uid")->text, req->told, err));
+    return answer(req, out, store, err);
+}

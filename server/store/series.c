@@ -139,6 +139,68 @@ msa_status srv_store_series_close(srv_store *s, int64_t series_id, const char *r
     return srv_tx_end(s, close_body(s, series_id, rule, now_ms, err), err);
 }
 
+/* ---- what a person says ---- */
+
+static msa_status said(srv_store *s, msa_status status, int changes, msa_error *err)
+{
+    if (status == MSA_OK && changes == 0) status = msa_fail(err, MSA_E_NOT_FOUND, "there is no such series");
+    return srv_tx_end(s, status, err);
+}
+
+msa_status srv_store_series_hold(srv_store *s, const char *series_uid, bool held, msa_error *err)
+{
+    int changes = 0;
+    MSA_TRY(srv_tx_begin(s, err));
+    const msa_status status =
+        SRV_RUN(s, &changes, err, "UPDATE series SET held = ?2, attention = 1 WHERE series_uid = ?1",
+                srv_t(series_uid), srv_i(held));
+    return said(s, status, changes, err);
+}
+
+msa_status srv_store_series_complete(srv_store *s, const char *series_uid, msa_error *err)
+{
+    int changes = 0;
+    MSA_TRY(srv_tx_begin(s, err));
+    const msa_status status = SRV_RUN(
+        s, &changes, err, "UPDATE series SET held = 0, force = open, attention = 1 WHERE series_uid = ?1",
+        srv_t(series_uid));
+    return said(s, status, changes, err);
+}
+
+msa_status srv_store_series_tell(srv_store *s, const char *series_uid, int32_t images, msa_error *err)
+{
+    int changes = 0;
+    MSA_TRY(srv_tx_begin(s, err));
+    const msa_status status =
+        SRV_RUN(s, &changes, err, "UPDATE series SET told = ?2, attention = 1 WHERE series_uid = ?1",
+                srv_t(series_uid), srv_i(images));
+    return said(s, status, changes, err);
+}
+
+/* ---- rules ---- */
+
+static msa_status rules_body(srv_store *s, const char *rules, bool *changed, msa_error *err)
+{
+    int64_t same = 0;
+    MSA_TRY(SRV_VALUE(s, &same, err, "SELECT 1 FROM fact WHERE name = 'rules' AND value = ?", srv_t(rules)));
+    *changed = same == 0;
+    if (same) return MSA_OK;
+    MSA_TRY(SRV_RUN(s, NULL, err,
+                    "INSERT INTO fact(name, value) VALUES ('rules', ?1)"
+                    " ON CONFLICT(name) DO UPDATE SET value = ?1",
+                    srv_t(rules)));
+    return srv_sql_run(s,
+                       "UPDATE series SET attention = 1 WHERE id IN"
+                       " (SELECT series_id FROM job INDEXED BY job_open WHERE state IN (0, 1))",
+                       NULL, 0, NULL, err);
+}
+
+msa_status srv_store_rules_known(srv_store *s, const char *rules, bool *changed, msa_error *err)
+{
+    MSA_TRY(srv_tx_begin(s, err));
+    return srv_tx_end(s, rules_body(s, rules, changed, err), err);
+}
+
 /* ---- lists ---- */
 
 msa_status srv_store_series_list(srv_store *s, int64_t before_id, int32_t limit, srv_series_fn *row,

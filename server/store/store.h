@@ -263,6 +263,24 @@ MSA_NODISCARD msa_status srv_store_reap(srv_store *s, int64_t now_ms, int32_t *r
  * waits for the clock. */
 MSA_NODISCARD msa_status srv_store_next_due(srv_store *s, int64_t now_ms, int64_t *due_ms, msa_error *err);
 
+/**
+ * What a person says of a series; completeness looks at it again. A series that is held is not closed, and
+ * its job not begun, until it is released or completed; jobs that are queued already go on. Complete: closes
+ * it as it is, held or not; nothing where it is closed. Tell: how many images there are; 0 takes that back.
+ * Errors: MSA_E_NOT_FOUND.
+ */
+MSA_NODISCARD msa_status srv_store_series_hold(srv_store *s, const char *series_uid, bool held,
+                                               msa_error *err);
+MSA_NODISCARD msa_status srv_store_series_complete(srv_store *s, const char *series_uid, msa_error *err);
+MSA_NODISCARD msa_status srv_store_series_tell(srv_store *s, const char *series_uid, int32_t images,
+                                               msa_error *err);
+/**
+ * The rules and models in force, as a text that differs when they do: where it is not that of the last start,
+ * the series that wait for prompts are looked at again, as rules may do without now. *changed: it is not.
+ */
+MSA_NODISCARD msa_status srv_store_rules_known(srv_store *s, const char *rules, bool *changed,
+                                               msa_error *err);
+
 /* Completeness and queueing, used by server/jobs only. */
 MSA_NODISCARD msa_status srv_store_series_close(srv_store *s, int64_t series_id, const char *rule,
                                                 int64_t now_ms, msa_error *err);

@@ -74,6 +74,31 @@ static void each_thing_that_a_rule_is_for(void **state)
     is_not((srv_rule){.model = -1, .adapter = "zoo"}, &liver, "its adapter zoo cannot be used");
 }
 
+static void what_it_is_for_in_words(void **state)
+{
+    (void)state;
+    char text[SRV_RULE_TEXT_MAX];
+    const srv_rule all = {.modality = "*"},
+                   some = {.modality = "CT", .series = "*thin*", .slices_min = 20, .spacing_max_mm = 1.5};
+    srv_rule *longest = test_calloc(1, sizeof *longest);
+    srv_rule_describe(&all, text);
+    assert_string_equal(text, "it is for everything");
+    srv_rule_describe(&some, text);
+    assert_string_equal(
+        text, "it is for the modality CT, a Series Description like *thin*, at least 20 slices, slices at "
+              "most 1.5 mm apart");
+    memset(longest->study, 'x', sizeof longest->study - 1);
+    memcpy(longest->series, longest->study, sizeof longest->series);
+    memcpy(longest->protocol, longest->study, sizeof longest->protocol);
+    memcpy(longest->label, longest->study, sizeof longest->label);
+    memset(longest->modality, 'x', sizeof longest->modality - 1);
+    memset(longest->sender, 'x', sizeof longest->sender - 1);
+    longest->slices_max = longest->slices_min = INT32_MAX;
+    srv_rule_describe(longest, text);
+    assert_true(strlen(text) < sizeof text);
+    test_free(longest);
+}
+
 static void labels_are_of_prompts(void **state)
 {
     (void)state;
@@ -183,6 +208,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_thing_that_a_rule_is_for),
         cmocka_unit_test(labels_are_of_prompts),
+        cmocka_unit_test(what_it_is_for_in_words),
         cmocka_unit_test(a_rule_for_all),
         cmocka_unit_test(orientations),
         cmocka_unit_test(codes_of_labels),

@@ -171,9 +171,9 @@ static msa_status start(world *w, const char *dir, msa_error *err)
                     .config = "{\"image_size\":64}"},
                    {.name = "", .adapter = "broken", .error = "the file is cut short"}},
         .n_rules = 3,
-        .rules = {{.modality = "CT", .body_part = "LIVER", .label = "tumour", .model = 1, .adapter = "liver"},
-                  {.modality = "MR", .body_part = "*", .label = "*", .model = -1, .adapter = "broken"},
-                  {.modality = "*", .body_part = "*", .label = "*", .prompts = "auto"}}};
+        .rules = {{.modality = "CT", .body_part = "LIVER", .label = "tumour", .model = 1, .adapter = "liver", .number = 1},
+                  {.modality = "MR", .body_part = "*", .label = "*", .model = -1, .adapter = "broken", .number = 2},
+                  {.modality = "*", .body_part = "*", .label = "*", .prompts = "auto", .number = 3}}};
     const srv_http_env env = {.loop = w->loop,
                               .config = &w->config,
                               .store = w->store,
