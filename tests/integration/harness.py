@@ -235,8 +235,8 @@ class Reply:
 class Msad:
     """One msad. Its storage folder outlives it, so a second start() is a restart."""
 
-    def __init__(self, folder, destinations=(), **settings):
-        self.folder = folder
+    def __init__(self, folder, destinations=(), config=None, **settings):
+        self.folder, self.arguments = folder, []
         self.storage = os.path.join(folder, 'data')
         self.log_path = os.path.join(folder, 'msad.log')
         self.dicom_port = self.http_port = None
@@ -250,6 +250,15 @@ class Msad:
             'MSAD_DESTINATIONS': ','.join('%s=%s@127.0.0.1:%d' % (d.ae_title.lower(), d.ae_title, d.port)
                                           for d in destinations)})
         self.environment.update({'MSAD_' + k.upper(): str(v) for k, v in settings.items()})
+        if config is not None:
+            self.configure(config)
+
+    def configure(self, text):
+        """A configuration file, in force from the next start on; the environment goes before it."""
+        path = os.path.join(self.folder, 'msad.yaml')
+        with open(path, 'w', encoding='utf-8') as file:
+            file.write(text)
+        self.arguments = ['--config', path]
 
     def start(self):
         for _ in range(5):  # another test may take the port between our look and the bind
@@ -257,7 +266,7 @@ class Msad:
             self.environment.update(MSAD_DICOM_PORT=str(self.dicom_port), MSAD_HTTP_PORT=str(self.http_port))
             with open(self.log_path, 'ab') as log:
                 # pylint: disable=consider-using-with  # ended by stop() or kill()
-                self.process = subprocess.Popen([os.path.join(BUILD, 'msad')], env=self.environment, cwd=self.folder,
+                self.process = subprocess.Popen([os.path.join(BUILD, 'msad'), *self.arguments], env=self.environment, cwd=self.folder,
                                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             until('msad to be ready', lambda: self.process.poll() is not None or self.is_ready())
             if self.process.poll() is None:
@@ -439,13 +448,13 @@ class Case(unittest.TestCase):
     def path(self, *names):
         return os.path.join(self.folder, *names)
 
-    def receiver(self, name='received', *options, start=True, port=None):
-        made = Receiver(self.path(name), 'DEMO', port, *options)
+    def receiver(self, name='received', *options, start=True, port=None, ae_title='DEMO'):
+        made = Receiver(self.path(name), ae_title, port, *options)
         self.receivers.append(made)
         return made.start() if start else made
 
-    def msad(self, name='msad', destinations=(), **settings):
-        made = Msad(self.path(name), destinations, **settings)
+    def msad(self, name='msad', destinations=(), config=None, **settings):
+        made = Msad(self.path(name), destinations, config, **settings)
         self.services.append(made)
         return made.start()
 

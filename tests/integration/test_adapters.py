@@ -137,7 +137,7 @@ class Adapters(harness.Case):
         adapter = self.train('for-all', self.base)
         service = self.msad(model_path=self.base, model_adapter=adapter, rules='CT=/nowhere')
         rules = service.json('/v1/models')['rules']
-        self.assertEqual([(r['modality'], 'for-all' in r['model']) for r in rules], [('*', True)])
+        self.assertEqual([(r['modality'], 'for-all' in r['model']) for r in rules], [('CT', True), ('*', True)])
 
 
 if __name__ == '__main__':

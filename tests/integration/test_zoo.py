@@ -117,7 +117,7 @@ class Zoo(harness.Case):
         self.put('lesion', self.base)
         for settings, words in (({'rules': 'CT=spleen'}, 'there is no adapter spleen in the folder'),
                                 ({'model_adapters_dir': self.path('nowhere')}, 'cannot be read'),
-                                ({'rules': 'CT/*/liver=auto:lesion'}, 'without prompts there is no label')):
+                                ({'rules': 'CT/*/liver=auto:lesion'}, 'prompts concerns a series as a whole')):
             environment = {k: v for k, v in os.environ.items() if not k.startswith('MSAD_')}
             wanted = {'storage_path': self.path('data'), 'dicom_port': 0, 'http_port': 0, 'model_path': self.base,
                       'model_adapters_dir': self.zoo, **settings}
