@@ -35,14 +35,15 @@ INLINE piece all(float x)
 
 /* m rows of n registers; m and n are constants where it is used, so that sums stay in registers. */
 INLINE void tile(const int m, const int n, int64_t K, const float *a, int64_t lda, const float *b,
-                 int64_t ldb, float *c, int64_t ldc, bool add, const char *next, int64_t step)
+                 int64_t ldb, const float *from, int64_t ldf, float *c, int64_t ldc, const char *next,
+                 int64_t step)
 {
     piece sum[TILE_ROWS][2];
 #pragma GCC unroll 16
     for (int i = 0; i < m; i++)
 #pragma GCC unroll 2
         for (int p = 0; p < n; p++)
-            sum[i][p] = add ? get(c + i * ldc + p * WIDTH) : all(0.0f);
+            sum[i][p] = from != NULL ? get(from + i * ldf + p * WIDTH) : all(0.0f);
     for (int64_t k = 0; k < K; k++, a += lda, b += ldb, next += step) {
         __builtin_prefetch(next, 0, 2);
         const piece b0 = get(b), b1 = n > 1 ? get(b + WIDTH) : b0;
@@ -60,20 +61,22 @@ INLINE void tile(const int m, const int n, int64_t K, const float *a, int64_t ld
             put(c + i * ldc + p * WIDTH, sum[i][p]);
 }
 
-typedef void tile_fn(int64_t K, const float *a, int64_t lda, const float *b, int64_t ldb, float *c,
-                     int64_t ldc, bool add, const char *next, int64_t step);
+typedef void tile_fn(int64_t K, const float *a, int64_t lda, const float *b, int64_t ldb, const float *from,
+                     int64_t ldf, float *c, int64_t ldc, const char *next, int64_t step);
 
 /* One function for each height, so that the last rows of a product cost what they are. */
 #define TILE_OF(m)                                                                                           \
-    static void tile_##m##_1(int64_t K, const float *a, int64_t lda, const float *b, int64_t ldb, float *c,  \
-                             int64_t ldc, bool add, const char *next, int64_t step)                          \
+    static void tile_##m##_1(int64_t K, const float *a, int64_t lda, const float *b, int64_t ldb,            \
+                             const float *from, int64_t ldf, float *c, int64_t ldc, const char *next,        \
+                             int64_t step)                                                                   \
     {                                                                                                        \
-        tile(m, 1, K, a, lda, b, ldb, c, ldc, add, next, step);                                              \
+        tile(m, 1, K, a, lda, b, ldb, from, ldf, c, ldc, next, step);                                        \
     }                                                                                                        \
-    static void tile_##m##_2(int64_t K, const float *a, int64_t lda, const float *b, int64_t ldb, float *c,  \
-                             int64_t ldc, bool add, const char *next, int64_t step)                          \
+    static void tile_##m##_2(int64_t K, const float *a, int64_t lda, const float *b, int64_t ldb,            \
+                             const float *from, int64_t ldf, float *c, int64_t ldc, const char *next,        \
+                             int64_t step)                                                                   \
     {                                                                                                        \
-        tile(m, 2, K, a, lda, b, ldb, c, ldc, add, next, step);                                              \
+        tile(m, 2, K, a, lda, b, ldb, from, ldf, c, ldc, next, step);                                        \
     }
 #define TILES_4(DO)  DO(1) DO(2) DO(3) DO(4)
 #define TILES_6(DO)  TILES_4(DO) DO(5) DO(6)
@@ -94,8 +97,8 @@ static tile_fn *const tiles[TILE_ROWS][2] = {TILES(TILE_PAIR)};
 
 /* The first rows of tiles fetch what is next, a part each: all at once, memory would be what is waited for.
  */
-static void tile_product(int64_t M, int64_t N, int64_t K, msa_tile_operand a, msa_tile_operand b, float *C,
-                         int64_t ldc, bool add, const float *next)
+static void tile_product(int64_t M, int64_t N, int64_t K, msa_tile_operand a, msa_tile_operand b,
+                         const float *from, int64_t ldf, float *C, int64_t ldc, const float *next)
 {
     const int64_t parts = (M + TILE_ROWS - 1) / TILE_ROWS, bytes = TILE_COLS * (int64_t)sizeof(float);
     const int64_t step = next == NULL ? 0 : (bytes + parts - 1) / parts;
@@ -105,8 +108,9 @@ static void tile_product(int64_t M, int64_t N, int64_t K, msa_tile_operand a, ms
         const int wide = N - n >= TILE_COLS;
         for (int64_t m = 0; m < M; m += TILE_ROWS, fetch += K * step) {
             const int64_t rows = M - m < TILE_ROWS ? M - m : TILE_ROWS;
-            tiles[rows - 1][wide](K, a.x + m / TILE_ROWS * a.panel, a.ld, bn, b.ld, C + m * ldc + n, ldc, add,
-                                  fetch, step);
+            tiles[rows - 1][wide](K, a.x + m / TILE_ROWS * a.panel, a.ld, bn, b.ld,
+                                  from == NULL ? NULL : from + m * ldf + n, ldf, C + m * ldc + n, ldc, fetch,
+                                  step);
         }
     }
 }
@@ -191,15 +195,6 @@ static void tile_pack_sum(int64_t n, int64_t K, const float *x, const float *y, 
 
 /* ---- rows of a tile ---- */
 
-static void tile_fill(int64_t n, const float *row, float *s)
-{
-    const piece r0 = get(row), r1 = get(row + WIDTH);
-    for (int64_t i = 0; i < n; i++, s += TILE_COLS) {
-        put(s, r0);
-        put(s + WIDTH, r1);
-    }
-}
-
 static void tile_leave(int64_t n, int64_t width, const float *s, float *y, int64_t ldy, bool add)
 {
     for (int64_t i = 0; i < n; i++, s += TILE_COLS, y += ldy)
@@ -280,7 +275,6 @@ const msa_tile_table TILE_TABLE = {
     .pack = tile_pack,
     .pack_sum = tile_pack_sum,
     .softmax_block = tile_softmax_block,
-    .fill = tile_fill,
     .leave = tile_leave,
     .scale_columns = tile_scale_columns,
     .positions = tile_positions,

@@ -28,12 +28,12 @@ typedef struct msa_tile_operand {
 typedef struct msa_tile_table {
     int32_t rows, cols; /* of the tile that is held in registers */
     /**
-     * C(M, N) = sum over k of a(k, m) b(k, n), added to what C holds when `add`. N: a multiple of cols / 2,
-     * which b must have room for; any M. next (K, cols): what will be b in the next call, fetched while this
-     * one computes; NULL: nothing.
+     * C(M, N) = from(M, N) + the sum over k of a(k, m) b(k, n). from: rows ldf apart, 0 where all are the
+     * same one; C itself; NULL: zeros. N: a multiple of cols / 2, which b must have room for; any M. next (K,
+     * cols): what will be b in the next call, fetched while this one computes; NULL: nothing.
      */
-    void (*product)(int64_t M, int64_t N, int64_t K, msa_tile_operand a, msa_tile_operand b, float *C,
-                    int64_t ldc, bool add, const float *next);
+    void (*product)(int64_t M, int64_t N, int64_t K, msa_tile_operand a, msa_tile_operand b,
+                    const float *from, int64_t ldf, float *C, int64_t ldc, const float *next);
     /**
      * Rows x (n, K), ldx apart, to panels (n / width, K, width), width being rows or cols, each value times
      * `scale`; zero where the last panel has more rows than there are. to: msa_tile_packed_floats().
@@ -49,8 +49,6 @@ typedef struct msa_tile_table {
      * cols or half of them.
      */
     void (*softmax_block)(int64_t n, int64_t width, float *s, float *max, float *sum, float *fade);
-    /* s (n, cols) = row (cols), n times */
-    void (*fill)(int64_t n, const float *row, float *s);
     /* y (n, width), rows ldy apart, = the first columns of s (n, cols), added to what y holds when `add`. */
     void (*leave)(int64_t n, int64_t width, const float *s, float *y, int64_t ldy, bool add);
     /* x (n, cols) times factor (cols). */

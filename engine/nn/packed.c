@@ -6,11 +6,12 @@
 #include "engine/kern/tile_table.h"
 #include "engine/kern/vec.h"
 
-#define BLOCK_FLOATS   (256 * 1024) /* of x, packed: stays in the second level of cache */
-#define BLOCK_ROWS     168          /* whole tiles at every level: 12 x 14, 28 x 6, 14 x 12, 42 x 4 */
-#define DEPTH          768          /* of one pass over a strip of the weight */
-#define ITEM_COLS_MIN  256          /* narrower, packing x again for each piece would show */
-#define ITEMS_A_THREAD 16
+#define BLOCK_FLOATS    (256 * 1024) /* of x, packed: stays in the second level of cache */
+#define BLOCK_ROWS      168          /* whole tiles at every level: 12 x 14, 28 x 6, 14 x 12, 42 x 4 */
+#define DEPTH           768          /* of one pass over a strip of the weight */
+#define ITEM_COLS_MIN   128          /* narrower, packing x again for each piece would show */
+#define LONE_COLS_MIN   256          /* of a product that is a single block of rows */
+#define PIECES_A_THREAD 6
 
 typedef struct packed_job {
     const msa_linear *l;
@@ -21,6 +22,7 @@ typedef struct packed_job {
     float *y;
     int64_t M, ldx, ldy;
     int64_t rows, row_blocks; /* of an item */
+    int64_t whole;            /* the first ones have all columns, the others so many: */
     int64_t cols;
     msa_epilogue epilogue;
     bool add;
@@ -77,35 +79,44 @@ static const float *weights(const packed_job *j, int64_t n0, int64_t k, int64_t 
     return room;
 }
 
-/* One strip of `cols` columns of the result, the next one beginning at column `next`: s (m, cols) is in the
- * first level of cache until it is done. */
+/* One strip of `cols` columns of the result, the next one beginning at column `next`. It goes where it
+ * belongs as it is summed up, or, where something is still to be done with it, waits in s (m, cols): the
+ * first level of cache. */
 static void strip(const packed_job *j, int64_t m, int64_t m0, int64_t n0, int64_t next, const float *a,
                   float *s, float *room)
 {
     const msa_tile_table *t = j->t;
     const int64_t K = j->l->K, width = j->l->N - n0 < t->cols ? j->l->N - n0 : t->cols;
-    float bias[MSA_TILE_COLS_MAX] = {0};
+    const bool direct = width == t->cols && j->epilogue == MSA_EPILOGUE_NONE && !j->add;
+    float bias[MSA_TILE_COLS_MAX] = {0}, *y = j->y + m0 * j->ldy + n0;
+    const float *from = bias;
     if (j->l->bias != NULL) memcpy(bias, j->l->bias + n0, (size_t)width * sizeof *bias);
-    t->fill(m, bias, s);
     for (int64_t k = 0; k < K; k += DEPTH) {
         const int64_t depth = K - k < DEPTH ? K - k : DEPTH;
         const float *b = weights(j, n0, k, depth, room), *after = b;
         if (b != room) after = k + depth == K ? j->l->packed + next * K : b + depth * t->cols;
         const msa_tile_operand x = {a + k * t->rows, t->rows, K * t->rows}, w = {b, t->cols, 0};
-        t->product(m, t->cols, depth, x, w, s, t->cols, true, after);
+        const bool last = direct && k + depth == K;
+        t->product(m, t->cols, depth, x, w, from, from == bias ? 0 : t->cols, last ? y : s,
+                   last ? j->ldy : t->cols, after);
+        from = s;
     }
+    if (direct) return;
     if (j->epilogue == MSA_EPILOGUE_GELU) msa_gelu(m * t->cols, s, s);
     if (j->epilogue == MSA_EPILOGUE_RELU) msa_relu(m * t->cols, s, s);
-    t->leave(m, width, s, j->y + m0 * j->ldy + n0, j->ldy, j->add);
+    t->leave(m, width, s, y, j->ldy, j->add);
 }
 
 /* room: DEPTH * MSA_TILE_COLS_MAX floats, or NULL where the weight is float32. */
 static void run_item(const packed_job *j, int32_t item, float *room)
 {
     const msa_tile_table *t = j->t;
-    const int64_t m0 = item % j->row_blocks * j->rows, n0 = item / j->row_blocks * j->cols;
+    const bool whole = item < j->whole;
+    const int64_t piece = item - j->whole, rest = j->row_blocks - j->whole;
+    const int64_t m0 = (whole ? item : j->whole + piece % rest) * j->rows;
+    const int64_t n0 = whole ? 0 : piece / rest * j->cols;
     const int64_t m = j->M - m0 < j->rows ? j->M - m0 : j->rows;
-    const int64_t last = n0 + j->cols < j->l->N ? n0 + j->cols : j->l->N;
+    const int64_t last = whole || n0 + j->cols > j->l->N ? j->l->N : n0 + j->cols;
     _Alignas(64) float a[BLOCK_FLOATS], s[BLOCK_ROWS * MSA_TILE_COLS_MAX];
     t->pack(m, j->l->K, j->x + m0 * j->ldx, j->ldx, t->rows, 1.0f, a);
     for (int64_t n = n0; n < last; n += t->cols)
@@ -138,13 +149,18 @@ static void run(packed_job j)
     if (M == 0) return;
     j.rows = divide_up(divide_up(M, divide_up(M, block_rows(l->K))), t->rows) * t->rows;
     j.row_blocks = divide_up(M, j.rows);
-    /* Enough items to share out evenly. */
-    const int64_t most = divide_up(l->N, ITEM_COLS_MIN), threads = msa_threads_get();
-    const int64_t wanted = divide_up(ITEMS_A_THREAD * threads, j.row_blocks);
-    const int64_t pieces = threads == 1 ? 1 : wanted < most ? wanted : most;
+    /* Who has all columns of its rows packs them once. The last blocks are cut, to end all at the same time.
+     */
+    const int64_t threads = msa_threads_get(), over = j.row_blocks % threads;
+    j.whole = threads == 1 ? j.row_blocks : j.row_blocks - (over > 0 ? over : threads);
+    if (j.whole < 0) j.whole = 0;
+    const int64_t rest = j.row_blocks - j.whole,
+                  most = divide_up(l->N, j.row_blocks > 1 ? ITEM_COLS_MIN : LONE_COLS_MIN);
+    const int64_t wanted = rest > 0 ? divide_up(PIECES_A_THREAD * threads, rest) : 1;
+    const int64_t pieces = wanted < most ? wanted : most;
     j.cols = divide_up(divide_up(l->N, pieces), t->cols) * t->cols;
     msa_pool_run(j.packed_16 == NULL ? packed_item : packed_item_16, &j,
-                 (int32_t)(j.row_blocks * divide_up(l->N, j.cols)), MSA_THREADS_MAX);
+                 (int32_t)(j.whole + rest * divide_up(l->N, j.cols)), MSA_THREADS_MAX);
 }
 
 void msa_packed_forward(const msa_linear *l, int64_t M, const float *x, int64_t ldx, float *y, int64_t ldy,

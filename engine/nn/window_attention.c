@@ -160,7 +160,7 @@ static void position_terms(const window_item *w, int64_t tile, const float *tabl
     const int64_t cols = t->cols, d = w->j->a->d, queries = tile_queries(w, tile);
     const msa_tile_operand rows = {table, t->rows, t->rows * d}, q = {w->s.q + tile * d * cols, cols, 0};
     float *by_distance = w->s.by_distance;
-    t->product(2 * n - 1, tile_width(w, tile), d, rows, q, by_distance, cols, false, NULL);
+    t->product(2 * n - 1, tile_width(w, tile), d, rows, q, NULL, 0, by_distance, cols, NULL);
     for (int64_t i = 0; i < queries; i++) {
         const int64_t at = w->position[tile * cols + i] / over % n;
         const float *from = by_distance + (at + n - 1) * cols + i;
@@ -216,10 +216,10 @@ static void mix_block(const window_item *w, int64_t tile, int64_t y, int64_t lin
     const msa_tile_operand v = {w->s.v, d, t->rows}, p = {w->s.scores, cols, 0};
     float *mixed = w->s.mixed + tile * d * cols;
     t->positions(lines, ww, w->s.up + (tile * wh + y) * cols, w->s.line + tile * ww * cols, w->s.scores);
-    t->product(n, width, d, k, q, w->s.scores, cols, true, NULL);
+    t->product(n, width, d, k, q, w->s.scores, cols, w->s.scores, cols, NULL);
     t->softmax_block(n, width, w->s.scores, w->s.max + tile * cols, w->s.sum + tile * cols, w->s.fade);
     if (y > 0) t->scale_columns(d, w->s.fade, mixed);
-    t->product(d, width, n, v, p, mixed, cols, y > 0, NULL);
+    t->product(d, width, n, v, p, y > 0 ? mixed : NULL, cols, mixed, cols, NULL);
 }
 
 static void end_tile(const window_item *w, int64_t tile)

@@ -89,7 +89,8 @@ static void folded_scores(int64_t rows, int64_t n, int64_t P, const float *packe
     const int64_t half = t->cols / 2, wide = (n + half - 1) / half * half;
     const msa_tile_operand a = {packed, t->rows, P * t->rows}, b = {s->placed, t->cols, P * t->cols};
     t->pack_sum(n, P, x, positions, P, t->cols, s->placed);
-    t->product(rows, wide, P, a, b, s->scores, MSA_TILE_PIXELS, add, NULL);
+    t->product(rows, wide, P, a, b, add ? s->scores : NULL, MSA_TILE_PIXELS, s->scores, MSA_TILE_PIXELS,
+               NULL);
 }
 
 static void projected_scores(int32_t heads, int64_t T, int64_t n, const msa_linear *l, const float *tokens,
@@ -137,7 +138,7 @@ static void look_sums(const msa_look *l, int64_t n, const float *x, const msa_cr
     if (l->folded) {
         t->pack(rows, n, s->scores, MSA_TILE_PIXELS, t->rows, 1.0f, s->turned);
         t->product(rows, l->P, n, (msa_tile_operand){s->turned, t->rows, n * t->rows},
-                   (msa_tile_operand){x, l->P, t->cols}, part, l->P, false, NULL);
+                   (msa_tile_operand){x, l->P, t->cols}, NULL, 0, part, l->P, NULL);
         return;
     }
     dense(&l->a->v, n, x, s->q);
@@ -258,7 +259,7 @@ void msa_take_tile(const msa_take *t, int64_t n, const float *positions, const m
     take_scores(t, n, x, positions, s);
     if (t->folded) {
         k->product(n, t->P, t->heads * t->T, (msa_tile_operand){s->scores, MSA_TILE_PIXELS, k->rows},
-                   (msa_tile_operand){t->out, t->P, k->cols}, x, t->P, true, NULL);
+                   (msa_tile_operand){t->out, t->P, k->cols}, x, t->P, x, t->P, NULL);
         return;
     }
     memset(s->mix, 0, (size_t)(n * t->width) * sizeof *s->mix);

@@ -130,7 +130,7 @@ static void weigh(const upscale_job *j, const msa_decoder_tile *tile, int64_t n)
     for (int64_t i = 0; i < n; i += t->cols) {
         const int64_t rows = n - i < t->cols ? n - i : t->cols;
         t->pack(rows, U, tile->up2 + i * U, U, t->cols, 1.0f, tile->panel);
-        t->product(j->c->mask_tokens, rows, U, a, b, tile->logits + i, n, false, NULL);
+        t->product(j->c->mask_tokens, rows, U, a, b, NULL, 0, tile->logits + i, n, NULL);
     }
 }
 
