@@ -170,6 +170,219 @@ static void otherwise_it_waits(void **state)
     assert_int_equal(fx_newest(s, "1.5").state, SRV_JOB_WAITING_PROMPT);
 }
 
+static srv_rule *add_policy(const char *name, const char *prompts)
+{
+    add_rule("CT", "*", "*", 0, false);
+    srv_rule *r = &table.rules[table.n_rules - 1];
+    (void)snprintf(r->name, sizeof r->name, "%s", name);
+    (void)snprintf(r->prompts, sizeof r->prompts, "%s", prompts);
+    r->box_percent = 50;
+    return r;
+}
+
+static void a_series_may_be_skipped_until_somebody_annotates_it(void **state)
+{
+    srv_store *s = ((fixture *)*state)->store;
+    (void)add_policy("no-scouts", "skip");
+    add_rule("*", "*", "*", 0, false);
+    send(s, NULL, 0);
+    assert_int_equal(tick(s, 60000), 0);
+    srv_job job = fx_newest(s, "1.5");
+    assert_int_equal(job.state, SRV_JOB_CANCELLED);
+    assert_string_equal(job.rule, "no-scouts");
+    assert_string_equal(job.reason, "rule no-scouts skips series that nobody annotated");
+    assert_int_equal(job.finished_ms, 60000);
+    fx_post(s, "id-1", "1.5", 0, "x", 63000);
+    assert_int_equal(tick(s, 70000), 1);
+    assert_int_equal(fx_newest(s, "1.5").state, SRV_JOB_QUEUED);
+}
+
+/* All that a rule says and that shapes the result is in its key; what does not is not. */
+static void a_key_of(void (*change)(srv_rule *rule), char key[MSA_SHA256_HEX])
+{
+    void *own = NULL;
+    assert_int_equal(setup(&own), 0);
+    change(add_policy("", "default-box"));
+    add_rule("*", "*", "*", 0, false);
+    send(((fixture *)own)->store, NULL, 0);
+    assert_int_equal(tick(((fixture *)own)->store, 60000), 1);
+    memcpy(key, fx_newest(((fixture *)own)->store, "1.5").input_key, MSA_SHA256_HEX);
+    assert_int_equal(fixture_teardown(&own), 0);
+}
+static void as_it_is(srv_rule *rule)
+{
+    (void)rule;
+}
+static void otherwise_named(srv_rule *rule)
+{
+    (void)snprintf(rule->name, sizeof rule->name, "name");
+    (void)snprintf(rule->destinations, sizeof rule->destinations, "pacs");
+    rule->quiet_ms = 5;
+    rule->slices_max = 9;
+}
+static void larger(srv_rule *rule)
+{
+    rule->box_percent = 51;
+}
+static void labelled(srv_rule *rule)
+{
+    (void)snprintf(rule->default_label, sizeof rule->default_label, "liver");
+}
+static void coded(srv_rule *rule)
+{
+    (void)snprintf(rule->labels, sizeof rule->labels, "liver=SCT:1");
+}
+static void masked(srv_rule *rule)
+{
+    (void)snprintf(rule->regions, sizeof rule->regions, "mask");
+}
+static void automatic(srv_rule *rule)
+{
+    (void)snprintf(rule->prompts, sizeof rule->prompts, "auto");
+}
+
+static void the_key_holds_what_the_rule_says_of_the_result(void **state)
+{
+    void (*const changes[])(srv_rule *) = {as_it_is, larger, labelled, coded, masked, automatic};
+    enum { N = sizeof changes / sizeof *changes };
+    char keys[N][MSA_SHA256_HEX], same[MSA_SHA256_HEX];
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        a_key_of(changes[i], keys[i]);
+        for (int k = 0; k < i; k++)
+            assert_string_not_equal(keys[i], keys[k]);
+    }
+    a_key_of(otherwise_named, same);
+    assert_string_equal(same, keys[0]);
+}
+
+static void a_claimed_job_follows_rules_that_changed(void **state)
+{
+    srv_store *s = ((fixture *)*state)->store;
+    srv_rule *rule = add_policy("one", "default-box");
+    add_rule("*", "*", "*", 0, false);
+    send(s, NULL, 0);
+    assert_int_equal(tick(s, 60000), 1);
+    srv_job job = fx_claim(s, 61000);
+    const srv_job before = job;
+    (void)snprintf(rule->name, sizeof rule->name, "two");
+    rule->box_percent = 60;
+    assert_ok(srv_store_job_rebind(s, &job, &policy, &err));
+    assert_string_not_equal(job.input_key, before.input_key);
+    assert_string_equal(job.rule, "two");
+    assert_string_equal(fx_job(s, job.id).rule, "two");
+}
+
+static void waiting_series_are_looked_at_again_when_rules_change(void **state)
+{
+    srv_store *s = ((fixture *)*state)->store;
+    bool changed = false;
+    srv_rule *rule = add_policy("", "wait");
+    add_rule("*", "*", "*", 0, false);
+    assert_ok(srv_store_rules_known(s, "first", &changed, &err));
+    assert_true(changed);
+    send(s, NULL, 0);
+    assert_int_equal(tick(s, 60000), 0);
+    assert_int_equal(fx_newest(s, "1.5").state, SRV_JOB_WAITING_PROMPT);
+    assert_string_equal(fx_newest(s, "1.5").rule, "1");
+    (void)snprintf(rule->prompts, sizeof rule->prompts, "auto");
+    assert_ok(srv_store_rules_known(s, "first", &changed, &err));
+    assert_false(changed);
+    assert_int_equal(tick(s, 70000), 0);
+    assert_ok(srv_store_rules_known(s, "second", &changed, &err));
+    assert_true(changed);
+    assert_int_equal(tick(s, 80000), 1);
+    assert_int_equal(fx_newest(s, "1.5").state, SRV_JOB_QUEUED);
+}
+
+/* What headers say of a series, as rules see it. */
+static void the_subject(void **state)
+{
+    srv_store *s = ((fixture *)*state)->store;
+    int64_t association = 0;
+    srv_rule_subject subject;
+    srv_series series;
+    assert_ok(srv_store_association_open(s, "ROOM1", "MSAD", "peer", 900, &association, &err));
+    for (int k = 0; k < 4; k++) {
+        char uid[16];
+        (void)snprintf(uid, sizeof uid, "1.5.%d", k);
+        dicom_header h = fx_header("1.5", uid, 2.5 * k);
+        h.row_dir[0] = h.col_dir[1] = 1;
+        h.frames = k == 3 ? 7 : 1;
+        h.slice_mm = 3;
+        h.study_instances = 30;
+        h.acquisition_images = k == 0 ? 4 : 0;
+        (void)snprintf(h.series_description, sizeof h.series_description, k == 0 ? "thin" : "later");
+        (void)snprintf(h.study_description, sizeof h.study_description, "study");
+        (void)snprintf(h.protocol, sizeof h.protocol, "P1");
+        const int64_t id = fx_put(s, uid, uid, association, 1000, NULL);
+        assert_ok(srv_store_instance_index(s, id, &h, NULL, 0, 1000, &err));
+    }
+    assert_ok(srv_store_series_get(s, "1.5", &series, &err));
+    assert_int_equal(series.slices, 10);
+    assert_int_equal(series.study_expected, 30);
+    assert_int_equal(series.acquisition_expected, 4);
+    assert_string_equal(series.sender, "ROOM1");
+    assert_ok(srv_store_series_subject(s, series.id, &subject, &err));
+    assert_string_equal(subject.modality, "CT");
+    assert_string_equal(subject.series, "thin");
+    assert_string_equal(subject.study, "study");
+    assert_string_equal(subject.protocol, "P1");
+    assert_string_equal(subject.sender, "ROOM1");
+    assert_string_equal(subject.orientation, "axial");
+    assert_int_equal(subject.slices, 10);
+    assert_true(subject.spacing_mm == 2.5);
+    /* a localiser among them */
+    dicom_header h = fx_header("1.5", "1.5.9", 0);
+    h.row_dir[0] = 1;
+    h.col_dir[2] = -1;
+    const int64_t id = fx_put(s, "1.5.9", "9", association, 1000, NULL);
+    assert_ok(srv_store_instance_index(s, id, &h, NULL, 0, 1000, &err));
+    assert_ok(srv_store_series_subject(s, series.id, &subject, &err));
+    assert_string_equal(subject.orientation, "mixed");
+}
+
+/* One image says nothing of distances; its header may. */
+static void the_subject_of_one_image(void **state)
+{
+    srv_store *s = ((fixture *)*state)->store;
+    srv_rule_subject subject;
+    dicom_header h = fx_header("1.6", "1.6.1", 0);
+    h.has_plane = false;
+    h.slice_mm = 1.25;
+    const int64_t id = fx_put(s, "1.6.1", "x", 0, 1000, NULL);
+    assert_ok(srv_store_instance_index(s, id, &h, NULL, 0, 1000, &err));
+    assert_ok(srv_store_series_subject(s, 1, &subject, &err));
+    assert_true(subject.spacing_mm == 1.25);
+    assert_string_equal(subject.orientation, "");
+    assert_int_equal(subject.slices, 1);
+    assert_fails(MSA_E_NOT_FOUND, "no such series", srv_store_series_subject(s, 99, &subject, &err));
+}
+
+static void what_a_person_says_of_a_series(void **state)
+{
+    srv_store *s = ((fixture *)*state)->store;
+    srv_series series;
+    add_rule("*", "*", "*", 0, true);
+    send(s, NULL, 0);
+    assert_ok(srv_store_series_hold(s, "1.5", true, &err));
+    assert_int_equal(tick(s, 90000), 0);
+    assert_ok(srv_store_series_get(s, "1.5", &series, &err));
+    assert_true(series.open && series.held);
+    assert_ok(srv_store_series_tell(s, "1.5", 7, &err));
+    assert_ok(srv_store_series_complete(s, "1.5", &err));
+    assert_int_equal(tick(s, 90001), 1);
+    assert_ok(srv_store_series_get(s, "1.5", &series, &err));
+    assert_false(series.open || series.held || series.forced);
+    assert_int_equal(series.told, 7);
+    assert_string_equal(series.closed_by, "forced");
+    assert_ok(srv_store_series_complete(s, "1.5", &err)); /* closed: nothing to do */
+    assert_int_equal(tick(s, 90002), 0);
+    assert_fails(MSA_E_NOT_FOUND, "no such series", srv_store_series_hold(s, "1.9", true, &err));
+    assert_fails(MSA_E_NOT_FOUND, "no such series", srv_store_series_complete(s, "1.9", &err));
+    assert_fails(MSA_E_NOT_FOUND, "no such series", srv_store_series_tell(s, "1.9", 1, &err));
+}
+
 /* After a restart with a retrained adapter the key must not name the old one. */
 static void a_claimed_job_is_bound_to_what_it_runs_with(void **state)
 {
@@ -213,6 +426,13 @@ int main(void)
         CASE(without_prompts_a_rule_may_run_it_all_the_same),
         cmocka_unit_test(what_is_set_for_it_changes_the_key),
         CASE(otherwise_it_waits),
+        CASE(a_series_may_be_skipped_until_somebody_annotates_it),
+        cmocka_unit_test(the_key_holds_what_the_rule_says_of_the_result),
+        CASE(a_claimed_job_follows_rules_that_changed),
+        CASE(waiting_series_are_looked_at_again_when_rules_change),
+        CASE(the_subject),
+        CASE(the_subject_of_one_image),
+        CASE(what_a_person_says_of_a_series),
         CASE(a_claimed_job_is_bound_to_what_it_runs_with),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
