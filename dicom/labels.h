@@ -24,23 +24,25 @@ typedef struct dicom_mask {
 } dicom_mask;
 
 /**
- * Reads a SEG (BINARY, not compressed) or an RTSTRUCT that refers to the series: names it or one of its
- * images, or names no image at all and has its frame of reference. The masks stay as the file has them (bits,
- * contours) until they are asked for, so memory is bounded by the file's size. The series is not needed
+ * Reads a SEG (BINARY, FRACTIONAL, LABELMAP; uncompressed, deflated, RLE, deflated frames), an RTSTRUCT or a
+ * report that refers to the series: names it or one of its images, or names no image at all and has its frame
+ * of reference. The masks stay as the file has them (frames, contours) until they are asked for, so memory is
+ * bounded by the file's size. The series is not needed
  * afterwards.
  *
- * A frame lies where its plane says, else on the image it names; it may be of another matrix, cropped, turned
- * or flipped in the plane (nearest pixel). Plane and slice are the same within a tenth of the slice distance.
- * A contour's pixels are those whose centres lie inside, even-odd over all contours of the region on the
- * slice, so a hole is a contour within another. Points and open curves are not regions and are left out.
- * A report's areas in patient space (SCOORD3D; long and short axis as the box over their ends) lie on the
- * slice that is nearest within half a step, ellipsoids on every slice that they cross; the areas of another
- * series or frame of reference are left out.
+ * A pixel of a fractional frame is set from half of Maximum Fractional Value on; of a label map, where it
+ * holds the segment's number. A frame lies where its plane says, else on the image it names; it may be of
+ * another matrix, cropped, turned or flipped in the plane (nearest pixel). Plane and slice are the same
+ * within a tenth of the slice distance. A contour's pixels are those whose centres lie inside, even-odd over
+ * all contours of the region on the slice, so a hole is a contour within another. Points and open curves are
+ * not regions and are left out. A report's areas in patient space (SCOORD3D; long and short axis as the box
+ * over their ends) lie on the slice that is nearest within half a step, ellipsoids on every slice that they
+ * cross; the areas of another series or frame of reference are left out.
  *
  * Errors: MSA_E_NOT_FOUND (no such file; it refers to another series; a report without such areas),
- * MSA_E_UNSUPPORTED (another class, fractional, compressed), MSA_E_PARSE (frames, segments or bits contradict
- * each other, two frames of one segment on one slice), MSA_E_IO, MSA_E_NOMEM. Source: PS3.3 C.8.20, C.8.8.5,
- * C.8.8.6.
+ * MSA_E_UNSUPPORTED (another class or compression, too many planes), MSA_E_PARSE (frames, segments or bits
+ * contradict each other, two frames of one segment on one slice), MSA_E_IO, MSA_E_NOMEM. Source: PS3.3
+ * C.8.20, C.8.8.5, C.8.8.6.
  */
 MSA_NODISCARD msa_status dicom_masks_read(dicom_masks **out, const dicom_series *series, const char *path,
                                           msa_error *err);
@@ -54,7 +56,8 @@ const char *dicom_masks_note(const dicom_masks *l);
 
 /**
  * mask (slices, rows, cols) of the series: set to 0 and 1; voxels (may be NULL): how many are 1.
- * Errors: MSA_E_UNSUPPORTED (contours too intricate to be drawn in sensible time), MSA_E_NOMEM.
+ * Errors: MSA_E_UNSUPPORTED (contours too intricate to be drawn in sensible time), MSA_E_PARSE (a compressed
+ * frame is damaged), MSA_E_NOMEM.
  */
 MSA_NODISCARD msa_status dicom_masks_fill(const dicom_masks *l, size_t i, uint8_t *mask, int64_t *voxels,
                                           msa_error *err);

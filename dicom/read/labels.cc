@@ -146,7 +146,7 @@ static void note_outside(dicom_masks &l)
     for (const dicom_mask &one : l.list)
         outside += one.planes_outside;
     if (outside == 0) return;
-    const char *const what = l.bits.empty() ? "contour" : "frame";
+    const char *const what = l.seg.form().frames == 0 ? "contour" : "frame";
     l.note += (l.note.empty() ? "" : "; ") + std::to_string(outside) + " " + what +
               (outside == 1 ? " lies" : "s lie") + " on no slice of the series";
 }
@@ -175,7 +175,8 @@ static msa_status read_labels(dicom_masks &l, const dicom_series &series, const 
     MSA_TRY(read_file(file, path, err));
     l.slices = slices_of(series);
     ref.frame_of_reference_uid = file.header.frame_of_reference_uid;
-    if (std::strcmp(file.header.sop_class_uid, UID_SegmentationStorage) == 0)
+    if (std::strcmp(file.header.sop_class_uid, UID_SegmentationStorage) == 0 ||
+        std::strcmp(file.header.sop_class_uid, UID_LABEL_MAP) == 0)
         MSA_TRY(read_seg_labels(l, ref, file, path, err));
     else if (std::strcmp(file.header.sop_class_uid, UID_RTStructureSetStorage) == 0)
         MSA_TRY(read_rtstruct_labels(l, ref, *file.content->getDataset(), err));
@@ -199,21 +200,24 @@ static msa_status read_labels(dicom_masks &l, const dicom_series &series, const 
 
 /* ---- filling ---- */
 
-static bool bit_at(const std::vector<uint8_t> &bits, uint64_t i)
+/* A pixel of a label map is set where it holds the segment's number. */
+static msa_status fill_frame(const dicom_masks &l, const SegFrame &f, uint8_t *plane, msa_error *err)
 {
-    return (bits[i / 8] >> (i % 8) & 1) != 0;
-}
-
-static void fill_frame(const dicom_masks &l, const SegFrame &f, uint8_t *plane)
-{
+    const SegForm &form = l.seg.form();
+    const uint32_t wanted = uint32_t(l.list[f.label].number);
+    std::vector<uint8_t> buffer;
+    SegView view;
+    MSA_TRY(l.seg.view(view, buffer, f.number, err));
     for (int32_t y = 0; y < l.slices.rows; y++)
         for (int32_t x = 0; x < l.slices.cols; x++) {
             const double col = std::floor(f.u[0] + f.u[1] * x + f.u[2] * y + 0.5);
             const double row = std::floor(f.v[0] + f.v[1] * x + f.v[2] * y + 0.5);
-            if (!(col >= 0 && col < l.seg_cols && row >= 0 && row < l.seg_rows)) continue;
-            const uint64_t at = f.first_bit + uint64_t(row) * uint64_t(l.seg_cols) + uint64_t(col);
-            plane[size_t(y) * size_t(l.slices.cols) + size_t(x)] = bit_at(l.bits, at) ? 1 : 0;
+            if (!(col >= 0 && col < form.cols && row >= 0 && row < form.rows)) continue;
+            const uint32_t value = view.at(uint64_t(row) * uint64_t(form.cols) + uint64_t(col));
+            plane[size_t(y) * size_t(l.slices.cols) + size_t(x)] =
+                form.label_map ? value == wanted : value >= form.least;
         }
+    return MSA_OK;
 }
 
 /* Marks, on every row that the edge crosses, the first pixel whose centre is not left of it: what lies behind
@@ -264,7 +268,7 @@ static msa_status fill_slice(const dicom_masks &l, size_t i, int32_t slice, uint
     const auto frames = planes_on(l.frames, i, slice);
     const auto contours = planes_on(l.contours, i, slice);
     for (const SegFrame *f = frames.first; f != frames.second; f++)
-        fill_frame(l, *f, plane);
+        MSA_TRY(fill_frame(l, *f, plane, err));
     if (contours.first != contours.second)
         MSA_TRY(fill_contours(l, contours.first, contours.second, plane, err));
     if (pixels != nullptr) *pixels = std::count(plane, plane + n, uint8_t{1});

@@ -11,6 +11,7 @@
 #include "dicom/labels.h"
 #include "dicom/read/file.h"
 #include "dicom/read/items.h"
+#include "dicom/read/seg_frames.h"
 
 namespace dicom
 {
@@ -37,7 +38,7 @@ struct Slices {
 struct SegFrame {
     size_t label = 0;
     int32_t slice = 0;
-    uint64_t first_bit = 0;
+    size_t number = 0; /* from 0 */
     double u[3] = {0, 1, 0}, v[3] = {0, 0, 1};
 };
 
@@ -74,9 +75,8 @@ MSA_NODISCARD msa_status read_rtstruct_labels(dicom_masks &out, Reference &ref, 
 struct dicom_masks {
     dicom::Slices slices;
     std::vector<dicom_mask> list;
-    std::vector<uint8_t> bits; /* of a SEG: all frames, seg_rows x seg_cols each, without gaps */
-    int32_t seg_rows = 0, seg_cols = 0;
-    std::vector<dicom::SegFrame> frames;  /* ascending by label, then slice */
+    dicom::SegFrames seg;
+    std::vector<dicom::SegFrame> frames;  /* of a SEG, ascending by label, then slice */
     std::vector<dicom::Contour> contours; /* the same */
     std::string note;
 };

@@ -1,4 +1,4 @@
-/* Segments of a SEG (PS3.3 C.8.20.2, C.7.6.16.2). */
+/* Segments of a SEG or of a label map (PS3.3 C.8.20.2, C.8.20.4, C.7.6.16.2). */
 #include "dicom/annot/charset.h"
 #include "dicom/guard.h"
 #include "dicom/read/labels_impl.h"
@@ -14,11 +14,15 @@ namespace dicom
 namespace
 {
 
+constexpr size_t PLANES_MAX = size_t{1} << 18;     /* of segments on frames */
+constexpr uint64_t LABELS_MAX = uint64_t{1} << 31; /* pixels that are looked through: some seconds */
+
 class SegReader
 {
   public:
-    SegReader(dicom_masks &out, Reference &ref, DcmItem &root, msa_error *err)
-        : out_(out), ref_(ref), root_(root), err_(err), charset_(text(root, DCM_SpecificCharacterSet))
+    SegReader(dicom_masks &out, Reference &ref, const File &file, const char *path, msa_error *err)
+        : out_(out), ref_(ref), root_(*file.content->getDataset()), err_(err),
+          charset_(text(root_, DCM_SpecificCharacterSet)), file_(file), path_(path)
     {
     }
     msa_status read();
@@ -26,8 +30,9 @@ class SegReader
   private:
     msa_status read_form();
     msa_status read_segments();
-    msa_status read_bits();
     msa_status read_frame(size_t number, DcmItem &groups);
+    msa_status put(SegFrame &f, bool found);
+    msa_status put_labels(SegFrame &f, bool found);
     void read_reference();
     DcmItem *group(DcmItem &groups, const DcmTagKey &tag)
     {
@@ -43,41 +48,39 @@ class SegReader
     DcmItem &root_;
     msa_error *err_;
     std::string charset_;
+    const File &file_;
+    const char *path_;
     DcmItem *shared_ = nullptr;
-    int32_t frames_ = 0;
+    SegForm form_;
+    uint64_t pixels_seen_ = 0;
     std::map<uint16_t, size_t> by_number_;
 };
 
+/* BINARY: a bit. FRACTIONAL: set from half of the greatest value on. LABELMAP: the number of the segment. */
 msa_status SegReader::read_form()
 {
-    uint16_t rows = 0, cols = 0, allocated = 0;
+    uint16_t rows = 0, cols = 0, allocated = 0, most = 255, padding = 0;
     const std::string type = code_string(root_, DCM_SegmentationType);
-    if (type != "BINARY")
-        return msa_fail(err_, MSA_E_UNSUPPORTED, "the segmentation is not BINARY; others are not read");
+    if (type != "BINARY" && type != "FRACTIONAL" && type != "LABELMAP")
+        return msa_fail(err_, MSA_E_UNSUPPORTED,
+                        "the segmentation is neither BINARY, FRACTIONAL nor LABELMAP");
     if (find_u16(root_, DCM_Rows, rows) != FIND_OK || find_u16(root_, DCM_Columns, cols) != FIND_OK ||
         rows < 1 || cols < 1)
         return msa_fail(err_, MSA_E_PARSE, "the segmentation has no rows or columns");
-    if (find_u16(root_, DCM_BitsAllocated, allocated) != FIND_OK || allocated != 1)
+    if (find_u16(root_, DCM_BitsAllocated, allocated) != FIND_OK) allocated = 0;
+    if (type == "BINARY" && allocated != 1)
         return msa_fail(err_, MSA_E_PARSE, "the binary segmentation does not have one bit a pixel");
-    if (find_int(root_, DCM_NumberOfFrames, frames_) != FIND_OK || frames_ < 1)
+    if (type != "BINARY" && allocated != 8 && !(type == "LABELMAP" && allocated == 16))
+        return msa_fail(err_, MSA_E_PARSE, "the segmentation's Bits Allocated does not fit its type");
+    if (find_int(root_, DCM_NumberOfFrames, form_.frames) != FIND_OK || form_.frames < 1)
         return msa_fail(err_, MSA_E_PARSE, "the segmentation's Number of Frames is not a positive number");
-    out_.seg_rows = rows;
-    out_.seg_cols = cols;
-    return MSA_OK;
-}
-
-msa_status SegReader::read_bits()
-{
-    const Uint8 *bytes = nullptr;
-    unsigned long n = 0;
-    if (root_.findAndGetUint8Array(DCM_PixelData, bytes, &n).bad() || bytes == nullptr)
-        return msa_fail(err_, MSA_E_PARSE, "the segmentation has no pixel data");
-    const uint64_t bits = uint64_t(frames_) * uint64_t(out_.seg_rows) * uint64_t(out_.seg_cols);
-    if (uint64_t(n) < (bits + 7) / 8)
-        return msa_fail(err_, MSA_E_PARSE,
-                        "the segmentation's pixel data holds %lu bytes where %d frames of %d x %d need %llu",
-                        n, frames_, out_.seg_rows, out_.seg_cols, (unsigned long long)((bits + 7) / 8));
-    out_.bits.assign(bytes, bytes + (bits + 7) / 8);
+    form_.rows = rows;
+    form_.cols = cols;
+    form_.bits = allocated;
+    form_.label_map = type == "LABELMAP";
+    if (find_u16(root_, DCM_MaximumFractionalValue, most) == FIND_BAD || most == 0) most = 255;
+    if (type == "FRACTIONAL") form_.least = (most + 1u) / 2;
+    if (find_u16(root_, DCM_PixelPaddingValue, padding) == FIND_OK) form_.background = padding;
     return MSA_OK;
 }
 
@@ -104,8 +107,9 @@ msa_status SegReader::read_segments()
 {
     for (DcmItem *const item : items_of(root_, DCM_SegmentSequence)) {
         uint16_t number = 0;
-        if (find_u16(*item, DCM_SegmentNumber, number) != FIND_OK || number == 0)
+        if (find_u16(*item, DCM_SegmentNumber, number) != FIND_OK || (number == 0 && !form_.label_map))
             return msa_fail(err_, MSA_E_PARSE, "a segment has no number");
+        if (number == 0) continue; /* a label map may describe its background */
         if (!by_number_.emplace(number, out_.list.size()).second)
             return msa_fail(err_, MSA_E_PARSE, "segment %u is described twice", number);
         dicom_mask l = make_label(number, *item, DCM_SegmentLabel, "Segment", charset_);
@@ -155,7 +159,7 @@ msa_status SegReader::place(SegFrame &f, bool &found, size_t number, DcmItem &gr
     DcmItem *const measures = group(groups, DCM_PixelMeasuresSequence);
     if (position == nullptr || orientation == nullptr || measures == nullptr) {
         f.slice = named;
-        found = named >= 0 && out_.seg_rows == s.rows && out_.seg_cols == s.cols;
+        found = named >= 0 && form_.rows == s.rows && form_.cols == s.cols;
         return MSA_OK;
     }
     if (find_numbers(*position, DCM_ImagePositionPatient, 3, origin) != FIND_OK ||
@@ -184,22 +188,54 @@ msa_status SegReader::place(SegFrame &f, bool &found, size_t number, DcmItem &gr
     return MSA_OK;
 }
 
+msa_status SegReader::put(SegFrame &f, bool found)
+{
+    if (!found) {
+        out_.list[f.label].planes_outside++;
+        return MSA_OK;
+    }
+    if (out_.frames.size() == PLANES_MAX)
+        return msa_fail(err_, MSA_E_UNSUPPORTED, "the segmentation has more than %zu planes", PLANES_MAX);
+    out_.frames.push_back(f);
+    return MSA_OK;
+}
+
 msa_status SegReader::read_frame(size_t number, DcmItem &groups)
 {
     SegFrame f;
     uint16_t segment = 0;
     bool found = false;
+    f.number = number - 1;
+    if (form_.label_map) {
+        MSA_TRY(place(f, found, number, groups));
+        return put_labels(f, found);
+    }
     DcmItem *const identity = group(groups, DCM_SegmentIdentificationSequence);
     if (identity == nullptr || find_u16(*identity, DCM_ReferencedSegmentNumber, segment) != FIND_OK ||
         by_number_.count(segment) == 0)
         return msa_fail(err_, MSA_E_PARSE, "frame %zu belongs to no segment that is described", number);
     f.label = by_number_[segment];
-    f.first_bit = uint64_t(number - 1) * uint64_t(out_.seg_rows) * uint64_t(out_.seg_cols);
     MSA_TRY(place(f, found, number, groups));
-    if (found)
-        out_.frames.push_back(f);
-    else
-        out_.list[f.label].planes_outside++;
+    return put(f, found);
+}
+
+/* A frame of a label map counts for every segment that has a pixel in it. */
+msa_status SegReader::put_labels(SegFrame &f, bool found)
+{
+    std::vector<uint8_t> buffer, seen(size_t{1} << 16, 0);
+    SegView view;
+    pixels_seen_ += form_.pixels();
+    if (pixels_seen_ > LABELS_MAX)
+        return msa_fail(err_, MSA_E_UNSUPPORTED, "the label map has more than %llu pixels",
+                        (unsigned long long)LABELS_MAX);
+    MSA_TRY(out_.seg.view(view, buffer, f.number, err_));
+    for (uint64_t i = 0; i < form_.pixels(); i++)
+        seen[view.at(i)] = 1;
+    for (const auto &segment : by_number_) {
+        if (!seen[segment.first] || segment.first == form_.background) continue;
+        f.label = segment.second;
+        MSA_TRY(put(f, found));
+    }
     return MSA_OK;
 }
 
@@ -216,12 +252,12 @@ msa_status SegReader::read()
 {
     MSA_TRY(read_form());
     MSA_TRY(read_segments());
-    MSA_TRY(read_bits());
+    MSA_TRY(out_.seg.read(form_, file_, path_, err_));
     read_reference();
     shared_ = first_of(&root_, DCM_SharedFunctionalGroupsSequence);
     const std::vector<DcmItem *> groups = items_of(root_, DCM_PerFrameFunctionalGroupsSequence);
-    if (groups.size() != size_t(frames_))
-        return msa_fail(err_, MSA_E_PARSE, "the segmentation has %d frames but describes %zu", frames_,
+    if (groups.size() != size_t(form_.frames))
+        return msa_fail(err_, MSA_E_PARSE, "the segmentation has %d frames but describes %zu", form_.frames,
                         groups.size());
     for (size_t k = 0; k < groups.size(); k++)
         MSA_TRY(read_frame(k + 1, *groups[k]));
@@ -233,11 +269,7 @@ msa_status SegReader::read()
 msa_status read_seg_labels(dicom_masks &out, Reference &ref, const File &file, const char *path,
                            msa_error *err)
 {
-    std::unique_ptr<DcmFileFormat> content;
-    if (file.scan.encapsulated)
-        return msa_fail(err, MSA_E_UNSUPPORTED, "compressed segmentations are not read");
-    MSA_TRY(parse_dataset(content, file.scan, path, true, err));
-    return SegReader(out, ref, *content->getDataset(), err).read();
+    return SegReader(out, ref, file, path, err).read();
 }
 
 } // namespace dicom

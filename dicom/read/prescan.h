@@ -19,6 +19,9 @@ constexpr uint64_t PRESCAN_ELEMENTS_MAX = 1000000;
 constexpr uint64_t PRESCAN_VALUE_MAX = 16u << 20;   /* of an element that is not Pixel Data */
 constexpr uint64_t PRESCAN_INFLATED_MAX = 1u << 30; /* of a deflated dataset, as a whole */
 
+/* Explicit little endian, each frame of Pixel Data deflated by itself. DCMTK 3.6.7 does not know it. */
+inline constexpr const char *UID_DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1";
+
 struct Prescan {
     char transfer_syntax_uid[DICOM_UID_MAX] = "";
     E_TransferSyntax xfer = EXS_Unknown;

@@ -3,6 +3,7 @@
 #include "tests/unit/seg/writing.h"
 
 #include <filesystem>
+#include <fstream>
 
 #include "dcmtk/dcmdata/dcsequen.h"
 #include "dcmtk/dcmdata/dcuid.h"
@@ -214,7 +215,8 @@ void wrong_segmentations_are_refused(void **)
         msa_status status;
         const char *part;
     } cases[] = {
-        {[](DcmDataset &d) { set(d, DCM_SegmentationType, "FRACTIONAL"); }, MSA_E_UNSUPPORTED, "not BINARY"},
+        {[](DcmDataset &d) { set(d, DCM_SegmentationType, "PERCENT"); }, MSA_E_UNSUPPORTED, "neither BINARY"},
+        {[](DcmDataset &d) { set(d, DCM_SegmentationType, "FRACTIONAL"); }, MSA_E_PARSE, "does not fit"},
         {[](DcmDataset &d) { (void)d.putAndInsertUint16(DCM_BitsAllocated, 8); }, MSA_E_PARSE, "one bit"},
         {[](DcmDataset &d) { set(d, DCM_NumberOfFrames, "0"); }, MSA_E_PARSE, "positive"},
         {[](DcmDataset &d) { set(d, DCM_NumberOfFrames, "1"); }, MSA_E_PARSE, "has 1 frames but describes 2"},
@@ -244,6 +246,126 @@ void wrong_segmentations_are_refused(void **)
         assert_refused(s.series, bad, c.status, c.part);
     }
     assert_refused(s.series, dir.path + "/none.dcm", MSA_E_NOT_FOUND, "");
+}
+
+/* What our writer makes in its other forms. */
+void forms_come_back(void **)
+{
+    synthetic s(11, 13, 5); /* frames of an odd number of pixels */
+    for (const char *name : {"liver", "cyst"}) {
+        const size_t seg = s.add_segment(name);
+        for (int32_t k = 1; k < 4; k++)
+            for (int32_t y = 0; y < 11; y++)
+                for (int32_t x = 0; x < 13; x++)
+                    s.at(seg, k, y, x) = seg == 0 ? x < y + k : x > y + k + 1;
+    }
+    for (const int format : {DICOM_SEG_FRACTIONAL, DICOM_SEG_LABELMAP})
+        for (const int compression : {DICOM_SEG_NONE, DICOM_SEG_RLE, DICOM_SEG_DEFLATE}) {
+            const temp_dir dir;
+            result r;
+            dicom_seg_options o = options_for(key);
+            o.form.format = format;
+            o.form.compression = compression;
+            r.status = dicom_seg_write(&s.series, s.segments.data(), s.segments.size(), &o, dir.path.c_str(),
+                                       r.files, &r.n, &r.err);
+            expect_written(r, 1);
+            const Labels l(s.series, dir.path + "/" + r.files[0].name);
+            assert_int_equal(dicom_masks_count(l.get()), 2);
+            for (size_t i = 0; i < 2; i++) {
+                const dicom_mask &m = *dicom_masks_at(l.l, i);
+                if (l.mask(s.series, i) != s.masks[i] || m.planes != 3 || m.first_slice != 1 ||
+                    m.last_slice != 3)
+                    fail_msg("form %d, %d: segment %zu differs, %d planes", format, compression, i + 1,
+                             m.planes);
+            }
+        }
+}
+
+/* A fractional pixel belongs to the segment from half of the maximum on. */
+void half_of_the_maximum(void **)
+{
+    synthetic s = one_segment();
+    const temp_dir dir;
+    result r;
+    dicom_seg_options o = options_for(key);
+    std::vector<uint8_t> p(s.masks[0].size());
+    for (size_t i = 0; i < p.size(); i++)
+        p[i] = uint8_t(120 + i % 12);
+    std::vector<uint8_t> wanted(p.size());
+    for (size_t i = 0; i < p.size(); i++)
+        wanted[i] = i < 2 * 54 && p[i] >= 128; /* frames are kept where the mask has a pixel */
+    s.segments[0].probability = p.data();
+    o.form.format = DICOM_SEG_FRACTIONAL;
+    r.status = dicom_seg_write(&s.series, s.segments.data(), 1, &o, dir.path.c_str(), r.files, &r.n, &r.err);
+    expect_written(r, 1);
+    const std::string path = dir.path + "/" + r.files[0].name;
+    assert_true(Labels(s.series, path).mask(s.series, 0) == wanted);
+    change(path, [](DcmDataset &d) { (void)d.putAndInsertUint16(DCM_MaximumFractionalValue, 250); });
+    for (size_t i = 0; i < p.size(); i++)
+        wanted[i] = i < 2 * 54 && p[i] >= 125;
+    assert_true(Labels(s.series, path).mask(s.series, 0) == wanted);
+}
+
+/* Frames of single bits that others compress: packed again for each frame, then in runs or deflated. */
+void compressed_bits(void **)
+{
+    const synthetic s = one_segment();
+    const temp_dir dir;
+    expect_written(write(s, dir), 1);
+    const std::string path = dir.path + "/seg.dcm";
+    const struct {
+        const char *what, *syntax;
+        std::string head; /* before a frame's bytes, which are given as they are */
+        bool good;
+    } cases[] = {
+        {"literal run", UID_RLELosslessTransferSyntax, std::string("\6", 1), true},
+        {"stored block", "1.2.840.10008.1.2.8.1", std::string("\1\7\0\xf8\xff", 5), true},
+        {"run too long", UID_RLELosslessTransferSyntax, std::string("\7", 1), false},
+        {"run too short", UID_RLELosslessTransferSyntax, std::string("\5", 1), false},
+        {"no stream", "1.2.840.10008.1.2.8.1", std::string("\7\7\0\xf8\xff", 5), false},
+    };
+    for (const auto &c : cases) {
+        const bool rle = std::strcmp(c.syntax, UID_RLELosslessTransferSyntax) == 0;
+        DcmFileFormat file;
+        assert_true(file.loadFile(path.c_str()).good());
+        DcmDataset &d = *file.getDataset();
+        std::string frames;
+        for (size_t k = 0; k < 2; k++) {
+            std::string bits(7, '\0'); /* 54 pixels */
+            for (size_t i = 0; i < 54; i++)
+                if (s.masks[0][k * 54 + i] != 0) bits[i / 8] = char(bits[i / 8] | 1 << i % 8);
+            std::string frame = rle ? std::string("\1\0\0\0\x40\0\0\0", 8) + std::string(56, '\0') : "";
+            frame += c.head + bits;
+            if (frame.size() % 2 != 0) frame += '\0';
+            const uint32_t n = uint32_t(frame.size());
+            frames += std::string("\xfe\xff\0\xe0", 4) + char(n) + std::string(3, '\0') + frame;
+        }
+        const std::string out = dir.path + "/other.dcm";
+        (void)d.findAndDeleteElement(DCM_PixelData);
+        assert_true(file.saveFile(out.c_str(), EXS_LittleEndianExplicit).good());
+        std::ifstream in(out, std::ios::binary);
+        std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+        const size_t at = bytes.find("1.2.840.10008.1.2.1", 132),
+                     meta = bytes.find(std::string("\2\0\0\0UL\4\0", 8));
+        const std::string uid = c.syntax;
+        assert_true(at != std::string::npos && meta != std::string::npos);
+        const std::string padded = uid.size() % 2 != 0 ? uid + '\0' : uid;
+        bytes[meta + 8] = char(bytes[meta + 8] + int(padded.size()) - 20);
+        bytes[at - 2] = char(padded.size());
+        bytes.replace(at, 20, padded);
+        bytes += std::string("\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\0\0\0\0", 20) + frames +
+                 std::string("\xfe\xff\xdd\xe0\0\0\0\0", 8);
+        std::ofstream(out, std::ios::binary) << bytes;
+        const Labels l(s.series, out);
+        if (c.good) {
+            if (l.mask(s.series, 0) != s.masks[0]) fail_msg("%s: the mask differs", c.what);
+            continue;
+        }
+        std::vector<uint8_t> m(s.masks[0].size());
+        msa_error why = MSA_ERROR_INIT;
+        assert_int_equal(dicom_masks_fill(l.get(), 0, m.data(), nullptr, &why), MSA_E_PARSE);
+        assert_non_null(std::strstr(why.what, "frame 1 of the segmentation is damaged"));
+    }
 }
 
 void another_series_is_not_ours(void **)
@@ -506,8 +628,17 @@ void expert_masks(void **)
         if (i % 512 < 510 && i / 512 % 512 < 510) assert_int_equal(part[i], mask[i]);
     const Labels overlaps(*liver.s, ct + "/seg/partial_overlaps.dcm");
     assert_int_equal(dicom_masks_count(overlaps.get()), 5);
-    assert_refused(*liver.s, ct + "/seg/liver_rle.dcm", MSA_E_UNSUPPORTED, "");
-    assert_refused(*liver.s, ct + "/seg/sparse-labelmap-ppv5.dcm", MSA_E_UNSUPPORTED, "");
+    for (const char *name : {"/seg/liver_rle.dcm", "/seg/liver_deflate.dcm"})
+        assert_true(Labels(*liver.s, ct + name).mask(*liver.s, 0) == mask);
+    /* It was cut out of another stack: no frame lies on these slices. */
+    const Labels map(*liver.s, ct + "/seg/sparse-labelmap-ppv5.dcm");
+    if (map.status == MSA_OK) {
+        assert_int_equal(dicom_masks_count(map.l), 1);
+        assert_string_equal(dicom_masks_at(map.l, 0)->name, "Liver");
+        assert_int_equal(dicom_masks_at(map.l, 0)->planes_outside, 2);
+    } else {
+        assert_int_equal(map.status, MSA_E_NOT_FOUND);
+    }
     assert_refused(*liver.s, ct + "/ct/01.dcm", MSA_E_UNSUPPORTED, "neither a segmentation nor");
     assert_refused(*head.s, ct + "/seg/liver.dcm", MSA_E_NOT_FOUND, "another series");
 }
@@ -521,6 +652,9 @@ int main()
         cmocka_unit_test(frames_lie_where_their_plane_says),
         cmocka_unit_test(a_frame_without_a_plane_lies_on_its_image),
         cmocka_unit_test(wrong_segmentations_are_refused),
+        cmocka_unit_test(forms_come_back),
+        cmocka_unit_test(half_of_the_maximum),
+        cmocka_unit_test(compressed_bits),
         cmocka_unit_test(another_series_is_not_ours),
         cmocka_unit_test(contours_cover_the_pixels_whose_centres_lie_inside),
         cmocka_unit_test(contours_belong_to_a_series_or_a_frame_of_reference),
