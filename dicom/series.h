@@ -27,9 +27,12 @@ typedef enum dicom_issue { /* geometry that was noticed; policy is the caller's 
     DICOM_ISSUE_GAP = 1,               /* a step along the normal over 1.5 times the median */
     DICOM_ISSUE_UNEVEN = 2,            /* steps differ by more than 5 percent, without a gap */
     DICOM_ISSUE_DUPLICATE_POSITION = 4, /* two slices within 1 percent of the median step */
-    DICOM_ISSUE_MIXED_ORIENTATION = 8, /* not all slices are parallel: only the largest parallel group is in the volume */
+    DICOM_ISSUE_MIXED_ORIENTATION = 8, /* not all slices are parallel: see DICOM_ISSUE_SEVERAL_VOLUMES */
     DICOM_ISSUE_TILT = 16,             /* origins shift in plane: sheared stack */
     DICOM_ISSUE_SINGLE_SLICE = 32,
+    DICOM_ISSUE_SEVERAL_VOLUMES = 64,  /* orientations, sizes, echoes, time points, ...: one of them is the volume */
+    DICOM_ISSUE_NO_FRAME_OF_REFERENCE = 128, /* one was derived from the Series Instance UID */
+    DICOM_ISSUE_NO_PLANE = 256,        /* images without position or orientation are left out */
 } dicom_issue;
 
 typedef struct dicom_volume_info {
@@ -56,15 +59,21 @@ typedef struct dicom_series_request {
 } dicom_series_request;
 
 /**
- * Reads `n` single-frame CT or MR files of one series. Order of paths does not matter.
+ * Reads `n` CT or MR files of one series, single-frame or Enhanced and Legacy Converted Enhanced, whose frames are
+ * slices like any others. Order of paths does not matter.
  * Slices are sorted by dot(origin, normal); values become float modality units: rescale slope and intercept per
- * slice, MONOCHROME1 inverted (stored value -> least + greatest storable value - stored value, before the rescale; the
+ * slice or the Modality LUT, MONOCHROME1 inverted (stored value -> least + greatest storable value - stored value, before the rescale; the
  * window turns with it), padding values set to the least valid value of the volume.
- * The same instance twice counts once. Of two instances at one position the higher instance number stays; of several
- * orientations the largest parallel group, on a tie the one with the lowest instance number.
+ * The same instance twice counts once. Images that differ in frame of reference, orientation, matrix, pixel spacing or
+ * stack are several volumes; so are, where at least half of the positions hold several images, those that differ in
+ * time point, b-value, echo, inversion time, image type, tube voltage, kernel, acquisition, trigger or acquisition time
+ * (the first of these that tells them apart; last, instance number). One volume is read: see dicom_series_request; on a
+ * tie the one with the lowest instance number. Of few images at one position that which a prompt lies on stays, else
+ * the one with the higher instance number. Images without a place in space are left out if others have one. Without
+ * Frame of Reference UID one is derived from the Series Instance UID. issue_text says whatever of this happened.
  * request (may be NULL): what to read; series_uid is for folders only.
- * Errors: MSA_E_PARSE, MSA_E_UNSUPPORTED (several series, matrix sizes differ, no plane, multi-frame, syntax
- * that has no decoder), MSA_E_NOMEM, MSA_E_IO. Sentences name instances by number, never by UID or name.
+ * Errors: MSA_E_PARSE, MSA_E_UNSUPPORTED (several series, no plane at all, syntax that has no decoder), MSA_E_NOMEM,
+ * MSA_E_IO. Sentences name instances and frames by number, never by UID or name.
  */
 MSA_NODISCARD msa_status dicom_series_load(dicom_series **out, const char *const *paths, size_t n,
                                            const dicom_series_request *request, msa_error *err);

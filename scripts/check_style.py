@@ -32,7 +32,7 @@ SYSTEM_FOLDERS = ('sys/', 'linux/', 'netinet/', 'arpa/', 'net/', 'asm/', 'bits/'
 # Third-party header, as it is written in an include, to its short name.
 THIRD = (('uv.h', 'uv'), ('uv/', 'uv'), ('microhttpd.h', 'mhd'), ('sqlite3.h', 'sqlite'), ('yaml.h', 'yaml'),
          ('jansson.h', 'jansson'), ('png.h', 'png'), ('zlib.h', 'zlib'), ('openssl/', 'openssl'), ('cblas.h', 'blas'),
-         ('openblas', 'blas'), ('dcmtk/', 'dcmtk'), ('nifti/', 'nifti'), ('cmocka.h', 'cmocka'))
+         ('openblas', 'blas'), ('dcmtk/', 'dcmtk'), ('openjpeg.h', 'openjpeg'), ('nifti/', 'nifti'), ('cmocka.h', 'cmocka'))
 
 
 # C++ for dicom/*.cc only, though it lies beside the public headers: where exceptions end.
@@ -55,7 +55,7 @@ TABLE = {
     'engine/base': (('engine/base/',), {'openssl', 'blas'}, False),
     'engine': (('engine/',), {'blas', 'jansson', 'nifti'}, False),
     'dicom/*.h': (('dicom/', 'engine/base/'), set(), False),
-    'dicom': (('dicom/', 'engine/base/'), {'dcmtk', 'zlib'}, True),
+    'dicom': (('dicom/', 'engine/base/'), {'dcmtk', 'openjpeg', 'zlib'}, True),
     'server': (('server/', 'engine/', 'dicom/'), {'uv', 'mhd', 'sqlite', 'yaml', 'jansson', 'png', 'zlib'}, False),
     'tests': (('engine/', 'dicom/', 'server/', 'tests/'),
               {'cmocka', 'dcmtk', 'uv', 'mhd', 'sqlite', 'yaml', 'jansson', 'png', 'zlib', 'openssl', 'blas'}, True),

@@ -10,6 +10,7 @@
 
 #include "dicom/header.h"
 #include "dicom/net/file_meta.h"
+#include "dicom/read/syntax.h"
 
 namespace dicom
 {
@@ -17,21 +18,8 @@ namespace dicom
 namespace
 {
 
-/* In the order of preference. Everything that dicom/read can decode, and nothing else. */
-const char *const decodable[] = {
-    UID_LittleEndianExplicitTransferSyntax,
-    UID_LittleEndianImplicitTransferSyntax,
-    UID_DeflatedExplicitVRLittleEndianTransferSyntax,
-    UID_BigEndianExplicitTransferSyntax,
-    UID_RLELosslessTransferSyntax,
-    UID_JPEGProcess1TransferSyntax,
-    UID_JPEGProcess2_4TransferSyntax,
-    UID_JPEGProcess14TransferSyntax,
-    UID_JPEGProcess14SV1TransferSyntax,
-    UID_JPEGLSLosslessTransferSyntax,
-    UID_JPEGLSLossyTransferSyntax,
-};
-constexpr int UNCOMPRESSED = 2; /* of these, the order decides; of the others, the sender's */
+constexpr size_t UNCOMPRESSED = 2; /* of the syntaxes that dicom/read decodes, the order of these decides; of
+                                      the others, the sender's */
 
 std::string name_of(const char *uid)
 {
@@ -94,12 +82,11 @@ std::string taken_in_words()
 
 const char *choose_transfer_syntax(const char *const *proposed, int n)
 {
-    for (int d = 0; d < UNCOMPRESSED; d++)
+    for (size_t d = 0; d < UNCOMPRESSED; d++)
         for (int i = 0; i < n; i++)
-            if (std::strcmp(proposed[i], decodable[d]) == 0) return decodable[d];
+            if (std::strcmp(proposed[i], syntaxes[d].uid) == 0) return syntaxes[d].uid;
     for (int i = 0; i < n; i++)
-        for (const char *uid : decodable)
-            if (std::strcmp(proposed[i], uid) == 0) return uid;
+        if (const Syntax *syntax = find_syntax(proposed[i])) return syntax->uid;
     return nullptr;
 }
 
@@ -109,12 +96,12 @@ int negotiate(T_ASC_Parameters *params, const std::function<void(const refusal &
     int accepted = 0;
     for (DUL_PRESENTATIONCONTEXT *pc :
          nodes<DUL_PRESENTATIONCONTEXT>(params->DULparams.requestedPresentationContext)) {
-        std::vector<const char *> syntaxes;
+        std::vector<const char *> proposed;
         for (const DUL_TRANSFERSYNTAX *ts : nodes<DUL_TRANSFERSYNTAX>(pc->proposedTransferSyntax))
-            syntaxes.push_back(ts->transferSyntax);
-        const int n = int(syntaxes.size());
+            proposed.push_back(ts->transferSyntax);
+        const int n = int(proposed.size());
         const bool taken = is_taken(pc->abstractSyntax);
-        const char *chosen = taken ? choose_transfer_syntax(syntaxes.data(), n) : nullptr;
+        const char *chosen = taken ? choose_transfer_syntax(proposed.data(), n) : nullptr;
         if (chosen != nullptr) {
             if (ASC_acceptPresentationContext(params, pc->presentationContextID, chosen).good()) accepted++;
             continue;
@@ -124,9 +111,9 @@ int negotiate(T_ASC_Parameters *params, const std::function<void(const refusal &
                                                   : ASC_P_ABSTRACTSYNTAXNOTSUPPORTED);
         refusal r;
         r.what = name_of(pc->abstractSyntax);
-        r.reason = taken ? list(syntaxes.data(), n) +
-                               " is not decoded yet; let the sender use Explicit VR Little Endian"
-                         : taken_in_words();
+        r.reason =
+            taken ? list(proposed.data(), n) + " is not decoded; let the sender use Explicit VR Little Endian"
+                  : taken_in_words();
         if (told.insert(r.what + r.reason).second) on_refusal(r);
     }
     return accepted;

@@ -8,6 +8,8 @@
 #include "dcmtk/dcmdata/dcfilefo.h"
 
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace dicom
 {
@@ -18,12 +20,37 @@ struct PixelForm {
     bool is_signed = false, inverted = false; /* inverted: MONOCHROME1 */
 };
 
+/* PS3.3 C.7.6.2: where an image plane lies. */
+struct Placement {
+    bool known = false; /* origin, directions and spacing are there */
+    double origin_mm[3] = {0}, row_dir[3] = {0}, col_dir[3] = {0};
+    double spacing_mm[2] = {0}; /* between rows, between columns */
+};
+
+struct Frame {                       /* of a multi-frame image */
+    std::unique_ptr<DcmItem> groups; /* its functional groups, flat, as a single-frame image would say it */
+    Placement place;
+};
+
 struct File {
     Prescan scan;
     std::unique_ptr<DcmFileFormat> content; /* up to the pixel data, no value left on disk */
     dicom_header header{};
-    PixelForm form; /* of an image */
+    PixelForm form;            /* of an image */
+    Placement place;           /* of a single-frame image */
+    std::vector<Frame> frames; /* of a multi-frame image; else empty */
 };
+
+/* Bytes of one frame, decoded. */
+inline uint64_t frame_size(const File &f)
+{
+    return uint64_t(f.header.rows) * uint64_t(f.header.cols) * (f.form.allocated / 8u);
+}
+/* No codec of ours grows noise by half; more is damage, and decoders have been hurt by it. */
+inline uint64_t encoded_max(const File &f)
+{
+    return 2 * frame_size(f) + 65536;
+}
 
 /* Pre-scan, then the dataset by DCMTK, with or without what begins at Pixel Data. The meta group is not kept.
  */

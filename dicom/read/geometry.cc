@@ -12,10 +12,7 @@ namespace dicom
 namespace
 {
 
-constexpr double PARALLEL_COS =
-    1 - 5e-6;                       /* 0.18 degrees: four written decimals pass, two scan planes do not */
 constexpr double TILT_RATIO = 0.02; /* in-plane shift for each mm along the normal: 1.1 degrees */
-constexpr double POSITION_NOISE_MM = 1e-3; /* of decimal strings */
 
 double dot(const double a[3], const double b[3])
 {
@@ -30,7 +27,7 @@ void cross(const double a[3], const double b[3], double out[3])
 
 __attribute__((format(printf, 1, 2))) std::string sentence(const char *fmt, ...)
 {
-    char buffer[200];
+    char buffer[260];
     va_list args;
     va_start(args, fmt);
     (void)std::vsnprintf(buffer, sizeof buffer, fmt, args);
@@ -44,103 +41,62 @@ void note(Stack &s, dicom_issue issue, std::string words)
     s.sentences.push_back(std::move(words));
 }
 
-/* Planes without doubles, in an order that does not depend on how they came. */
-std::vector<size_t> canonical(const std::vector<Plane> &planes)
+void note_volumes(Stack &s, const Volumes &v)
 {
-    std::vector<size_t> list(planes.size());
-    for (size_t i = 0; i < list.size(); i++)
-        list[i] = i;
-    std::sort(list.begin(), list.end(), [&](size_t a, size_t b) {
-        const Plane &p = planes[a], &q = planes[b];
-        if (p.instance_number != q.instance_number) return p.instance_number < q.instance_number;
-        return p.uid != q.uid ? p.uid < q.uid : a < b;
-    });
-    list.erase(std::unique(list.begin(), list.end(),
-                           [&](size_t a, size_t b) { return planes[a].uid == planes[b].uid; }),
-               list.end());
-    return list;
+    std::string by;
+    for (const std::string &reason : v.reasons)
+        by += (by.empty() ? "" : ", ") + reason;
+    const char *which = v.voted ? "the one that the prompts lie on" : v.tie ? "the first" : "the largest";
+    if (v.mixed_orientation) s.issues |= DICOM_ISSUE_MIXED_ORIENTATION;
+    note(s, DICOM_ISSUE_SEVERAL_VOLUMES,
+         sentence("the series holds %zu volumes, told apart by %.90s; %s (%zu %s) is used, %d %s left out",
+                  v.list.size(), by.c_str(), which, s.order.size(), s.order.size() == 1 ? "slice" : "slices",
+                  int(s.left_out), s.left_out == 1 ? "image is" : "images are"));
 }
 
-bool parallel(const Plane &a, const Plane &b)
+bool is_better(const Plane &other, const Plane &kept)
 {
-    return dot(a.row_dir, b.row_dir) >= PARALLEL_COS && dot(a.col_dir, b.col_dir) >= PARALLEL_COS;
-}
-
-std::vector<size_t> largest_parallel_group(const std::vector<Plane> &planes, size_t &groups_found)
-{
-    std::vector<std::vector<size_t>> groups;
-    for (const size_t i : canonical(planes)) {
-        const auto mine = std::find_if(groups.begin(), groups.end(),
-                                       [&](const auto &g) { return parallel(planes[g.front()], planes[i]); });
-        if (mine == groups.end())
-            groups.push_back({i});
-        else
-            mine->push_back(i);
-    }
-    groups_found = groups.size();
-    /* max_element gives the first of equals: the group with the lowest instance number */
-    return *std::max_element(groups.begin(), groups.end(),
-                             [](const auto &a, const auto &b) { return a.size() < b.size(); });
-}
-
-double median(std::vector<double> values)
-{
-    if (values.empty()) return 0;
-    const auto middle = values.begin() + std::ptrdiff_t(values.size() / 2);
-    std::nth_element(values.begin(), middle, values.end());
-    return *middle;
-}
-
-/* Steps between neighbours, without those between slices at one position. */
-std::vector<double> real_steps(const std::vector<double> &positions)
-{
-    std::vector<double> steps;
-    for (size_t i = 1; i < positions.size(); i++)
-        if (positions[i] - positions[i - 1] > POSITION_NOISE_MM)
-            steps.push_back(positions[i] - positions[i - 1]);
-    return steps;
+    if (other.votes != kept.votes) return other.votes > kept.votes;
+    if (other.instance_number != kept.instance_number) return other.instance_number > kept.instance_number;
+    return other.uid != kept.uid ? other.uid > kept.uid : other.frame > kept.frame;
 }
 
 void drop_equal_positions(Stack &s, const std::vector<Plane> &planes)
 {
-    const double same = std::max(0.01 * median(real_steps(s.position_mm)), POSITION_NOISE_MM);
+    const double same = same_position(s.position_mm);
     std::vector<size_t> order;
     std::vector<double> positions;
     int32_t dropped = 0;
     double first_mm = 0;
+    bool voted = false;
     for (size_t i = 0; i < s.order.size(); i++) {
-        if (!order.empty() && s.position_mm[i] - positions.back() <= same) {
-            if (dropped++ == 0) first_mm = positions.back();
-            const Plane &kept = planes[order.back()], &other = planes[s.order[i]];
-            const bool later = other.instance_number != kept.instance_number
-                                   ? other.instance_number > kept.instance_number
-                                   : other.uid > kept.uid;
-            if (later) {
-                order.back() = s.order[i];
-                positions.back() = s.position_mm[i];
-            }
+        if (order.empty() || s.position_mm[i] - positions.back() > same) {
+            order.push_back(s.order[i]);
+            positions.push_back(s.position_mm[i]);
             continue;
         }
-        order.push_back(s.order[i]);
-        positions.push_back(s.position_mm[i]);
+        if (dropped++ == 0) first_mm = positions.back();
+        const Plane &kept = planes[order.back()], &other = planes[s.order[i]];
+        voted |= kept.votes != other.votes;
+        if (!is_better(other, kept)) continue;
+        order.back() = s.order[i];
+        positions.back() = s.position_mm[i];
     }
     s.order = std::move(order);
     s.position_mm = std::move(positions);
     s.left_out += dropped;
-    if (dropped > 0)
-        note(s, DICOM_ISSUE_DUPLICATE_POSITION,
-             dropped == 1
-                 ? sentence("two slices lie at %.1f mm; the one with the higher instance number is used",
-                            first_mm)
-                 : sentence("%d slices lie where another one does, the first at %.1f mm; the one with the "
-                            "higher instance number is used",
-                            dropped, first_mm));
+    if (dropped == 0) return;
+    const char *which = voted ? "the one with a prompt" : "the one with the higher instance number";
+    note(s, DICOM_ISSUE_DUPLICATE_POSITION,
+         dropped == 1 ? sentence("two slices lie at %.1f mm; %s is used", first_mm, which)
+                      : sentence("%d slices lie where another one does, the first at %.1f mm; %s is used",
+                                 dropped, first_mm, which));
 }
 
 void check_steps(Stack &s)
 {
     const std::vector<double> &at = s.position_mm;
-    s.step_mm = median(real_steps(at));
+    s.step_mm = median_step(at);
     if (at.size() < 2) {
         note(s, DICOM_ISSUE_SINGLE_SLICE, "the series is a single slice");
         return;
@@ -183,19 +139,14 @@ void check_tilt(Stack &s, const std::vector<Plane> &planes)
 Stack build_stack(const std::vector<Plane> &planes)
 {
     Stack s;
-    size_t groups = 0;
-    s.order = largest_parallel_group(planes, groups);
-    const size_t distinct = canonical(planes).size();
-    s.left_out = int32_t(distinct - s.order.size());
+    const Volumes volumes = split_volumes(planes);
+    s.order = volumes.list[0];
+    s.left_out = int32_t(volumes.distinct - s.order.size());
     const Plane &first = planes[s.order.front()];
     std::copy_n(first.row_dir, 3, s.row_dir);
     std::copy_n(first.col_dir, 3, s.col_dir);
     cross(s.row_dir, s.col_dir, s.normal);
-    if (groups > 1)
-        note(s, DICOM_ISSUE_MIXED_ORIENTATION,
-             sentence("the slices have %zu orientations; the %zu of the largest parallel group are used, %d "
-                      "left out",
-                      groups, s.order.size(), int(s.left_out)));
+    if (volumes.list.size() > 1) note_volumes(s, volumes);
 
     const auto position = [&](size_t i) { return dot(planes[i].origin_mm, s.normal); };
     /* stable: what is equal keeps the canonical order */

@@ -3,13 +3,15 @@
 #include "dicom/read/authored.h"
 #include "dicom/read/description.h"
 #include "dicom/read/file.h"
+#include "dicom/read/placement.h"
+#include "dicom/read/syntax.h"
 #include "dicom/read/values.h"
 
 #include "dcmtk/dcmdata/dcdeftag.h"
 #include "dcmtk/dcmdata/dcistrmf.h"
 #include "dcmtk/dcmdata/dcuid.h"
 
-#include <cmath>
+#include <algorithm>
 #include <cstring>
 
 namespace dicom
@@ -17,8 +19,13 @@ namespace dicom
 namespace
 {
 
+constexpr int32_t FRAMES_MAX = 16384;
+
 /* The classes we take. Every annotation has its reader in dicom/annot/annotation.cc. */
-const char *const image_classes[] = {UID_CTImageStorage, UID_MRImageStorage};
+const char *const single_frame_classes[] = {UID_CTImageStorage, UID_MRImageStorage};
+const char *const multi_frame_classes[] = {
+    UID_EnhancedCTImageStorage, UID_LegacyConvertedEnhancedCTImageStorage, UID_EnhancedMRImageStorage,
+    UID_LegacyConvertedEnhancedMRImageStorage};
 const char *const annotation_classes[] = {
     UID_EnhancedSRStorage,
     UID_ComprehensiveSRStorage,
@@ -40,24 +47,10 @@ template <size_t N> bool in_list(const char *const (&list)[N], const char *uid)
     return false;
 }
 
-bool decodable(E_TransferSyntax xfer)
+bool is_ct(const char *uid)
 {
-    switch (xfer) {
-    case EXS_LittleEndianImplicit:
-    case EXS_LittleEndianExplicit:
-    case EXS_BigEndianExplicit:
-    case EXS_DeflatedLittleEndianExplicit:
-    case EXS_RLELossless:
-    case EXS_JPEGProcess1:
-    case EXS_JPEGProcess2_4:
-    case EXS_JPEGProcess14:
-    case EXS_JPEGProcess14SV1:
-    case EXS_JPEGLSLossless:
-    case EXS_JPEGLSLossy:
-        return true;
-    default:
-        return false;
-    }
+    return std::strcmp(uid, UID_CTImageStorage) == 0 || std::strcmp(uid, UID_EnhancedCTImageStorage) == 0 ||
+           std::strcmp(uid, UID_LegacyConvertedEnhancedCTImageStorage) == 0;
 }
 
 msa_status read_uid(DcmItem &d, const DcmTagKey &tag, const char *name, char to[DICOM_UID_MAX],
@@ -89,8 +82,7 @@ msa_status read_identity(DcmItem &d, dicom_header &h, msa_error *err)
     copy(h.frame_of_reference_uid, sizeof h.frame_of_reference_uid, frame_of_reference);
 
     std::string modality = code_string(d, DCM_Modality);
-    if (modality.empty() && h.kind == DICOM_KIND_IMAGE)
-        modality = std::strcmp(h.sop_class_uid, UID_CTImageStorage) == 0 ? "CT" : "MR";
+    if (modality.empty() && h.kind == DICOM_KIND_IMAGE) modality = is_ct(h.sop_class_uid) ? "CT" : "MR";
     copy(h.modality, sizeof h.modality, modality);
     copy(h.body_part, sizeof h.body_part, code_string(d, DCM_BodyPartExamined));
     if (find_int(d, DCM_InstanceNumber, h.instance_number) == FIND_BAD) h.instance_number = 0;
@@ -99,53 +91,6 @@ msa_status read_identity(DcmItem &d, dicom_header &h, msa_error *err)
         h.expected_instances = 0;
     h.authored_ms = authored_ms(d);
     read_description(h, d);
-    return MSA_OK;
-}
-
-double dot(const double a[3], const double b[3])
-{
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-}
-
-/* Image Position and Orientation (Patient), Pixel Spacing. Absent is allowed here, malformed is not. */
-msa_status read_plane(DcmItem &d, dicom_header &h, msa_error *err)
-{
-    double directions[6] = {0};
-    const Find origin = find_numbers(d, DCM_ImagePositionPatient, 3, h.origin_mm);
-    const Find orientation = find_numbers(d, DCM_ImageOrientationPatient, 6, directions);
-    const Find spacing = find_numbers(d, DCM_PixelSpacing, 2, h.spacing_mm);
-    if (origin == FIND_BAD || orientation == FIND_BAD || spacing == FIND_BAD)
-        return msa_fail(err, MSA_E_PARSE,
-                        "%s is not what the standard asks for (finite numbers, the right count)",
-                        origin == FIND_BAD        ? "Image Position (Patient)"
-                        : orientation == FIND_BAD ? "Image Orientation (Patient)"
-                                                  : "Pixel Spacing");
-    if (spacing == FIND_OK)
-        for (const double mm : h.spacing_mm)
-            if (mm < 1e-4 || mm > 1e4)
-                return msa_fail(err, MSA_E_PARSE, "Pixel Spacing is not a plausible length");
-    if (origin == FIND_OK)
-        for (const double mm : h.origin_mm)
-            if (std::fabs(mm) > 1e6)
-                return msa_fail(err, MSA_E_PARSE, "Image Position (Patient) is not plausible");
-    if (orientation == FIND_OK) {
-        double *const row = directions, *const col = directions + 3;
-        const double row_length = std::sqrt(dot(row, row)), col_length = std::sqrt(dot(col, col));
-        if (std::fabs(row_length - 1) > 0.01 || std::fabs(col_length - 1) > 0.01 ||
-            std::fabs(dot(row, col)) > 0.01)
-            return msa_fail(err, MSA_E_PARSE,
-                            "Image Orientation (Patient) does not hold two perpendicular unit vectors");
-        for (int i = 0; i < 3; i++) {
-            h.row_dir[i] = row[i] / row_length;
-            h.col_dir[i] = col[i] / col_length;
-        }
-    }
-    h.has_plane = origin == FIND_OK && orientation == FIND_OK && spacing == FIND_OK;
-    if (!h.has_plane) return MSA_OK;
-    const double normal[3] = {h.row_dir[1] * h.col_dir[2] - h.row_dir[2] * h.col_dir[1],
-                              h.row_dir[2] * h.col_dir[0] - h.row_dir[0] * h.col_dir[2],
-                              h.row_dir[0] * h.col_dir[1] - h.row_dir[1] * h.col_dir[0]};
-    h.position_mm = dot(h.origin_mm, normal);
     return MSA_OK;
 }
 
@@ -178,22 +123,66 @@ msa_status read_form(DcmItem &d, PixelForm &form, msa_error *err)
     return MSA_OK;
 }
 
-msa_status check_pixels(const Prescan &scan, const dicom_header &h, const PixelForm &form, msa_error *err)
+msa_status check_pixels(const File &f, msa_error *err)
 {
+    const Prescan &scan = f.scan;
+    const uint64_t frames = uint64_t(f.header.frames), whole = frames * frame_size(f);
     if (!scan.has_pixel_data) return msa_fail(err, MSA_E_PARSE, "the image has no pixel data");
-    const uint64_t frame = uint64_t(h.rows) * uint64_t(h.cols) * (form.allocated / 8);
     if (scan.encapsulated) {
-        if (scan.fragments == 0) return msa_fail(err, MSA_E_PARSE, "the pixel data is empty");
-        /* No codec of ours grows noise by half; more is damage, and decoders have been hurt by it. */
-        if (scan.pixel_length > 2 * frame + 65536)
+        if (scan.fragments.empty()) return msa_fail(err, MSA_E_PARSE, "the pixel data is empty");
+        if (scan.pixel_length > frames * encoded_max(f))
             return msa_fail(err, MSA_E_PARSE,
                             "the compressed pixel data is longer than the image it should hold");
         return MSA_OK;
     }
-    if (scan.pixel_length < frame)
+    if (scan.pixel_length < whole)
         return msa_fail(err, MSA_E_PARSE,
-                        "the pixel data holds %llu bytes where %d rows of %d columns need %llu",
-                        (unsigned long long)scan.pixel_length, h.rows, h.cols, (unsigned long long)frame);
+                        "the pixel data holds %llu bytes where %d rows of %d columns%s need %llu",
+                        (unsigned long long)scan.pixel_length, f.header.rows, f.header.cols,
+                        frames > 1 ? " in each frame" : "", (unsigned long long)whole);
+    return MSA_OK;
+}
+
+msa_status read_frame_count(DcmItem &d, dicom_header &h, msa_error *err)
+{
+    const bool many = in_list(multi_frame_classes, h.sop_class_uid);
+    h.frames = 1;
+    if (find_int(d, DCM_NumberOfFrames, h.frames) == FIND_BAD || h.frames < 1)
+        return msa_fail(err, MSA_E_PARSE, "Number of Frames is not a positive number");
+    if (h.frames > 1 && !many)
+        return msa_fail(err, MSA_E_UNSUPPORTED, "it holds %d frames, but its class is one of single images",
+                        h.frames);
+    if (h.frames > FRAMES_MAX)
+        return msa_fail(err, MSA_E_UNSUPPORTED, "it holds %d frames; at most %d are taken", h.frames,
+                        FRAMES_MAX);
+    return MSA_OK;
+}
+
+void copy_placement(dicom_header &h, const Placement &p)
+{
+    const double normal[3] = {p.row_dir[1] * p.col_dir[2] - p.row_dir[2] * p.col_dir[1],
+                              p.row_dir[2] * p.col_dir[0] - p.row_dir[0] * p.col_dir[2],
+                              p.row_dir[0] * p.col_dir[1] - p.row_dir[1] * p.col_dir[0]};
+    std::copy_n(p.origin_mm, 3, h.origin_mm);
+    std::copy_n(p.row_dir, 3, h.row_dir);
+    std::copy_n(p.col_dir, 3, h.col_dir);
+    std::copy_n(p.spacing_mm, 2, h.spacing_mm);
+    h.position_mm = p.origin_mm[0] * normal[0] + p.origin_mm[1] * normal[1] + p.origin_mm[2] * normal[2];
+}
+
+/* Of a multi-frame image the header has the place of the first frame, when all have one. */
+msa_status read_place(File &f, DcmItem &d, msa_error *err)
+{
+    if (in_list(multi_frame_classes, f.header.sop_class_uid)) {
+        MSA_TRY(read_frames(f, err));
+        f.place = f.frames.front().place;
+        for (const Frame &frame : f.frames)
+            f.place.known = f.place.known && frame.place.known;
+    } else {
+        MSA_TRY(read_placement(f.place, d, err));
+    }
+    f.header.has_plane = f.place.known;
+    if (f.place.known) copy_placement(f.header, f.place);
     return MSA_OK;
 }
 
@@ -201,12 +190,7 @@ msa_status read_image(File &f, DcmItem &d, msa_error *err)
 {
     dicom_header &h = f.header;
     uint16_t rows = 0, cols = 0;
-    h.frames = 1;
-    if (find_int(d, DCM_NumberOfFrames, h.frames) == FIND_BAD || h.frames < 1)
-        return msa_fail(err, MSA_E_PARSE, "Number of Frames is not a positive number");
-    if (h.frames > 1)
-        return msa_fail(err, MSA_E_UNSUPPORTED,
-                        "it holds %d frames; only single-frame images are taken in this version", h.frames);
+    MSA_TRY(read_frame_count(d, h, err));
     if (find_u16(d, DCM_Rows, rows) != FIND_OK || find_u16(d, DCM_Columns, cols) != FIND_OK)
         return msa_fail(err, MSA_E_PARSE, "Rows or Columns is missing");
     if (rows < 1 || rows > 16384 || cols < 1 || cols > 16384)
@@ -214,11 +198,11 @@ msa_status read_image(File &f, DcmItem &d, msa_error *err)
     h.rows = rows;
     h.cols = cols;
     MSA_TRY(read_form(d, f.form, err));
-    MSA_TRY(read_plane(d, h, err));
-    if (!decodable(f.scan.xfer))
+    if (find_syntax(h.transfer_syntax_uid) == nullptr)
         return msa_fail(err, MSA_E_UNSUPPORTED, "pixel data in the transfer syntax %s cannot be decoded",
                         DcmXfer(f.scan.xfer).getXferName());
-    return check_pixels(f.scan, h, f.form, err);
+    MSA_TRY(check_pixels(f, err));
+    return read_place(f, d, err);
 }
 
 } // namespace
@@ -268,7 +252,8 @@ msa_status dicom_header_read(dicom_header *out, const char *path, msa_error *err
 
 bool dicom_is_image_class(const char *uid)
 {
-    return dicom::in_list(dicom::image_classes, uid);
+    return dicom::in_list(dicom::single_frame_classes, uid) ||
+           dicom::in_list(dicom::multi_frame_classes, uid);
 }
 
 bool dicom_is_annotation_class(const char *uid)

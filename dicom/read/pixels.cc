@@ -1,17 +1,15 @@
 #include "dicom/read/pixels.h"
 
-#include "dicom/guard.h"
-#include "dicom/read/source.h"
+#include "dicom/read/items.h"
 #include "dicom/read/values.h"
 
 #include "dcmtk/dcmdata/dcdeftag.h"
+#include "dcmtk/dcmdata/dcelem.h"
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <utility>
-#include <vector>
 
 namespace dicom
 {
@@ -45,13 +43,100 @@ int64_t least_plus_greatest(const PixelForm &form)
     return form.is_signed ? -1 : (int64_t{1} << form.stored) - 1;
 }
 
-/* `bytes` are little endian samples of form.allocated bits. */
-void convert(float *to, const uint8_t *bytes, size_t n, const PixelForm &form, const Padding &padding,
-             const Rescale &rescale)
+/* LUT Descriptor (PS3.3 C.11.1.1.1): entries (0 means 65536), first value, bits. US or SS, as the pixels are.
+ */
+bool read_descriptor(DcmItem &lut, const PixelForm &form, int64_t &entries, int64_t &first, int &bits)
 {
+    DcmElement *e = nullptr;
+    if (lut.findAndGetElement(DCM_LUTDescriptor, e).bad() || e == nullptr || e->getVM() != 3) return false;
+    uint16_t value[3] = {0};
+    for (unsigned long i = 0; i < 3; i++) {
+        Uint16 u = 0;
+        Sint16 s = 0;
+        if (e->getUint16(u, i).good())
+            value[i] = u;
+        else if (e->getSint16(s, i).good())
+            value[i] = uint16_t(s);
+        else
+            return false;
+    }
+    entries = value[0] == 0 ? 65536 : value[0];
+    first = as_stored(value[1], form);
+    bits = value[2];
+    return bits >= 1 && bits <= 16;
+}
+
+msa_status read_table(Rescale &out, DcmItem &lut, const PixelForm &form, msa_error *err)
+{
+    int64_t entries = 0;
+    int bits = 0;
+    const Uint16 *words = nullptr;
+    unsigned long count = 0;
+    if (!read_descriptor(lut, form, entries, out.first, bits) ||
+        lut.findAndGetUint16Array(DCM_LUTData, words, &count).bad() || words == nullptr)
+        return msa_fail(err, MSA_E_PARSE, "its Modality LUT is not described as the standard asks");
+    const bool packed = bits <= 8 && int64_t(count) == (entries + 1) / 2; /* two entries in a word */
+    if (!packed && int64_t(count) < entries)
+        return msa_fail(err, MSA_E_PARSE, "its Modality LUT has %lu entries where %lld are announced", count,
+                        (long long)entries);
+    for (int64_t i = 0; i < entries; i++)
+        out.table.push_back(float(packed ? words[i / 2] >> (8 * (i % 2)) & 0xff : words[i]));
+    return MSA_OK;
+}
+
+double modality_value(const Rescale &r, double stored)
+{
+    if (r.table.empty()) return r.slope * stored + r.intercept;
+    const double last = double(r.table.size() - 1);
+    return double(r.table[size_t(std::min(std::max(stored - double(r.first), 0.0), last))]);
+}
+
+} // namespace
+
+msa_status read_rescale(Rescale &out, DcmItem &d, const PixelForm &form, msa_error *err)
+{
+    out = Rescale{};
+    if (DcmItem *lut = first_of(&d, DCM_ModalityLUTSequence)) return read_table(out, *lut, form, err);
+    if (find_number(d, DCM_RescaleSlope, out.slope) == FIND_BAD ||
+        find_number(d, DCM_RescaleIntercept, out.intercept) == FIND_BAD)
+        return msa_fail(err, MSA_E_PARSE, "Rescale Slope or Rescale Intercept is not a number");
+    if (out.slope == 0) return msa_fail(err, MSA_E_PARSE, "Rescale Slope is 0");
+    if (std::fabs(out.slope) > 1e30 || std::fabs(out.intercept) > 1e30)
+        return msa_fail(err, MSA_E_PARSE, "Rescale Slope or Rescale Intercept is too large");
+    return MSA_OK;
+}
+
+void read_window(double &center, double &width, DcmItem &d, const PixelForm &form, const Rescale &rescale)
+{
+    double c = 0, w = 0;
+    center = width = 0;
+    if (find_number(d, DCM_WindowCenter, c) != FIND_OK || find_number(d, DCM_WindowWidth, w) != FIND_OK ||
+        w <= 0) {
+        /* A VOI LUT takes modality values: those from its first entry to its last are what it shows. */
+        int64_t entries = 0, first = 0;
+        int bits = 0;
+        PixelForm of_values = form;
+        of_values.is_signed = form.is_signed || rescale.intercept < 0;
+        DcmItem *lut = first_of(&d, DCM_VOILUTSequence);
+        if (lut == nullptr || !read_descriptor(*lut, of_values, entries, first, bits)) return;
+        c = double(first) + double(entries) / 2;
+        w = double(entries);
+    }
+    width = w;
+    center = c;
+    /* The mirror image of the window: what the values that it began and ended with have become. */
+    if (form.inverted)
+        center = modality_value(rescale, double(least_plus_greatest(form))) + modality_value(rescale, 0) - c;
+}
+
+void read_pixels(float *to, const std::vector<uint8_t> &bytes, DcmItem &header, const PixelForm &form,
+                 const Rescale &rescale)
+{
+    const Padding padding = read_padding(header, form);
     const unsigned shift = unsigned(form.high_bit + 1 - form.stored);
     const uint32_t mask = (1u << form.stored) - 1, sign = form.is_signed ? 1u << (form.stored - 1) : 0;
     const int64_t mirror = least_plus_greatest(form);
+    const size_t n = bytes.size() / (form.allocated / 8u);
     for (size_t i = 0; i < n; i++) {
         const uint32_t raw =
             form.allocated == 8 ? bytes[i] : uint32_t(bytes[2 * i]) | uint32_t(bytes[2 * i + 1]) << 8;
@@ -65,87 +150,8 @@ void convert(float *to, const uint8_t *bytes, size_t n, const PixelForm &form, c
             continue;
         }
         if (form.inverted) value = mirror - value;
-        to[i] = float(rescale.slope * double(value) + rescale.intercept);
+        to[i] = float(modality_value(rescale, double(value)));
     }
-}
-
-msa_status read_native(std::vector<uint8_t> &bytes, const File &f, const char *path, msa_error *err)
-{
-    const std::unique_ptr<Source> in = open_file_source(path);
-    const size_t n = size_t(std::min<uint64_t>(bytes.size(), f.scan.pixel_length));
-    if (!in || !in->skip(f.scan.pixel_offset) || in->read(bytes.data(), n) != n)
-        return msa_fail(err, MSA_E_IO, "cannot read the pixel data: the file changed");
-    const bool swap = DcmXfer(f.scan.xfer).isBigEndian() && (f.scan.pixel_words || f.form.allocated == 16);
-    if (swap)
-        for (size_t i = 0; i + 1 < bytes.size(); i += 2)
-            std::swap(bytes[i], bytes[i + 1]);
-    return MSA_OK;
-}
-
-/* Compressed or deflated: DCMTK's codecs, on a file that the pre-scan passed and whose sizes are plausible.
- */
-msa_status decode(std::vector<uint8_t> &bytes, size_t n, const File &f, const char *path, msa_error *err)
-{
-    std::unique_ptr<DcmFileFormat> file;
-    MSA_TRY(parse_dataset(file, f.scan, path, true, err));
-    DcmDataset &d = *file->getDataset();
-    const OFCondition cond = d.chooseRepresentation(EXS_LittleEndianExplicit, nullptr);
-    if (cond.bad()) return fail(err, cond, "decompress the pixel data");
-    uint16_t rows = 0, cols = 0, samples = 1, allocated = 0;
-    if (find_u16(d, DCM_Rows, rows) != FIND_OK || find_u16(d, DCM_Columns, cols) != FIND_OK ||
-        rows != f.header.rows || cols != f.header.cols ||
-        find_u16(d, DCM_SamplesPerPixel, samples) == FIND_BAD || samples != 1 ||
-        find_u16(d, DCM_BitsAllocated, allocated) != FIND_OK || allocated != f.form.allocated)
-        return msa_fail(err, MSA_E_PARSE, "the compressed image is not of the size or depth its header says");
-    const Uint8 *octets = nullptr;
-    const Uint16 *words = nullptr;
-    unsigned long count = 0;
-    /* DCMTK keeps 16-bit words in host order, which is little endian (asserted below), and 8-bit ones packed
-     * in them. */
-    static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "pixel words are copied as bytes");
-    if (d.findAndGetUint16Array(DCM_PixelData, words, &count).good() && words != nullptr) {
-        if (count * 2 < n) return msa_fail(err, MSA_E_PARSE, "the decompressed image is too short");
-        std::memcpy(bytes.data(), words, n);
-        return MSA_OK;
-    }
-    if (d.findAndGetUint8Array(DCM_PixelData, octets, &count).good() && octets != nullptr) {
-        if (count < n) return msa_fail(err, MSA_E_PARSE, "the decompressed image is too short");
-        std::memcpy(bytes.data(), octets, n);
-        return MSA_OK;
-    }
-    return msa_fail(err, MSA_E_PARSE, "the pixel data cannot be decompressed");
-}
-
-} // namespace
-
-msa_status read_rescale(Rescale &out, DcmItem &d, msa_error *err)
-{
-    out = Rescale{};
-    if (find_number(d, DCM_RescaleSlope, out.slope) == FIND_BAD ||
-        find_number(d, DCM_RescaleIntercept, out.intercept) == FIND_BAD)
-        return msa_fail(err, MSA_E_PARSE, "Rescale Slope or Rescale Intercept is not a number");
-    if (out.slope == 0) return msa_fail(err, MSA_E_PARSE, "Rescale Slope is 0");
-    if (std::fabs(out.slope) > 1e30 || std::fabs(out.intercept) > 1e30)
-        return msa_fail(err, MSA_E_PARSE, "Rescale Slope or Rescale Intercept is too large");
-    return MSA_OK;
-}
-
-double inverted_window_center(double center, const PixelForm &form, const Rescale &rescale)
-{
-    return rescale.slope * double(least_plus_greatest(form)) + 2 * rescale.intercept - center;
-}
-
-msa_status read_pixels(float *to, const File &f, const char *path, const Rescale &rescale, msa_error *err)
-{
-    const size_t n = size_t(f.header.rows) * size_t(f.header.cols);
-    const size_t size = n * (f.form.allocated / 8u); /* header.cc compared this with the element's length */
-    std::vector<uint8_t> bytes(size + (size & 1));   /* even: big endian words are swapped in pairs */
-    if (f.scan.encapsulated || f.scan.deflated)
-        MSA_TRY(decode(bytes, size, f, path, err));
-    else
-        MSA_TRY(read_native(bytes, f, path, err));
-    convert(to, bytes.data(), n, f.form, read_padding(*f.content->getDataset(), f.form), rescale);
-    return MSA_OK;
 }
 
 } // namespace dicom

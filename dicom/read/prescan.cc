@@ -1,5 +1,6 @@
 #include "dicom/read/prescan.h"
 #include "dicom/read/source.h"
+#include "dicom/read/syntax.h"
 
 #include "dcmtk/dcmdata/dctag.h"
 
@@ -92,6 +93,7 @@ class Scanner
     msa_status inside_item(const Element &e, bool &done);
     msa_status value(const Element &e, uint64_t room, bool &done);
     msa_status fragments();
+    msa_status offset_table(uint32_t length);
     msa_status push(uint32_t length, bool sequence, bool implicit_little, uint64_t room);
     bool nested(const Element &e);
     uint64_t room() const /* bytes left up to the nearest defined end around us */
@@ -221,7 +223,7 @@ msa_status Scanner::value(const Element &e, uint64_t space, bool &done)
     if (own) {
         out_.has_pixel_data = true;
         out_.pixel_words = !e.vr_is("OB");
-        out_.pixel_offset = out_.deflated ? 0 : in_.offset();
+        out_.pixel_offset = in_.offset();
         out_.pixel_length = e.length;
     }
     const bool implicit = !encoding_.explicit_vr || levels_.back().implicit_little;
@@ -244,6 +246,17 @@ msa_status Scanner::value(const Element &e, uint64_t space, bool &done)
     return MSA_OK;
 }
 
+msa_status Scanner::offset_table(uint32_t length)
+{
+    if (length > room()) return truncated();
+    for (uint32_t i = 0; i + 4 <= length && i / 4 < PRESCAN_ELEMENTS_MAX; i += 4) {
+        uint8_t entry[4];
+        if (in_.read(entry, sizeof entry) != sizeof entry) return truncated();
+        out_.offset_table.push_back(u32(entry, false));
+    }
+    return in_.skip(length - 4 * out_.offset_table.size()) ? MSA_OK : truncated();
+}
+
 /* Encapsulated pixel data (PS3.5 annex A.4): an offset table, fragments, a delimiter. */
 msa_status Scanner::fragments()
 {
@@ -252,8 +265,7 @@ msa_status Scanner::fragments()
         return msa_fail(err_, MSA_E_PARSE,
                         "Pixel Data has no length although its transfer syntax is uncompressed");
     uint64_t total = 0;
-    uint32_t n = 0;
-    for (;; n++) {
+    for (uint32_t n = 0;; n++) {
         Element e;
         bool at_end = false;
         MSA_TRY(element(e, at_end, true, encoding_.big_endian));
@@ -262,12 +274,17 @@ msa_status Scanner::fragments()
         if (!e.is(0xfffe, 0xe000) || e.length == UNDEFINED_LENGTH)
             return msa_fail(err_, MSA_E_PARSE, "Pixel Data holds (%04x,%04x) where a fragment is due",
                             e.group, e.element);
+        if (own && n == 0) {
+            MSA_TRY(offset_table(e.length));
+            continue;
+        }
+        const uint64_t offset = in_.offset();
         if (e.length > room() || !in_.skip(e.length)) return truncated();
-        if (n > 0) total += e.length;
+        if (own) out_.fragments.push_back({offset, e.length});
+        total += e.length;
     }
     if (!own) return MSA_OK;
     out_.has_pixel_data = out_.encapsulated = true;
-    out_.fragments = n > 0 ? n - 1 : 0;
     out_.pixel_length = total;
     return MSA_OK;
 }
@@ -358,13 +375,13 @@ bool plain_uid(const char *uid)
     return uid[std::strspn(uid, "0123456789.")] == '\0';
 }
 
-msa_status find_syntax(Prescan &out, bool has_syntax, const char *path, msa_error *err)
+msa_status choose_syntax(Prescan &out, bool has_syntax, const char *path, msa_error *err)
 {
     if (has_syntax) {
-        out.xfer =
-            plain_uid(out.transfer_syntax_uid) ? DcmXfer(out.transfer_syntax_uid).getXfer() : EXS_Unknown;
-        if (std::strcmp(out.transfer_syntax_uid, UID_DEFLATED_FRAMES) == 0) /* structured as every compressed one */
-            out.xfer = EXS_JPEG2000LosslessOnly;
+        const Syntax *known = find_syntax(out.transfer_syntax_uid);
+        out.xfer = known != nullptr                     ? known->structure
+                   : plain_uid(out.transfer_syntax_uid) ? DcmXfer(out.transfer_syntax_uid).getXfer()
+                                                        : EXS_Unknown;
         if (out.xfer == EXS_Unknown)
             return msa_fail(err, MSA_E_UNSUPPORTED, "the transfer syntax %s is not known",
                             plain_uid(out.transfer_syntax_uid) ? out.transfer_syntax_uid : "of the file");
@@ -396,7 +413,7 @@ msa_status prescan(Prescan &out, const char *path, msa_error *err)
 
     bool has_syntax = false;
     MSA_TRY(Scanner(*in, out, err).meta(has_syntax));
-    MSA_TRY(find_syntax(out, has_syntax, path, err));
+    MSA_TRY(choose_syntax(out, has_syntax, path, err));
 
     in = open_file_source(path);
     if (!in || !in->skip(out.dataset_offset))

@@ -6,6 +6,7 @@
 #include "dcmtk/dcmdata/dcxfer.h"
 
 #include <cstdint>
+#include <vector>
 
 #include "dicom/init.h"
 
@@ -22,9 +23,15 @@ constexpr uint64_t PRESCAN_INFLATED_MAX = 1u << 30; /* of a deflated dataset, as
 /* Explicit little endian, each frame of Pixel Data deflated by itself. DCMTK 3.6.7 does not know it. */
 inline constexpr const char *UID_DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1";
 
+struct Fragment { /* of encapsulated pixel data: where its value lies in the file */
+    uint64_t offset = 0;
+    uint32_t length = 0;
+};
+
 struct Prescan {
     char transfer_syntax_uid[DICOM_UID_MAX] = "";
-    E_TransferSyntax xfer = EXS_Unknown;
+    E_TransferSyntax xfer =
+        EXS_Unknown; /* how the dataset is encoded: DCMTK may not know the syntax itself */
     uint64_t dataset_offset =
         0; /* where group 0008 starts: DCMTK reads from here and never sees the meta group */
     bool deflated = false;
@@ -33,9 +40,10 @@ struct Prescan {
     bool has_pixel_data = false; /* (7FE0,0010) of the dataset itself, not of an icon */
     bool encapsulated = false;
     bool pixel_words = false;  /* VR OW: big endian swaps pairs even of 8-bit pixels */
-    uint64_t pixel_offset = 0; /* of the first value byte in the file; 0 when deflated or encapsulated */
+    uint64_t pixel_offset = 0; /* of the first value byte in the file; deflated: in the inflated dataset */
     uint64_t pixel_length = 0; /* bytes of the value; encapsulated: of all fragments after the offset table */
-    uint32_t fragments = 0;
+    std::vector<Fragment> fragments;
+    std::vector<uint32_t> offset_table; /* Basic Offset Table: from the item of the first fragment */
 };
 
 /**

@@ -129,14 +129,15 @@ static void test_associate_rq_mutations(void **)
 static void test_choice(void **)
 {
     const char *explicit_le = "1.2.840.10008.1.2.1", *implicit_le = "1.2.840.10008.1.2";
-    const char *both[] = {implicit_le, explicit_le}, *j2k[] = {"1.2.840.10008.1.2.4.90"};
-    const char *mixed[] = {"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.5"};
+    const char *both[] = {implicit_le, explicit_le}, *mpeg[] = {"1.2.840.10008.1.2.4.100"};
+    const char *mixed[] = {"1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.5"};
     assert_string_equal(choose_transfer_syntax(both, 2), explicit_le);
     assert_string_equal(choose_transfer_syntax(both, 1), implicit_le);
     assert_string_equal(choose_transfer_syntax(mixed, 3), mixed[1]);
-    assert_null(choose_transfer_syntax(j2k, 1));
-    assert_null(choose_transfer_syntax(j2k, 0));
-    for (const char *last : {".50", ".51", ".57", ".70", ".80", ".81"}) {
+    assert_null(choose_transfer_syntax(mpeg, 1));
+    assert_null(choose_transfer_syntax(mpeg, 0));
+    for (const char *last :
+         {".50", ".51", ".53", ".55", ".57", ".70", ".80", ".81", ".90", ".91", ".201", ".202", ".203"}) {
         const std::string uid = std::string("1.2.840.10008.1.2.4") + last;
         const char *one[] = {uid.c_str()};
         assert_string_equal(choose_transfer_syntax(one, 1), uid.c_str());

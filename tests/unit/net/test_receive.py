@@ -10,7 +10,7 @@ import sys
 import time
 import unittest
 
-from net_world import (CT, EXPLICIT, IMPLICIT, J2K, MR, US, VERIFICATION, Case, Sender, body_of, dataset, element,
+from net_world import (CT, EXPLICIT, IMPLICIT, MPEG, MR, US, VERIFICATION, Case, Sender, body_of, dataset, element,
                        part10, tool)
 
 CONTEXTS = [(CT, [EXPLICIT])]
@@ -104,15 +104,15 @@ class Negotiation(Case):
 
     def test_preference(self):
         big, rle, jpeg = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.70"
-        _, got = self.results([(CT, [IMPLICIT, EXPLICIT]), (MR, [big, IMPLICIT]), (CT, [J2K, jpeg, rle]),
+        _, got = self.results([(CT, [IMPLICIT, EXPLICIT]), (MR, [big, IMPLICIT]), (CT, [MPEG, jpeg, rle]),
                                (CT, [rle, jpeg]), (CT, [big]), (VERIFICATION, [IMPLICIT])])
         self.assertEqual(got, {1: (0, EXPLICIT), 3: (0, IMPLICIT), 5: (0, jpeg), 7: (0, rle), 9: (0, big),
                                11: (0, IMPLICIT)})
 
     def test_refusals(self):
-        r, got = self.results([(CT, [J2K]), (US, [EXPLICIT]), ("1.2.3.private", [EXPLICIT]), (CT, [EXPLICIT])])
+        r, got = self.results([(CT, [MPEG]), (US, [EXPLICIT]), ("1.2.3.private", [EXPLICIT]), (CT, [EXPLICIT])])
         self.assertEqual([got[i][0] for i in (1, 3, 5, 7)], [4, 3, 3, 0])
-        self.assertIn("JPEG2000LosslessOnly is not decoded yet; let the sender use Explicit VR Little Endian",
+        self.assertIn("MPEG2MainProfileAtMainLevel is not decoded; let the sender use Explicit VR Little Endian",
                       r.seen(r"^refused HOSTILE.CTImageStorage")[0])
         self.assertEqual(len(r.seen("^refused .*a malformed UID")), 1)
 

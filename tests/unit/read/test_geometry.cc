@@ -3,6 +3,7 @@
 #include "tests/unit/read/support.h"
 
 #include <cmath>
+#include <functional>
 #include <random>
 
 using dicom::build_stack;
@@ -76,16 +77,114 @@ void one_slice(void **)
     assert_true(s.step_mm == 0 && s.order.size() == 1);
 }
 
-/* Two phases over the same positions: of each pair the higher instance number stays. */
+/* A few slices were scanned again: of each pair the higher instance number stays. */
 void duplicates(void **)
 {
-    const Stack s = build_stack(axial({0, 5, 10, 15, 0, 5.04, 10, 15}));
+    const Stack s = build_stack(axial({0, 5, 10, 15, 20, 5.04}));
     assert_int_equal(s.issues, DICOM_ISSUE_DUPLICATE_POSITION);
-    const std::vector<size_t> want = {4, 5, 6, 7};
+    const std::vector<size_t> want = {0, 5, 2, 3, 4};
     assert_true(s.order == want);
-    assert_int_equal(s.left_out, 4);
+    assert_int_equal(s.left_out, 1);
     assert_true(std::fabs(s.step_mm - 5) < 0.05);
     assert_int_equal(build_stack(axial({0, 5, 10, 10.06, 15})).issues & DICOM_ISSUE_DUPLICATE_POSITION, 0);
+    std::vector<Plane> prompted = axial({0, 5, 10, 15, 20, 5.04});
+    prompted[1].votes = 1; /* someone drew on the first try */
+    assert_true(build_stack(prompted).order[1] == 1);
+    assert_text(build_stack(prompted), "the one with a prompt");
+}
+
+/* `times` images at each of `slices` positions, position after position, or volume after volume. */
+std::vector<Plane> repeated(int slices, int times, bool by_position)
+{
+    std::vector<Plane> list;
+    for (int i = 0; i < slices * times; i++) {
+        const int slice = by_position ? i / times : i % slices;
+        list.push_back(plane(i + 1, 0, 0, 5.0 * slice));
+        list.back().traits.resize(dicom::n_traits);
+    }
+    return list;
+}
+
+int time_of(const std::vector<Plane> &list, size_t i, int slices, int times, bool by_position)
+{
+    const int n = list[i].instance_number - 1;
+    return by_position ? n % times : n / slices;
+}
+
+/* Every position holds the same times: told apart by what differs, whatever the order of acquisition. */
+void time_points(void **)
+{
+    const struct {
+        dicom::Trait trait;
+        bool varies_by_slice;
+        const char *name;
+    } table[] = {{dicom::TRAIT_TIME_POINT, false, "time point"},
+                 {dicom::TRAIT_B_VALUE, false, "b-value"},
+                 {dicom::TRAIT_ECHO, false, "echo time"},
+                 {dicom::TRAIT_IMAGE_TYPE, false, "image type"},
+                 {dicom::TRAIT_TRIGGER, true, "trigger time"},
+                 {dicom::TRAIT_ACQUISITION_TIME, true, "acquisition time"},
+                 {dicom::TRAITS, false, "instance number"}};
+    for (const auto &row : table)
+        for (const bool by_position : {false, true})
+            for (int voted = -1; voted < 3; voted++) {
+                const int slices = 6, times = 3;
+                std::vector<Plane> list = repeated(slices, times, by_position);
+                for (size_t i = 0; i < list.size(); i++) {
+                    const int time = time_of(list, i, slices, times, by_position);
+                    const double noise = row.varies_by_slice ? 0.01 * double(i % 5) : 0;
+                    if (row.trait != dicom::TRAITS)
+                        list[i].traits[row.trait] = std::to_string(10 * time + noise);
+                    list[i].votes = time == voted && list[i].origin_mm[2] == 10;
+                }
+                const Stack s = build_stack(list);
+                assert_int_equal(s.order.size(), slices);
+                assert_int_equal(s.left_out, slices * (times - 1));
+                assert_int_equal(s.issues, DICOM_ISSUE_SEVERAL_VOLUMES);
+                assert_text(s, (std::string("3 volumes, told apart by ") + row.name).c_str());
+                assert_text(s, voted >= 0 ? "the one that the prompts lie on" : "the first");
+                for (const size_t i : s.order)
+                    assert_int_equal(time_of(list, i, slices, times, by_position), std::max(voted, 0));
+            }
+}
+
+/* b = 0 once, b = 800 in three directions: two steps, and the plain image is a volume of its own. */
+void diffusion(void **)
+{
+    std::vector<Plane> list = repeated(8, 4, true);
+    for (size_t i = 0; i < list.size(); i++)
+        list[i].traits[dicom::TRAIT_B_VALUE] = i % 4 == 0 ? "0" : "800";
+    const Stack s = build_stack(list);
+    assert_int_equal(s.order.size(), 8);
+    for (const size_t i : s.order)
+        assert_int_equal(i % 4, 0);
+    assert_text(s, "4 volumes, told apart by b-value, instance number");
+}
+
+void places_are_volumes(void **)
+{
+    const struct {
+        std::function<void(Plane &)> change;
+        const char *reason;
+    } table[] = {{[](Plane &p) { p.rows = 7; }, "size"},
+                 {[](Plane &p) { p.spacing_mm[1] = 2; }, "pixel spacing"},
+                 {[](Plane &p) { p.frame_of_reference = "1.2"; }, "frame of reference"},
+                 {[](Plane &p) { p.stack_id = "2"; }, "stack"}};
+    for (const auto &row : table) {
+        std::vector<Plane> list = axial({0, 5, 10, 15, 20});
+        for (Plane &p : list)
+            p.spacing_mm[0] = p.spacing_mm[1] = 1;
+        row.change(list[0]);
+        row.change(list[3]);
+        Stack s = build_stack(list);
+        const std::vector<size_t> largest = {1, 2, 4}, voted = {0, 3};
+        assert_true(s.order == largest);
+        assert_text(s, (std::string("told apart by ") + row.reason).c_str());
+        assert_text(s, "the largest (3 slices) is used, 2 images are left out");
+        list[3].votes = 1;
+        s = build_stack(list);
+        assert_true(s.order == voted);
+    }
 }
 
 /* The same instance from two folders is no duplicate position. */
@@ -107,10 +206,11 @@ void mixed(void **)
     coronal.col_dir[2] = -1;
     list.insert(list.begin(), coronal);
     const Stack s = build_stack(list);
-    assert_int_equal(s.issues, DICOM_ISSUE_MIXED_ORIENTATION);
+    assert_int_equal(s.issues, DICOM_ISSUE_MIXED_ORIENTATION | DICOM_ISSUE_SEVERAL_VOLUMES);
     assert_int_equal(s.order.size(), 3);
     assert_int_equal(s.left_out, 1);
-    assert_text(s, "2 orientations");
+    assert_text(s,
+                "2 volumes, told apart by orientation; the largest (3 slices) is used, 1 image is left out");
     assert_true(std::find(s.order.begin(), s.order.end(), size_t{0}) == s.order.end());
 }
 
@@ -175,10 +275,18 @@ void permutations(void **)
 
 int main()
 {
-    const CMUnitTest tests[] = {cmocka_unit_test(even_stack), cmocka_unit_test(gap),
-                                cmocka_unit_test(uneven),     cmocka_unit_test(one_slice),
-                                cmocka_unit_test(duplicates), cmocka_unit_test(same_instance_twice),
-                                cmocka_unit_test(mixed),      cmocka_unit_test(rounding_is_not_mixed),
-                                cmocka_unit_test(tilt),       cmocka_unit_test(permutations)};
+    const CMUnitTest tests[] = {cmocka_unit_test(even_stack),
+                                cmocka_unit_test(gap),
+                                cmocka_unit_test(uneven),
+                                cmocka_unit_test(one_slice),
+                                cmocka_unit_test(duplicates),
+                                cmocka_unit_test(same_instance_twice),
+                                cmocka_unit_test(mixed),
+                                cmocka_unit_test(rounding_is_not_mixed),
+                                cmocka_unit_test(time_points),
+                                cmocka_unit_test(diffusion),
+                                cmocka_unit_test(places_are_volumes),
+                                cmocka_unit_test(tilt),
+                                cmocka_unit_test(permutations)};
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
