@@ -382,6 +382,8 @@ msa_status choose_syntax(Prescan &out, bool has_syntax, const char *path, msa_er
         out.xfer = known != nullptr                     ? known->structure
                    : plain_uid(out.transfer_syntax_uid) ? DcmXfer(out.transfer_syntax_uid).getXfer()
                                                         : EXS_Unknown;
+        if (std::strcmp(out.transfer_syntax_uid, UID_DEFLATED_FRAMES) == 0) /* structured as every compressed one */
+            out.xfer = EXS_JPEG2000LosslessOnly;
         if (out.xfer == EXS_Unknown)
             return msa_fail(err, MSA_E_UNSUPPORTED, "the transfer syntax %s is not known",
                             plain_uid(out.transfer_syntax_uid) ? out.transfer_syntax_uid : "of the file");
