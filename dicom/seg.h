@@ -49,8 +49,12 @@ typedef struct dicom_seg_form {
 } dicom_seg_form;
 
 /* "binary", "labelmap-ohif-rle-empty": a name for each form. */
-#define DICOM_SEG_FORM_NAME_MAX 40
+#define DICOM_SEG_FORM_NAME_MAX 64
 void dicom_seg_form_name(const dicom_seg_form *form, char name[DICOM_SEG_FORM_NAME_MAX]);
+/* A form from words: binary, fractional, labelmap; strict, ohif, slicer, weasis; none, rle, deflate; "" is
+ * the first of each. false: no such word, or RLE for single bits, which is not written. */
+bool dicom_seg_form_parse(dicom_seg_form *out, const char *format, const char *profile,
+                          const char *compression, bool empty_frames);
 
 /* Where a segment was written. */
 typedef struct dicom_seg_place {

@@ -2,6 +2,7 @@
 #ifndef DICOM_SEND_H
 #define DICOM_SEND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "dicom/init.h"
@@ -13,6 +14,10 @@ extern "C" {
 typedef struct dicom_destination {
     char name[64], host[256], ae_title[DICOM_AE_MAX], calling_ae[DICOM_AE_MAX];
     int32_t port, timeout_s;
+    /* In which form it wants segmentations, in words (dicom/seg.h); "" is the usual one. Sending looks at the
+     * file alone. */
+    char format[16], profile[16], compression[16];
+    bool empty_frames;
 } dicom_destination;
 
 typedef enum dicom_delivery { /* what the sender does next */

@@ -2,6 +2,7 @@
 
 #include "dcmtk/dcmdata/dcfilefo.h"
 #include "dcmtk/dcmdata/dcdatset.h"
+#include "dcmtk/dcmdata/dcrledrg.h"
 #include "dcmtk/dcmdata/dcuid.h"
 
 #include <algorithm>
@@ -193,9 +194,11 @@ msa_status delivery::send_dataset(T_ASC_PresentationContextID id, const std::str
         if (cond.good()) cond = send_bytes(as.assoc, id, bytes, file.dataset_size);
         if (!bytes) return msa_fail(err, MSA_E_IO, "cannot read the file to send");
     } else {
+        DcmRLEDecoderRegistration::registerCodecs(); /* our own results may be in RLE */
         DcmFileFormat whole;
-        if (whole.loadFile(path).bad() ||
-            !whole.getDataset()->canWriteXfer(DcmXfer(syntax.c_str()).getXfer()))
+        const E_TransferSyntax wanted = DcmXfer(syntax.c_str()).getXfer();
+        if (whole.loadFile(path).bad() || whole.getDataset()->chooseRepresentation(wanted, nullptr).bad() ||
+            !whole.getDataset()->canWriteXfer(wanted))
             return msa_fail(err, MSA_E_UNSUPPORTED,
                             "the file cannot be converted to a syntax that the peer takes");
         T_DIMSE_Message rq = store_request(file.info, MESSAGE_ID);

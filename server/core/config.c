@@ -10,6 +10,7 @@
 #include "engine/base/cleanup.h"
 #include "engine/base/log.h"
 #include "server/core/config_table.h"
+#include "server/core/forms.h"
 #include "server/core/text.h"
 
 #define FILE_MAX (1 << 20)
@@ -243,6 +244,16 @@ static msa_status check_rule(const srv_config *c, int32_t i, msa_error *err)
     return check_destinations(c, i, r, err);
 }
 
+/* Each word was looked at when it was set. */
+static msa_status check_form(const dicom_destination *to, msa_error *err)
+{
+    dicom_seg_form form;
+    if (srv_form_of(to, &form)) return MSA_OK;
+    return msa_fail(err, MSA_E_PARSE,
+                    "destination %.40s: rle does not go with the format binary; use deflate, or another format",
+                    to->name);
+}
+
 /* What no single setting can say. */
 static msa_status check_together(const srv_config *c, msa_error *err)
 {
@@ -255,6 +266,8 @@ static msa_status check_together(const srv_config *c, msa_error *err)
                         c->dicom_port);
     for (int32_t i = 0; i < c->n_rules; i++)
         MSA_TRY(check_rule(c, i, err));
+    for (int32_t i = 0; i < c->n_destinations; i++)
+        MSA_TRY(check_form(&c->destinations[i], err));
     if (c->dicom_associate_timeout_s > c->dicom_association_max_s)
         return msa_fail(err, MSA_E_PARSE,
                         "dicom.associate_timeout_s (%d) is larger than dicom.association_max_s (%d)",

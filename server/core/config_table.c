@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dicom/seg.h"
 #include "engine/base/log.h"
 #include "engine/precision.h"
 #include "server/core/text.h"
@@ -75,6 +76,27 @@ static const char *check_precision(const char *text)
 {
     msa_precision precision;
     return msa_precision_named(text, &precision) ? NULL : "is not a precision: fp32, fp16, bf16 or int8";
+}
+
+static const char *check_format(const char *text)
+{
+    dicom_seg_form form;
+    return dicom_seg_form_parse(&form, text, "", "", false) ? NULL
+                                                            : "is not a format: binary, fractional or labelmap";
+}
+
+static const char *check_profile(const char *text)
+{
+    dicom_seg_form form;
+    return dicom_seg_form_parse(&form, "", text, "", false) ? NULL
+                                                            : "is not a profile: strict, ohif, slicer or weasis";
+}
+
+static const char *check_compression(const char *text)
+{
+    dicom_seg_form form; /* of a format that takes them all */
+    return dicom_seg_form_parse(&form, "labelmap", "", text, false) ? NULL
+                                                                    : "is not a compression: none, rle or deflate";
 }
 
 static const char *check_code_string(const char *text)
@@ -219,6 +241,10 @@ static const srv_setting destination_fields[] = {
     {"destinations", "ae_title", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, ae_title), 0, 0, 0, NULL, check_ae, "its AE title"},
     {"destinations", "host", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, host), 0, 0, 0, NULL, check_host, "host name or address"},
     {"destinations", "port", SRV_SETTING_INT, FIELD_OF(dicom_destination, port), 0, 1, 65535, NULL, NULL, "its DICOM port"},
+    {"destinations", "format", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, format), 0, 0, 0, "binary", check_format, "of the segmentations that it gets: binary, which every reader takes; fractional, probabilities in a byte each; labelmap, one frame a slice, for new archives and viewers"},
+    {"destinations", "profile", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, profile), 0, 0, 0, "strict", check_profile, "the viewer behind it: strict, ohif, slicer or weasis; docs/seg.md says what each changes"},
+    {"destinations", "compression", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, compression), 0, 0, 0, "none", check_compression, "none, deflate or rle (not of binary), where it takes that transfer syntax; else it is sent plain"},
+    {"destinations", "empty_frames", SRV_SETTING_BOOL, FIELD_OF(dicom_destination, empty_frames), 0, 0, 1, NULL, NULL, "true: a frame for every slice, also where nothing is, for viewers that count frames (default false)"},
 };
 #define RULE_TEXT(key, field, text, check, help)                                                             \
     {                                                                                                        \
@@ -254,7 +280,7 @@ static const srv_setting rule_fields[] = {
 
 const srv_list srv_lists[SRV_N_LISTS] = {
     [SRV_LIST_DESTINATIONS] = {
-        .name = "destinations", .entry = "a destination", .members = "name, ae_title, host and port", .twice = "two are called the same",
+        .name = "destinations", .entry = "a destination", .members = "name, ae_title, host and port, and perhaps format, profile, compression and empty_frames", .twice = "two are called the same",
         .help = "Where results are sent by C-STORE; MSAD_DESTINATIONS=\"NAME=AE@host:port,...\".",
         .example = "# An entry:\n#   - name: \"pacs\"\n#     ae_title: \"PACS\"\n#     host: \"pacs.example\"\n#     port: 104\n",
         .fields = destination_fields, .n_fields = sizeof destination_fields / sizeof *destination_fields, .n_key = 1, .n_shown = 4,

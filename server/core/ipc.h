@@ -15,6 +15,7 @@
 #include "engine/automatic.h"
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
+#include "server/core/forms.h"
 #include "server/core/config.h"
 
 #define SRV_IPC_FD   3 /* in a role: its end of the socket */
@@ -122,6 +123,7 @@ typedef struct srv_ipc_job {
     int32_t rule; /* for the series as a whole: which of those that the worker has told */
     char input_key[MSA_SHA256_HEX];
     char job_dir[SRV_PATH_MAX]; /* made by core, writable */
+    srv_forms forms;            /* in which segmentations are wanted */
 } srv_ipc_job;
 
 typedef struct srv_ipc_prompt {
@@ -146,7 +148,8 @@ typedef struct srv_ipc_segment {
 
 typedef struct srv_ipc_result { /* file `name` in the job folder; core's store side hashes and keeps it */
     char name[32];
-    char sop_instance_uid[DICOM_UID_MAX], series_uid[DICOM_UID_MAX];
+    int32_t form; /* which of the job's; -1: it is no segmentation and goes to every destination */
+    char sop_class_uid[DICOM_UID_MAX], sop_instance_uid[DICOM_UID_MAX], series_uid[DICOM_UID_MAX];
 } srv_ipc_result;
 
 typedef struct srv_ipc_job_done {

@@ -150,9 +150,14 @@ static msa_status run_done(srv_task *task, srv_store *store, msa_error *err)
     const srv_config *config = t->w->pool->core->config;
     const char *destinations[SRV_DESTINATIONS_MAX];
     size_t n = 0;
-    for (int32_t i = 0; i < config->n_destinations; i++)
-        if (srv_rule_sends_to(t->rule, config->destinations[i].name))
-            destinations[n++] = config->destinations[i].name;
+    srv_forms forms; /* as they were when the job was given out: settings and rule are the same */
+    srv_forms_wanted(&forms, config, t->rule);
+    for (int32_t i = 0; i < config->n_destinations; i++) {
+        if (forms.of[i] < 0) continue;
+        for (size_t k = 0; k < t->n_results; k++)
+            if (t->names[k].form < 0 || t->names[k].form == forms.of[i]) t->results[k].destinations |= 1u << n;
+        destinations[n++] = config->destinations[i].name;
+    }
     return srv_store_job_done(store, t->job_id, t->token, t->results, t->n_results, t->segments,
                               t->n_segments, t->preview_sha256, t->warnings, destinations, n, t->now_ms, err);
 }
@@ -238,7 +243,7 @@ void srv_worker_keep_results(srv_worker *w, const srv_ipc_job_done *m)
         srv_result *r = &t->results[i];
         r->job_id = w->job.id;
         r->number = (int32_t)i + 1;
-        (void)snprintf(r->sop_class_uid, sizeof r->sop_class_uid, "1.2.840.10008.5.1.4.1.1.66.4");
+        memcpy(r->sop_class_uid, w->results[i].sop_class_uid, sizeof r->sop_class_uid);
         memcpy(r->sop_instance_uid, w->results[i].sop_instance_uid, sizeof r->sop_instance_uid);
         memcpy(r->series_uid, w->results[i].series_uid, sizeof r->series_uid);
     }

@@ -83,6 +83,7 @@ static msa_status send_job(srv_worker *w, const claim_task *t, msa_error *err)
                         strerror(errno));
     memcpy(message.input_key, w->job.input_key, sizeof message.input_key);
     (void)snprintf(message.job_dir, sizeof message.job_dir, "%.*s", SRV_PATH_MAX - 1, dir);
+    srv_forms_wanted(&message.forms, w->pool->core->config, w->rule);
     MSA_TRY(srv_role_send(w->role, SRV_IPC_JOB, &message, sizeof message, err));
     for (size_t i = 0; i < t->n_instances; i++)
         MSA_TRY(srv_role_send(w->role, SRV_IPC_JOB_INSTANCE, &t->instances[i], sizeof t->instances[i], err));
@@ -259,6 +260,7 @@ static void on_result(srv_worker *w, const srv_ipc_result *m)
 {
     srv_ipc_result r = *m;
     r.name[sizeof r.name - 1] = '\0';
+    r.sop_class_uid[sizeof r.sop_class_uid - 1] = '\0';
     r.sop_instance_uid[sizeof r.sop_instance_uid - 1] = '\0';
     r.series_uid[sizeof r.series_uid - 1] = '\0';
     if (w->n_results >= SRV_JOB_RESULTS_MAX || !is_result_name(r.name)) {

@@ -3,12 +3,12 @@
 #ifndef SRV_CORE_WORKERS_H
 #define SRV_CORE_WORKERS_H
 
-#include "dicom/seg.h"
 #include "server/core/core.h"
+#include "server/core/forms.h"
 #include "server/core/role.h"
 
 #define SRV_JOB_SEGMENTS_MAX 256
-#define SRV_JOB_RESULTS_MAX  DICOM_SEG_FILES_MAX
+#define SRV_JOB_RESULTS_MAX  (SRV_FILES_MAX + 8) /* and what goes beside segmentations */
 
 typedef struct srv_worker {
     srv_workers *pool;

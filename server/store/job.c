@@ -324,14 +324,17 @@ static msa_status put_results(srv_store *s, int64_t job_id, const srv_result *re
     return MSA_OK;
 }
 
-static msa_status put_deliveries(srv_store *s, int64_t job_id, const char *const *destinations, size_t n,
-                                 int64_t now_ms, msa_error *err)
+static msa_status put_deliveries(srv_store *s, int64_t job_id, const srv_result *results, size_t n_results,
+                                 const char *const *destinations, size_t n, int64_t now_ms, msa_error *err)
 {
     for (size_t k = 0; k < n; k++)
-        MSA_TRY(SRV_RUN(s, NULL, err,
-                        "INSERT INTO delivery(job_id, number, destination, created_ms, run_at_ms)"
-                        " SELECT job_id, number, ?2, ?3, ?3 FROM result WHERE job_id = ?1 ORDER BY number",
-                        srv_i(job_id), srv_t(destinations[k]), srv_i(now_ms)));
+        for (size_t i = 0; i < n_results; i++) {
+            if (results[i].destinations != 0 && !(results[i].destinations >> k & 1)) continue;
+            MSA_TRY(SRV_RUN(s, NULL, err,
+                            "INSERT INTO delivery(job_id, number, destination, created_ms, run_at_ms)"
+                            " VALUES (?1, ?2, ?3, ?4, ?4)",
+                            srv_i(job_id), srv_i(results[i].number), srv_t(destinations[k]), srv_i(now_ms)));
+        }
     return MSA_OK;
 }
 
@@ -351,7 +354,7 @@ msa_status srv_store_job_done(srv_store *s, int64_t job_id, int64_t token, const
         status = srv_deliveries_supersede(s, job.series_id, job_id, now_ms, err);
     const bool deliver = n_results > 0 && n_destinations > 0 && !overtaken;
     if (status == MSA_OK && deliver)
-        status = put_deliveries(s, job_id, destinations, n_destinations, now_ms, err);
+        status = put_deliveries(s, job_id, results, n_results, destinations, n_destinations, now_ms, err);
     /* An overtaken job keeps its result on record but sends nothing: the destination has the newer one, or
      * gets it. */
     const srv_job_state state = overtaken        ? SRV_JOB_CANCELLED

@@ -191,9 +191,11 @@ typedef struct srv_job {
     char rule[64]; /* that decided, by name or number; "" until one has */
 } srv_job;
 
-typedef struct srv_result { /* one SEG instance */
+typedef struct srv_result { /* one instance */
     int64_t job_id, size_bytes;
     int32_t number; /* from 1 */
+    /* Which of the destinations given to srv_store_job_done() get it, the first in bit 0; 0: all. Not stored. */
+    uint32_t destinations;
     char sha256[MSA_SHA256_HEX], sop_class_uid[DICOM_UID_MAX], sop_instance_uid[DICOM_UID_MAX],
         series_uid[DICOM_UID_MAX];
 } srv_result;
@@ -244,8 +246,8 @@ MSA_NODISCARD msa_status srv_store_job_put_back(srv_store *s, int64_t job_id, in
                                                 const char *reason, int64_t run_at_ms, int64_t now_ms,
                                                 msa_error *err);
 /**
- * The work is done: results, segments and one delivery per destination and result are recorded in one
- * transaction. With no result: SUCCEEDED_EMPTY. With no destination: SUCCEEDED. Else DELIVERING. An older job
+ * The work is done: results, segments and one delivery per result and destination that it is for are recorded in
+ * one transaction. With no result: SUCCEEDED_EMPTY. With no destination: SUCCEEDED. Else DELIVERING. An older job
  * of the same series that still delivers has its pending deliveries cancelled.
  */
 MSA_NODISCARD msa_status srv_store_job_done(srv_store *s, int64_t job_id, int64_t token,
