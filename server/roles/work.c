@@ -87,21 +87,28 @@ static void tell_progress(void *ctx, int32_t done, int32_t total)
     if (srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_PROGRESS, &message, sizeof message, NULL) != MSA_OK) return;
 }
 
+enum { PATH_SIZE = SRV_PATH_MAX + 128 };
+
+/* Path of a blob. It is named by its content: what has changed on the disk is found here, not in a patient.
+ */
+static msa_status checked_path(const work_role *w, const char *sha256, char path[PATH_SIZE], msa_error *err)
+{
+    char found[MSA_SHA256_HEX];
+    MSA_TRY(srv_blob_path(w->blobs, sha256, path, PATH_SIZE, err));
+    MSA_TRY(msa_sha256_file(path, found, err));
+    if (strcmp(found, sha256) == 0) return MSA_OK;
+    return msa_fail(err, MSA_E_PARSE, "a stored instance has changed on the disk; send it again");
+}
+
 static msa_status load_series(const work_role *w, const dicom_series_request *wanted, dicom_series **out,
                               msa_error *err)
 {
-    MSA_AUTO_FREE char *text = calloc(w->n_instances, SRV_PATH_MAX + 128);
+    MSA_AUTO_FREE char *text = calloc(w->n_instances, PATH_SIZE);
     MSA_AUTO_FREE const char **paths = calloc(w->n_instances, sizeof *paths);
     if (text == NULL || paths == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     for (size_t i = 0; i < w->n_instances; i++) {
-        char *path = text + i * (SRV_PATH_MAX + 128);
-        MSA_TRY(srv_blob_path(w->blobs, w->instances[i].sha256, path, SRV_PATH_MAX + 128, err));
-        /* A blob is named by its content: what has changed on the disk is found here, not in a patient. */
-        char sha256[MSA_SHA256_HEX];
-        MSA_TRY(msa_sha256_file(path, sha256, err));
-        if (strcmp(sha256, w->instances[i].sha256) != 0)
-            return msa_fail(err, MSA_E_PARSE,
-                            "a stored instance has changed on the disk; send the series again");
+        char *path = text + i * PATH_SIZE;
+        MSA_TRY(checked_path(w, w->instances[i].sha256, path, err));
         paths[i] = path;
     }
     return dicom_series_load(out, paths, w->n_instances, wanted, err);
@@ -122,9 +129,11 @@ static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *er
         MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_SEGMENT, &m, sizeof m, err));
     }
     for (size_t i = 0; i < outcome->n_files; i++) {
-        srv_ipc_result m = {.form = outcome->form[i]};
-        (void)snprintf(m.name, sizeof m.name, "%.31s", outcome->files[i].name);
-        memcpy(m.sop_class_uid, outcome->files[i].sop_class_uid, sizeof m.sop_class_uid);
+        srv_ipc_result m = {0};
+        if (i == 0)
+            (void)snprintf(m.name, sizeof m.name, "seg.dcm");
+        else
+            (void)snprintf(m.name, sizeof m.name, "seg-%zu.dcm", i + 1);
         memcpy(m.sop_instance_uid, outcome->files[i].sop_instance_uid, sizeof m.sop_instance_uid);
         memcpy(m.series_uid, outcome->files[i].series_uid, sizeof m.series_uid);
         MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_RESULT, &m, sizeof m, err));
@@ -132,11 +141,13 @@ static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *er
     return MSA_OK;
 }
 
-/* Prompts, the rule and the model of each, as the segmenter takes them. */
+/* Prompts and what belongs to each, as the segmenter takes them. */
 typedef struct job_prompts {
     dicom_prompt *prompts;
     const srv_rule **rules;
     const msa_model **models;
+    const char **files; /* of areas: the annotation's blob, in `paths`; prompts of one have one */
+    char *paths;
     size_t n;
 } job_prompts;
 
@@ -145,6 +156,23 @@ static void job_prompts_clear(job_prompts *p)
     free(p->prompts);
     free(p->rules);
     free(p->models);
+    free(p->files);
+    free(p->paths);
+}
+
+static msa_status find_file(const work_role *w, job_prompts *p, size_t i, msa_error *err)
+{
+    if (p->prompts[i].kind != DICOM_PROMPT_REGION) return MSA_OK;
+    for (size_t k = 0; k < i; k++) {
+        if (p->files[k] == NULL || strcmp(p->prompts[k].source_sha256, p->prompts[i].source_sha256) != 0)
+            continue;
+        p->files[i] = p->files[k];
+        return MSA_OK;
+    }
+    char *path = p->paths + i * PATH_SIZE;
+    MSA_TRY(checked_path(w, p->prompts[i].source_sha256, path, err));
+    p->files[i] = path;
+    return MSA_OK;
 }
 
 /* Rule i of those that this worker has told, and what it chooses. */
@@ -162,12 +190,16 @@ static msa_status unpack_prompts(const work_role *w, job_prompts *p, msa_error *
     p->prompts = calloc(w->n_prompts + 1, sizeof *p->prompts);
     p->rules = calloc(w->n_prompts + 1, sizeof *p->rules);
     p->models = calloc(w->n_prompts + 1, sizeof *p->models);
+    p->files = calloc(w->n_prompts + 1, sizeof *p->files);
+    p->paths = calloc(w->n_prompts + 1, PATH_SIZE);
     p->n = w->n_prompts;
-    if (p->prompts == NULL || p->rules == NULL || p->models == NULL)
+    if (p->prompts == NULL || p->rules == NULL || p->models == NULL || p->files == NULL ||
+        p->paths == NULL)
         return msa_fail(err, MSA_E_NOMEM, "out of memory");
     for (size_t i = 0; i < w->n_prompts; i++) {
         p->prompts[i] = w->prompts[i].prompt;
         MSA_TRY(rule_at(w, w->prompts[i].rule, &p->rules[i], &p->models[i], err));
+        MSA_TRY(find_file(w, p, i, err));
     }
     return MSA_OK;
 }
@@ -214,6 +246,7 @@ static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
         .prompts = prompts.prompts,
         .n_prompts = prompts.n,
         .model = model,
+        .prompt_files = prompts.files,
         .prompt_models = prompts.models,
         .rule = rule,
         .prompt_rules = prompts.rules,
@@ -222,8 +255,6 @@ static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
         .key = w->job.input_key,
         .out_dir = w->job.job_dir,
         .series_number = w->start.series_number,
-        .forms = w->job.forms.form,
-        .n_forms = w->job.forms.n <= SRV_DESTINATIONS_MAX ? w->job.forms.n : 0,
         .series_description = w->start.series_description,
         .cache = w->cache,
         .progress = tell_progress,

@@ -1,16 +1,18 @@
 #include "server/segment/objects.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* An object without a usable positive prompt cannot be segmented; the engine would refuse all for it. */
+#include "server/segment/lay.h"
+
+/* A prompt and where it was laid. An object without a usable positive prompt cannot be segmented; the engine
+ * would refuse all for it. */
 typedef struct draft {
     const dicom_prompt *from;
-    msa_prompt prompt;
+    msa_prompt *prompts;
+    size_t n; /* 0: it is left out */
     size_t object;
-    bool usable;
 } draft;
 
 static const char *label_of(const dicom_prompt *p)
@@ -18,58 +20,9 @@ static const char *label_of(const dicom_prompt *p)
     return p->label[0] ? p->label : "Object";
 }
 
-static const char *check_coordinates(const dicom_prompt *p, const dicom_volume_info *info)
-{
-    if (p->kind == DICOM_PROMPT_POINT) {
-        if (!isfinite(p->x0) || !isfinite(p->y0)) return "a point has a coordinate that is not a number";
-        if (p->x0 < 0 || p->y0 < 0 || p->x0 > info->cols || p->y0 > info->rows)
-            return "a point lies outside the image";
-        return NULL;
-    }
-    if (p->kind != DICOM_PROMPT_BOX) return "a prompt is neither a box nor a point";
-    if (!isfinite(p->x0) || !isfinite(p->y0) || !isfinite(p->x1) || !isfinite(p->y1))
-        return "a box has a coordinate that is not a number";
-    if (!(p->x0 < p->x1 && p->y0 < p->y1)) return "a box is empty: it needs x0 < x1 and y0 < y1";
-    if (p->x1 <= 0 || p->y1 <= 0 || p->x0 >= info->cols || p->y0 >= info->rows)
-        return "a box lies outside the image";
-    return NULL;
-}
-
-/* The slice, or -1 and why. */
-static int32_t slice_of(const dicom_prompt *p, const dicom_series *series, const char **why)
-{
-    const int32_t slices = dicom_series_info(series)->slices;
-    if (p->sop_instance_uid[0]) {
-        const int32_t found = dicom_series_find(series, p->sop_instance_uid, p->frame);
-        if (found < 0) *why = "a prompt refers to an image or frame that is not in the volume";
-        return found;
-    }
-    if (p->slice < 0 || p->slice >= slices) *why = "a prompt lies on a slice that the series does not have";
-    return *why ? -1 : p->slice;
-}
-
-static void fill_draft(draft *d, const dicom_prompt *p, const dicom_series *series, srv_objects *o)
-{
-    const char *why = check_coordinates(p, dicom_series_info(series));
-    const int32_t slice = why ? -1 : slice_of(p, series, &why);
-    d->from = p;
-    d->usable = why == NULL;
-    d->prompt = (msa_prompt){.kind = p->kind == DICOM_PROMPT_BOX ? MSA_PROMPT_BOX : MSA_PROMPT_POINT,
-                             .slice = slice,
-                             .positive = p->positive != 0};
-    if (!why) { /* a double may be too big for a float only where the box has been refused already */
-        d->prompt.x0 = (float)p->x0;
-        d->prompt.y0 = (float)p->y0;
-        d->prompt.x1 = (float)fmin(p->x1, 1e6);
-        d->prompt.y1 = (float)fmin(p->y1, 1e6);
-        return;
-    }
-    if (o->n_left_out++ == 0) (void)snprintf(o->why, sizeof o->why, "%s", why);
-}
-
 static bool prompts_something(const draft *d)
 {
-    return d->usable && (d->prompt.kind == MSA_PROMPT_BOX || d->prompt.positive);
+    return d->n > 0 && (d->from->kind != DICOM_PROMPT_POINT || d->from->positive);
 }
 
 /* "Object 3": the number that a report's reader gives to a region without a name (dicom/annot/sr.cc). */
@@ -83,7 +36,15 @@ static bool is_invented(const char *label)
 static bool same_place(const msa_prompt *a, const msa_prompt *b)
 {
     return a->kind == b->kind && a->slice == b->slice && a->x0 == b->x0 && a->y0 == b->y0 &&
-           (a->kind == MSA_PROMPT_POINT || (a->x1 == b->x1 && a->y1 == b->y1));
+           (a->kind == MSA_PROMPT_POINT || (a->x1 == b->x1 && a->y1 == b->y1)) && a->mask == b->mask;
+}
+
+static bool same_places(const draft *a, const draft *b)
+{
+    if (a->n != b->n) return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (!same_place(&a->prompts[i], &b->prompts[i])) return false;
+    return true;
 }
 
 /* An invented name says something within its own annotation only; another one that draws the same again, as
@@ -94,7 +55,7 @@ static bool same_object(const draft *a, const draft *b)
     const bool same_label = strcmp(label, label_of(b->from)) == 0;
     if (!is_invented(label) || !is_invented(label_of(b->from))) return same_label;
     return (same_label && strcmp(a->from->source_instance_uid, b->from->source_instance_uid) == 0) ||
-           same_place(&a->prompt, &b->prompt);
+           same_places(a, b);
 }
 
 static void take_name(dicom_segment *s, const dicom_prompt *p)
@@ -126,11 +87,16 @@ static msa_status new_object(srv_objects *o, draft *d, size_t index, msa_error *
     return MSA_OK;
 }
 
+static void leave_out(srv_objects *o, const char *why)
+{
+    if (o->n_left_out++ == 0) (void)snprintf(o->why, sizeof o->why, "%s", why);
+}
+
 static void take_tracking(dicom_segment *s, const draft *drafts, size_t n, size_t object)
 {
     const dicom_prompt *first = NULL;
     for (size_t i = 0; i < n; i++) {
-        if (!drafts[i].usable || drafts[i].object != object) continue;
+        if (drafts[i].n == 0 || drafts[i].object != object) continue;
         if (!first) first = drafts[i].from;
         if (strcmp(first->tracking_uid, drafts[i].from->tracking_uid) != 0) return;
     }
@@ -139,19 +105,55 @@ static void take_tracking(dicom_segment *s, const draft *drafts, size_t n, size_
     memcpy(s->tracking_uid, first->tracking_uid, sizeof s->tracking_uid);
 }
 
+/* Adds a draft's prompts to the object that is being gathered, unless it has them. */
+static void gather_one(msa_object *object, msa_prompt *to, const draft *d)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        int32_t k = 0;
+        while (k < object->n_prompts &&
+               !(same_place(&to[k], &d->prompts[i]) && to[k].positive == d->prompts[i].positive))
+            k++;
+        if (k == object->n_prompts) to[object->n_prompts++] = d->prompts[i];
+    }
+}
+
 /* Prompts of one object lie together in o->prompts, in their own order. */
 static void gather(srv_objects *o, const draft *drafts, size_t n)
 {
     size_t at = 0;
     for (size_t k = 0; k < o->n; k++) {
         o->objects[k].prompts = o->prompts + at;
+        o->objects[k].slices = o->laid->slices;
         for (size_t i = 0; i < n; i++) {
-            if (!drafts[i].usable || drafts[i].object != k) continue;
-            o->prompts[at++] = drafts[i].prompt;
-            o->objects[k].n_prompts++;
+            if (drafts[i].n == 0 || drafts[i].object != k) continue;
+            gather_one(&o->objects[k], o->prompts + at, &drafts[i]);
             take_name(&o->names[k], drafts[i].from);
         }
+        at += (size_t)o->objects[k].n_prompts;
         take_tracking(&o->names[k], drafts, n, k);
+    }
+}
+
+static bool is_point(const draft *d)
+{
+    return d->n == 1 && d->prompts[0].kind == MSA_PROMPT_POINT;
+}
+
+/* Points of one label at one place that say yes and no. */
+static void drop_contradictions(srv_objects *o, draft *drafts, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool contradicted = false;
+        for (size_t j = 0; is_point(&drafts[i]) && j < n; j++) {
+            if (!is_point(&drafts[j]) || drafts[i].from->positive == drafts[j].from->positive) continue;
+            if (!same_object(&drafts[i], &drafts[j]) || !same_places(&drafts[i], &drafts[j])) continue;
+            drafts[j].n = 0;
+            contradicted = true;
+            leave_out(o, "two points at one place contradict each other");
+        }
+        if (!contradicted) continue;
+        drafts[i].n = 0;
+        leave_out(o, "");
     }
 }
 
@@ -167,32 +169,41 @@ static msa_status group(srv_objects *o, draft *drafts, size_t n, msa_error *err)
             MSA_TRY(new_object(o, &drafts[i], i, err));
     }
     for (size_t i = 0; i < n; i++) {
-        if (!drafts[i].usable || prompts_something(&drafts[i])) continue;
+        if (drafts[i].n == 0 || prompts_something(&drafts[i])) continue;
         const draft *kin = find_kin(drafts, n, &drafts[i]);
-        drafts[i].usable = kin != NULL;
-        if (kin) drafts[i].object = kin->object;
-        if (kin) continue;
-        if (o->n_left_out++ == 0) (void)snprintf(o->why, sizeof o->why, "a label has only background points");
+        if (kin) {
+            drafts[i].object = kin->object;
+            continue;
+        }
+        drafts[i].n = 0;
+        leave_out(o, "a label has only background points");
     }
     return MSA_OK;
 }
 
-msa_status srv_objects_new(srv_objects **out, const dicom_series *series, const dicom_prompt *prompts,
-                           size_t n, msa_error *err)
+msa_status srv_objects_new(srv_objects **out, const srv_segment_request *request, msa_error *err)
 {
+    const size_t n = request->n_prompts;
     MSA_AUTO(srv_objects) o = calloc(1, sizeof *o);
     MSA_AUTO_FREE draft *drafts = calloc(n + 1, sizeof *drafts);
     *out = NULL;
     if (!o || !drafts) return msa_fail(err, MSA_E_NOMEM, "out of memory for the prompts");
+    MSA_TRY(srv_laid_new(&o->laid, request, err));
+    const srv_laid *laid = o->laid;
     const size_t most = n < SRV_SEGMENTS_MAX ? n + 1 : SRV_SEGMENTS_MAX;
     o->objects = calloc(most, sizeof *o->objects);
     o->names = calloc(most, sizeof *o->names);
     o->origin = calloc(most, sizeof *o->origin);
-    o->prompts = calloc(n + 1, sizeof *o->prompts);
+    o->prompts = calloc(laid->n + 1, sizeof *o->prompts);
     if (!o->objects || !o->names || !o->origin || !o->prompts)
         return msa_fail(err, MSA_E_NOMEM, "out of memory for the prompts");
+    o->n_left_out = laid->n_left_out;
+    memcpy(o->why, laid->why, sizeof o->why);
     for (size_t i = 0; i < n; i++)
-        fill_draft(&drafts[i], &prompts[i], series, o);
+        drafts[i] = (draft){.from = &request->prompts[i],
+                            .prompts = laid->prompts + laid->first[i],
+                            .n = laid->first[i + 1] - laid->first[i]};
+    drop_contradictions(o, drafts, n);
     MSA_TRY(group(o, drafts, n, err));
     if (o->n == 0)
         return msa_fail(err, MSA_E_INVALID, "there is no usable prompt: %s",
@@ -209,5 +220,6 @@ void srv_objects_free(srv_objects *o)
     free(o->names);
     free(o->origin);
     free(o->prompts);
+    srv_laid_free(o->laid);
     free(o);
 }

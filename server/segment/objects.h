@@ -6,25 +6,35 @@
 
 typedef struct srv_objects {
     size_t n;
-    msa_object *objects;  /* (n) */
-    dicom_segment *names; /* (n): label, tracking and codes filled in, no mask */
-    size_t *origin;       /* (n): the prompt, by its index, that each object began with */
-    msa_prompt *prompts;  /* all of them; objects point into it */
-    size_t n_left_out;    /* prompts that could not be used */
-    char why[160];        /* the first reason, a sentence without a full stop; "" when all were usable */
+    msa_object *objects;   /* (n) */
+    dicom_segment *names;  /* (n): label, tracking and codes filled in, no mask */
+    size_t *origin;        /* (n): the prompt, by its index, that each object began with */
+    msa_prompt *prompts;   /* all of them; objects point into it */
+    struct srv_laid *laid; /* what they point to: masks, key images */
+    size_t n_left_out;     /* prompts that could not be used */
+    char why[160];         /* the first reason, a sentence without a full stop; "" when all were usable */
 } srv_objects;
 
 /**
- * Prompts of one label are one object, in order of first appearance; label "" is "Object". Regions that
- * nobody named are told apart by annotation: two of two reports must not become one object, with masks
- * between them on slices that nobody pointed at. A prompt on an instance that is not in the volume, outside
- * the image, empty or not finite is left out and counted: one bad box among many must not cost the
- * radiologist the others. Codes, tracking and site come from the first prompt that has them; tracking only
- * when all prompts of the label agree, since it would otherwise claim to be another's lesion. Errors:
- * MSA_E_INVALID (no usable prompt: the sentence says why; more than SRV_SEGMENTS_MAX labels), MSA_E_NOMEM.
+ * The request's prompts on its series (server/segment/lay.h), as objects. Prompts of one label are one
+ * object, in order of first appearance; label "" is "Object". Regions that nobody named are told apart by
+ * annotation: two of two reports must not become one object, with masks between them on slices that nobody
+ * pointed at.
+ *
+ * Where prompts of one label disagree:
+ * - the same prompt again, from whatever annotation, counts once;
+ * - different boxes, areas or masks on one slice all count: the object is their union (engine/volume/plan.h);
+ * - a positive and a negative point at one place say nothing: both are left out;
+ * - background points alone segment nothing: they are left out;
+ * - key images win: nothing is found on other slices, also where a prompt lies there;
+ * - codes and site come from the first prompt that has them; tracking only when all prompts of the label
+ * agree, since it would otherwise claim to be another's lesion; the model is that of the first prompt.
+ *
+ * Errors: MSA_E_INVALID (no usable prompt: the sentence says why; more than SRV_SEGMENTS_MAX labels),
+ * MSA_E_NOMEM.
  */
-MSA_NODISCARD msa_status srv_objects_new(srv_objects **out, const dicom_series *series,
-                                         const dicom_prompt *prompts, size_t n, msa_error *err);
+MSA_NODISCARD msa_status srv_objects_new(srv_objects **out, const srv_segment_request *request,
+                                         msa_error *err);
 void srv_objects_free(srv_objects *o);
 MSA_DEFINE_AUTO(srv_objects, srv_objects_free);
 

@@ -75,7 +75,7 @@ static bool zoom_view(const srv_picture *p, srv_view *view)
         const msa_object *object = &p->objects->objects[o];
         for (int32_t i = 0; i < object->n_prompts; i++) {
             const msa_prompt *q = &object->prompts[i];
-            const bool box = q->kind == MSA_PROMPT_BOX;
+            const bool box = q->kind != MSA_PROMPT_POINT;
             include(&all, (double)q->x0, (double)q->y0, (double)(box ? q->x1 : q->x0),
                     (double)(box ? q->y1 : q->y0));
         }

@@ -160,7 +160,7 @@ static void draw_prompt(const frame *f, const msa_prompt *prompt)
     const srv_view *v = &f->view;
     const int32_t x = to_canvas((double)prompt->x0, v->x0, v->x1, f->at.x, f->at.width);
     const int32_t y = to_canvas((double)prompt->y0, v->y0, v->y1, f->at.y, f->at.height);
-    if (prompt->kind == MSA_PROMPT_BOX) {
+    if (prompt->kind != MSA_PROMPT_POINT) {
         const int32_t x1 = to_canvas((double)prompt->x1, v->x0, v->x1, f->at.x, f->at.width);
         const int32_t y1 = to_canvas((double)prompt->y1, v->y0, v->y1, f->at.y, f->at.height);
         srv_canvas_frame(f->c, x, y, x1 - x, y1 - y, shadow, 0);

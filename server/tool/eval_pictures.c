@@ -177,7 +177,7 @@ static void draw_header(const shot *s, srv_canvas *c)
 static msa_status draw(const shot *s, const char *path, msa_error *err)
 {
     MSA_AUTO(srv_canvas) canvas = NULL;
-    msa_object objects[2] = {{s->prompts, s->n_prompts, 0}, {NULL, 0, 0}};
+    msa_object objects[2] = {{.prompts = s->prompts, .n_prompts = s->n_prompts}};
     const srv_objects both = {.n = 2, .objects = objects};
     const dicom_volume_info info = {
         .rows = s->rows, .cols = s->cols, .slices = 1, .spacing_mm = {s->spacing_mm[0], s->spacing_mm[1]}};

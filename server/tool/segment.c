@@ -57,22 +57,28 @@ static msa_status check_boxes(const srv_segment_arguments *a, const dicom_volume
 
 typedef struct prompt_list {
     dicom_prompt *prompts;
+    const char **files; /* the annotation that each came from; NULL: none */
     size_t n;
 } prompt_list;
 
 static void prompt_list_clear(prompt_list *l)
 {
     free(l->prompts);
+    free(l->files);
 }
 
-static msa_status append(prompt_list *l, const dicom_prompt *more, size_t n, msa_error *err)
+static msa_status append(prompt_list *l, const dicom_prompt *more, size_t n, const char *file, msa_error *err)
 {
     if (n == 0) return MSA_OK;
     dicom_prompt *grown = realloc(l->prompts, (l->n + n) * sizeof *grown);
     if (!grown) return msa_fail(err, MSA_E_NOMEM, "out of memory for the prompts");
     memcpy(grown + l->n, more, n * sizeof *grown);
     l->prompts = grown;
-    l->n += n;
+    const char **files = realloc(l->files, (l->n + n) * sizeof *files);
+    if (!files) return msa_fail(err, MSA_E_NOMEM, "out of memory for the prompts");
+    l->files = files;
+    for (size_t i = 0; i < n; i++)
+        files[l->n++] = file;
     return MSA_OK;
 }
 
@@ -88,9 +94,9 @@ static msa_status read_prompts(const srv_segment_arguments *a, prompt_list *l, m
         if (n == 0)
             (void)fprintf(stderr, "msa: no prompt in %s: %s\n", a->annotations[i],
                           note ? note : "it is empty");
-        MSA_TRY(append(l, found, n, err));
+        MSA_TRY(append(l, found, n, a->annotations[i], err));
     }
-    return append(l, a->boxes, a->n_boxes, err);
+    return append(l, a->boxes, a->n_boxes, NULL, err);
 }
 
 /* A stale result must not look like this run's. */
@@ -162,6 +168,7 @@ static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outco
     const srv_segment_request request = {.series = series,
                                          .prompts = prompts.prompts,
                                          .n_prompts = prompts.n,
+                                         .prompt_files = prompts.files,
                                          .model = *model,
                                          .automatic = a->automatic ? &a->automatic_options : NULL,
                                          .key = key,

@@ -84,7 +84,7 @@ static msa_status draw_view(srv_canvas *c, const msa_train_view *v, srv_rect at,
 {
     msa_prompt box = {
         .kind = MSA_PROMPT_BOX, .x0 = v->box[0], .y0 = v->box[1], .x1 = v->box[2], .y1 = v->box[3]};
-    msa_object objects[2] = {{NULL, 0, 0}, {&box, 1, 0}};
+    msa_object objects[2] = {[1] = {.prompts = &box, .n_prompts = 1}};
     const srv_objects both = {.n = 2, .objects = objects};
     const dicom_volume_info info = {.rows = v->size, .cols = v->size, .slices = 1};
     /* Results point to memory that may be written, which drawing does not do. */

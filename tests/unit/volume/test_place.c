@@ -105,7 +105,8 @@ static void segment_and_check(const dicom_series *series, const dicom_prompt *pr
     msa_object_result results[BOXES] = {0};
     MSA_AUTO(srv_objects) objects = NULL;
     assert_int_equal(info->slices, 7);
-    assert_int_equal(srv_objects_new(&objects, series, prompts, n, NULL), MSA_OK);
+    const srv_segment_request request = {.series = series, .prompts = prompts, .n_prompts = n};
+    assert_int_equal(srv_objects_new(&objects, &request, NULL), MSA_OK);
     assert_int_equal(objects->n, BOXES);
     for (int k = 0; k < 7; k++)
         position_mm[k] = (float)info->slice[k].position_mm;

@@ -195,11 +195,12 @@ static void unusable_prompts_are_named_and_left_out(void **state)
     assert_int_equal(run("four", prompts, 3, NULL, NULL), MSA_OK);
     assert_int_equal(outcome.n_stats, 1);
     assert_non_null(strstr(outcome.warnings,
-                           "2 prompts could not be used: a prompt refers to an image that is not in "
-                           "the volume"));
+                           "2 prompts could not be used: a prompt refers to an image or frame that is "
+                           "not in the volume"));
     assert_int_equal(run("five", &prompts[1], 2, NULL, &err), MSA_E_INVALID);
-    assert_string_equal(err.what,
-                        "there is no usable prompt: a prompt refers to an image that is not in the volume");
+    assert_string_equal(
+        err.what,
+        "there is no usable prompt: a prompt refers to an image or frame that is not in the volume");
     assert_false(exists("seg.dcm"));
 }
 
@@ -214,7 +215,8 @@ static void labels_keep_their_order_and_names(void **state)
     (void)strcpy(prompts[1].tracking_id, "Lesion 3");
     (void)strcpy(prompts[2].type.value, "10200004");
     prompts[3].kind = DICOM_PROMPT_POINT; /* a negative point alone: nothing to start from */
-    assert_int_equal(srv_objects_new(&o, series, prompts, 4, NULL), MSA_OK);
+    const srv_segment_request request = {.series = series, .prompts = prompts, .n_prompts = 4};
+    assert_int_equal(srv_objects_new(&o, &request, NULL), MSA_OK);
     assert_int_equal(o->n, 2);
     assert_string_equal(o->names[0].label, "B");
     assert_int_equal(o->objects[0].n_prompts, 2);
@@ -236,9 +238,11 @@ static void regions_without_a_name_are_not_joined_across_reports(void **state)
     srv_objects *o = NULL;
     for (size_t i = 0; i < 6; i++)
         (void)strcpy(p[i].source_instance_uid, sources[i]);
-    assert_int_equal(srv_objects_new(&o, series, p, 6, NULL), MSA_OK);
+    const srv_segment_request request = {.series = series, .prompts = p, .n_prompts = 6};
+    assert_int_equal(srv_objects_new(&o, &request, NULL), MSA_OK);
     assert_int_equal(o->n, 3);
-    assert_int_equal(o->objects[0].n_prompts, 3); /* the first report's two, and the copy in the second */
+    assert_int_equal(o->objects[0].n_prompts,
+                     2); /* the first report's; the copy in the second is one of them */
     assert_int_equal(o->objects[1].n_prompts, 1);
     assert_int_equal(o->objects[1].prompts[0].slice, 7);
     assert_string_equal(o->names[2].label, "Liver");
