@@ -129,11 +129,9 @@ static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *er
         MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_SEGMENT, &m, sizeof m, err));
     }
     for (size_t i = 0; i < outcome->n_files; i++) {
-        srv_ipc_result m = {0};
-        if (i == 0)
-            (void)snprintf(m.name, sizeof m.name, "seg.dcm");
-        else
-            (void)snprintf(m.name, sizeof m.name, "seg-%zu.dcm", i + 1);
+        srv_ipc_result m = {.form = outcome->form[i]};
+        (void)snprintf(m.name, sizeof m.name, "%.31s", outcome->files[i].name);
+        memcpy(m.sop_class_uid, outcome->files[i].sop_class_uid, sizeof m.sop_class_uid);
         memcpy(m.sop_instance_uid, outcome->files[i].sop_instance_uid, sizeof m.sop_instance_uid);
         memcpy(m.series_uid, outcome->files[i].series_uid, sizeof m.series_uid);
         MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_RESULT, &m, sizeof m, err));
@@ -255,6 +253,8 @@ static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
         .key = w->job.input_key,
         .out_dir = w->job.job_dir,
         .series_number = w->start.series_number,
+        .forms = w->job.forms.form,
+        .n_forms = w->job.forms.n <= SRV_DESTINATIONS_MAX ? w->job.forms.n : 0,
         .series_description = w->start.series_description,
         .cache = w->cache,
         .progress = tell_progress,

@@ -148,6 +148,30 @@ static msa_status name_models(run *r, msa_error *err)
     return MSA_OK;
 }
 
+/* In each form that is wanted: the first as seg.dcm, the next as form2.dcm. */
+static msa_status write_forms(const run *r, dicom_seg_options *options, srv_segment_outcome *outcome,
+                              msa_error *err)
+{
+    static const dicom_seg_form usual = {0};
+    const srv_segment_request *q = r->request;
+    dicom_seg_file files[DICOM_SEG_FILES_MAX];
+    for (int32_t k = 0; k < (q->n_forms > 0 ? q->n_forms : 1); k++) {
+        char name[16] = "seg";
+        size_t n = 0;
+        if (k > 0) (void)snprintf(name, sizeof name, "form%d", k + 1);
+        options->form = q->n_forms > 0 ? q->forms[k] : usual;
+        options->file_name = name;
+        MSA_TRY(dicom_seg_write(q->series, r->objects->names, r->objects->n, options, q->out_dir, files, &n, err));
+        if (n > SRV_FILES_MAX - outcome->n_files)
+            return msa_fail(err, MSA_E_UNSUPPORTED, "the result needs more than %d segmentations", SRV_FILES_MAX);
+        for (size_t i = 0; i < n; i++) {
+            outcome->form[outcome->n_files] = k;
+            outcome->files[outcome->n_files++] = files[i];
+        }
+    }
+    return MSA_OK;
+}
+
 static msa_status write_seg(const run *r, srv_segment_outcome *outcome, msa_error *err)
 {
     const srv_segment_request *q = r->request;
@@ -160,7 +184,7 @@ static msa_status write_seg(const run *r, srv_segment_outcome *outcome, msa_erro
     if (voxels == 0) return MSA_OK;
     srv_text_suffix(description, sizeof description, wanted, is_untrained(r) ? " (untrained model)" : "",
                     DESCRIPTION_MAX);
-    const dicom_seg_options options = {.key = q->key,
+    dicom_seg_options options = {.key = q->key,
                                        .series_description = description,
                                        .content_description = content_description(r),
                                        .model_name = r->model ? msa_model_config(r->model)->name : "several",
@@ -171,8 +195,7 @@ static msa_status write_seg(const run *r, srv_segment_outcome *outcome, msa_erro
                                        .series_number = q->series_number,
                                        .prompts = q->prompts,
                                        .n_prompts = q->n_prompts};
-    return dicom_seg_write(q->series, r->objects->names, r->objects->n, &options, q->out_dir, outcome->files,
-                           &outcome->n_files, err);
+    return write_forms(r, &options, outcome, err);
 }
 
 static msa_status write_pictures(const run *r, const srv_segment_outcome *outcome, msa_error *err)

@@ -12,6 +12,7 @@
 #include "engine/automatic.h"
 #include "engine/base/hash.h"
 #include "engine/segmenter.h"
+#include "server/core/forms.h"
 #include "server/segment/models.h"
 
 typedef struct srv_segment_request {
@@ -32,10 +33,13 @@ typedef struct srv_segment_request {
     bool by_itself;                      /* nobody prompted: `prompts`, if any, are the rule's own */
     const msa_auto_options *automatic;   /* not NULL: without prompts, what `model` finds by itself */
     const char *key;                     /* UIDs derive from it */
-    /* Exists; gets seg.dcm, seg-2.dcm, ..., preview.png, and overlay-NNN.png when overlays is set. */
+    /* Exists; gets seg.dcm, seg-2.dcm, ... (form2.dcm, ... in a second form), preview.png, and overlay-NNN.png
+     * when overlays is set. */
     const char *out_dir;
     int32_t series_number;
     const char *series_description; /* " (untrained model)" is appended when the model is untrained */
+    const dicom_seg_form *forms; /* a result is written in each; n_forms 0: in the usual one */
+    int32_t n_forms;
     bool overlays;                  /* one PNG per slice that holds a mask or a prompt */
     msa_embedding_cache *cache;     /* NULL: none beyond this call */
     const atomic_bool *cancel;
@@ -56,8 +60,9 @@ typedef struct srv_segment_stat {
 } srv_segment_stat;
 
 typedef struct srv_segment_outcome {
-    dicom_seg_file files[DICOM_SEG_FILES_MAX];
-    size_t n_files; /* 0: nothing found */
+    dicom_seg_file files[SRV_FILES_MAX];
+    int32_t form[SRV_FILES_MAX]; /* which of the request's forms each file is */
+    size_t n_files;              /* 0: nothing found */
     srv_segment_stat stats[SRV_SEGMENTS_MAX];
     size_t n_stats;
     char warnings[512]; /* geometry that was noticed, prompts that could not be used; "; "-joined sentences */
