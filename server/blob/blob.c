@@ -199,6 +199,13 @@ msa_status srv_blob_writer_write(srv_blob_writer *w, const void *bytes, size_t s
     return MSA_OK;
 }
 
+msa_status srv_blob_writer_path(const srv_blob_writer *w, char *path, size_t path_size, msa_error *err)
+{
+    const int n = snprintf(path, path_size, "%s/incoming/%s", w->blobs->root, w->name);
+    return n > 0 && (size_t)n < path_size ? MSA_OK
+                                          : msa_fail(err, MSA_E_INVALID, "the path of a file is too long");
+}
+
 /* Every byte on the disk, and every error of getting it there seen. */
 static msa_status make_durable(srv_blob_writer *w, msa_error *err)
 {

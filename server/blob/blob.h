@@ -42,6 +42,9 @@ MSA_NODISCARD msa_status srv_blob_writer_write(srv_blob_writer *w, const void *b
                                                msa_error *err);
 MSA_NODISCARD msa_status srv_blob_writer_commit(srv_blob_writer *w, char sha256[MSA_SHA256_HEX],
                                                 int64_t *size_bytes, msa_error *err);
+/* Where the bytes written so far lie, until commit or free. */
+MSA_NODISCARD msa_status srv_blob_writer_path(const srv_blob_writer *w, char *path, size_t path_size,
+                                              msa_error *err);
 void srv_blob_writer_free(srv_blob_writer *w);
 MSA_DEFINE_AUTO(srv_blob_writer, srv_blob_writer_free);
 

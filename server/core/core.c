@@ -136,6 +136,13 @@ static void prompts_changed(void *ctx)
     srv_core_poke_jobs(core);
 }
 
+static msa_status look(void *ctx, const char *path, srv_header_fn *done, void *done_ctx, msa_error *err)
+{
+    srv_core *core = ctx;
+    if (core->stopping) return msa_fail(err, MSA_E_BUSY, "the service is stopping");
+    return srv_indexer_look(core->indexer, path, done, done_ctx, err);
+}
+
 /* ---- stopping ---- */
 
 static void stop_now(uv_timer_t *timer)
@@ -332,6 +339,7 @@ static msa_status start_http(srv_core *core, msa_error *err)
         .models = &core->models,
         .live = live,
         .prompts_changed = prompts_changed,
+        .look = look,
         .ctx = core,
     };
     return srv_http_start(&core->http, &env, &core->http_port, err);

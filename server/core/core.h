@@ -75,6 +75,13 @@ void srv_intake_free(srv_intake *in);
 
 MSA_NODISCARD msa_status srv_indexer_start(srv_core *core, msa_error *err);
 void srv_indexer_kick(srv_indexer *ix); /* there may be something to index */
+/**
+ * Reads the header of a file that is not in the catalogue, between instances. done comes later, once, on the
+ * loop: with the header, or with why there is none. Errors: MSA_E_BUSY when too many wait, MSA_E_NOMEM; then
+ * done does not come.
+ */
+MSA_NODISCARD msa_status srv_indexer_look(srv_indexer *ix, const char *path, srv_header_fn *done, void *ctx,
+                                          msa_error *err);
 void srv_indexer_tick(srv_indexer *ix); /* deadlines */
 void srv_indexer_stop(srv_indexer *ix, bool now);
 bool srv_indexer_idle(const srv_indexer *ix);

@@ -12,6 +12,15 @@
 #define INDEX_DEADLINE_MS 60000u
 #define RESTART_MS        1000u
 #define PROMPTS_MAX       4096
+#define LOOKS_MAX         16
+
+/* A file whose header somebody asks for. */
+typedef struct look {
+    struct look *next;
+    srv_header_fn *done;
+    void *ctx;
+    srv_ipc_look message;
+} look;
 
 struct srv_indexer {
     srv_core *core;
@@ -20,6 +29,8 @@ struct srv_indexer {
     bool again;          /* kicked meanwhile */
     int64_t instance_id; /* being read; 0: none */
     uint64_t deadline_ms, restart_at_ms;
+    look *looks, *looking; /* those that wait, in order; the one being read */
+    int n_looks;           /* of both */
     dicom_prompt *prompts; /* PROMPTS_MAX, of the instance being read */
     size_t n_prompts;
     int64_t failed_id; /* the last that could not be read, and why */
@@ -130,7 +141,7 @@ static void done_next(srv_task *task)
     free(t);
     ix->asking = false;
     if (status != MSA_OK || ix->role == NULL) {
-        if (status == MSA_E_NOT_FOUND && ix->again) ask_next(ix);
+        if (ix->looks != NULL || (status == MSA_E_NOT_FOUND && ix->again)) ask_next(ix);
         srv_core_part_stopped(ix->core);
         return;
     }
@@ -149,9 +160,77 @@ static void done_next(srv_task *task)
     ix->deadline_ms = uv_now(ix->core->loop) + INDEX_DEADLINE_MS;
 }
 
+/* ---- looks ---- */
+
+static void end_look(srv_indexer *ix, look *l, const dicom_header *header, const msa_error *err)
+{
+    ix->n_looks--;
+    l->done(l->ctx, header, err);
+    free(l);
+}
+
+static void fail_looks(srv_indexer *ix, look **list, const char *why)
+{
+    msa_error err = MSA_ERROR_INIT;
+    (void)!msa_fail(&err, MSA_E_BUSY, "%s", why);
+    for (look *l = *list, *next = NULL; l != NULL; l = next) {
+        next = l->next;
+        end_look(ix, l, NULL, &err);
+    }
+    *list = NULL;
+}
+
+/* Nothing else is being read. True: one is on its way. */
+static bool send_look(srv_indexer *ix)
+{
+    look *l = ix->looks;
+    if (l == NULL) return false;
+    ix->looks = l->next;
+    l->next = NULL;
+    ix->looking = l;
+    ix->deadline_ms = uv_now(ix->core->loop) + INDEX_DEADLINE_MS;
+    if (srv_role_send(ix->role, SRV_IPC_LOOK, &l->message, sizeof l->message, NULL) != MSA_OK)
+        srv_role_kill(ix->role); /* its end answers */
+    return true;
+}
+
+static void on_looked(srv_indexer *ix, const srv_ipc_indexed *m)
+{
+    look *l = ix->looking;
+    msa_error err = MSA_ERROR_INIT;
+    if (l == NULL) {
+        srv_role_kill(ix->role);
+        return;
+    }
+    ix->looking = NULL; /* the header's texts are ended where they are taken over: server/http/rules.c */
+    if (m->status != MSA_OK)
+        (void)!msa_fail(&err, (msa_status)m->status, "%.*s", (int)sizeof m->what - 1, m->what);
+    end_look(ix, l, m->status == MSA_OK ? &m->header : NULL, &err);
+    ask_next(ix);
+}
+
+msa_status srv_indexer_look(srv_indexer *ix, const char *path, srv_header_fn *done, void *ctx, msa_error *err)
+{
+    if (ix->n_looks >= LOOKS_MAX)
+        return msa_fail(err, MSA_E_BUSY, "%d headers wait to be read already", ix->n_looks);
+    look *l = calloc(1, sizeof *l);
+    if (l == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    l->done = done;
+    l->ctx = ctx;
+    (void)snprintf(l->message.path, sizeof l->message.path, "%s", path);
+    look **end = &ix->looks;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = l;
+    ix->n_looks++;
+    ask_next(ix);
+    return MSA_OK;
+}
+
 static void ask_next(srv_indexer *ix)
 {
-    if (ix->asking || ix->instance_id != 0 || !ix->ready || ix->core->stopping) return;
+    if (ix->asking || ix->instance_id != 0 || ix->looking != NULL || !ix->ready || ix->core->stopping) return;
+    if (send_look(ix)) return;
     index_task *t = new_task(ix, run_next, done_next);
     if (t == NULL) return;
     ix->again = false;
@@ -213,6 +292,8 @@ static void on_message(void *ctx, srv_ipc_type type, const void *body, size_t si
         ix->prompts[ix->n_prompts++] = *(const dicom_prompt *)body;
     } else if (type == SRV_IPC_INDEXED) {
         on_indexed(ix, body);
+    } else if (type == SRV_IPC_LOOKED) {
+        on_looked(ix, body);
     } else {
         srv_role_kill(ix->role);
     }
@@ -229,6 +310,8 @@ static void on_exited(void *ctx, const srv_role_exit *how)
                 (long long)ix->instance_id, how->signal, how->status);
         ix->instance_id = 0;
     }
+    fail_looks(ix, &ix->looking, "the process that read the header has ended");
+    if (ix->core->stopping) fail_looks(ix, &ix->looks, "the service is stopping");
     ix->restart_at_ms = uv_now(ix->core->loop) + RESTART_MS;
     srv_core_part_stopped(ix->core);
 }
@@ -254,9 +337,10 @@ void srv_indexer_tick(srv_indexer *ix)
 {
     msa_error err = MSA_ERROR_INIT;
     const uint64_t now = uv_now(ix->core->loop);
-    if (ix->role != NULL && (ix->instance_id != 0 || !ix->ready) && now > ix->deadline_ms)
+    if (ix->role != NULL && (ix->instance_id != 0 || ix->looking != NULL || !ix->ready) &&
+        now > ix->deadline_ms)
         srv_role_kill(ix->role);
-    if (ix->again) ask_next(ix);
+    if (ix->again || ix->looks != NULL) ask_next(ix);
     if (ix->role == NULL && !ix->core->stopping && now >= ix->restart_at_ms &&
         start_role(ix, &err) != MSA_OK) {
         msa_log(MSA_LOG_ERROR, "index", "what=\"%s\"", err.what);
@@ -281,6 +365,8 @@ bool srv_indexer_idle(const srv_indexer *ix)
 void srv_indexer_free(srv_indexer *ix)
 {
     if (ix == NULL) return;
+    fail_looks(ix, &ix->looking, "the service has stopped");
+    fail_looks(ix, &ix->looks, "the service has stopped");
     free(ix->prompts);
     free(ix);
 }

@@ -39,6 +39,7 @@ typedef enum srv_ipc_type {
     SRV_IPC_JOB_PROMPT,        /* srv_ipc_prompt */
     SRV_IPC_JOB_GO,            /* no body */
     SRV_IPC_WORK_RULE,         /* srv_rule */
+    SRV_IPC_LOOK,              /* srv_ipc_look: read this header, which is nobody's yet */
     /* work to core */
     SRV_IPC_WORK_READY = 64,   /* srv_ipc_ready */
     SRV_IPC_INDEX_PROMPT,      /* dicom_prompt, before INDEXED */
@@ -48,6 +49,7 @@ typedef enum srv_ipc_type {
     SRV_IPC_JOB_RESULT,        /* srv_ipc_result, before DONE */
     SRV_IPC_JOB_DONE,          /* srv_ipc_job_done */
     SRV_IPC_WORK_MODEL,        /* srv_model_info, before READY: the base first */
+    SRV_IPC_LOOKED,            /* srv_ipc_indexed, its instance_id 0 */
     SRV_IPC_WORK_RULE_KNOWN,   /* srv_rule, before READY: in the order in which they are tried */
     /* core to send, send to core */
     SRV_IPC_SEND_START = 96,   /* srv_ipc_send_start */
@@ -109,6 +111,8 @@ typedef struct srv_ipc_index {
     int64_t instance_id;
     char sha256[MSA_SHA256_HEX];
 } srv_ipc_index;
+
+typedef struct srv_ipc_look { char path[SRV_PATH_MAX]; } srv_ipc_look;
 
 typedef struct srv_ipc_indexed {
     int64_t instance_id;

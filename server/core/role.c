@@ -78,6 +78,7 @@ static size_t body_size(srv_ipc_type type)
     case SRV_IPC_INDEX_PROMPT:
         return sizeof(dicom_prompt);
     case SRV_IPC_INDEXED:
+    case SRV_IPC_LOOKED:
         return sizeof(srv_ipc_indexed);
     case SRV_IPC_JOB_PROGRESS:
         return sizeof(srv_ipc_progress);

@@ -45,6 +45,9 @@ static bool fits_glob(const char *what, const char *wanted, const char *is, char
 
 static bool fits_counts(const srv_rule *rule, const srv_rule_subject *s, char why[SRV_RULE_WHY_MAX])
 {
+    if ((rule->slices_min > 0 || rule->slices_max > 0) && s->slices <= 0)
+        return says(why,
+                    "it is for series of certain numbers of slices, and how many this one has is not known");
     if (rule->slices_min > 0 && s->slices < rule->slices_min)
         return says(why, "it is for series of at least %d slices, and this one has %d", rule->slices_min,
                     s->slices);

@@ -22,6 +22,9 @@ typedef struct srv_http_live {
     int64_t engine_slices_total;
 } srv_http_live;
 
+/* The header of a file, or NULL and why not. */
+typedef void srv_header_fn(void *ctx, const dicom_header *header, const msa_error *err);
+
 /* Copied; what the pointers show is read for each request, so it outlives the server (a model known later
  * shows itself). */
 typedef struct srv_http_env {
@@ -32,6 +35,9 @@ typedef struct srv_http_env {
     const srv_model_table *models;
     void (*live)(void *ctx, srv_http_live *out);
     void (*prompts_changed)(void *ctx); /* after POST or DELETE of annotations, or an upload, is committed */
+    /* Reads the header of a file elsewhere, as core parses none; done comes later, on the loop. NULL: cannot.
+     */
+    msa_status (*look)(void *ctx, const char *path, srv_header_fn *done, void *done_ctx, msa_error *err);
     void *ctx;
     int32_t receive_ms; /* a request must have come, and a connection must ask again, in this time; 0: 60 s */
     int32_t store_ms;   /* the catalogue must have answered in this time, or it is 503; 0: 30 s */

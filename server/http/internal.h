@@ -128,6 +128,7 @@ struct srv_request {
     struct MHD_Connection *connection; /* NULL once it is gone */
     int refs;
     bool dispatched, suspended, in_flight;
+    bool elsewhere; /* between hold and unhold */
     const srv_route *route;
     char allow[SRV_ALLOW_MAX];
     char path_values[SRV_PARAMS_MAX][SRV_PARAM_TEXT_MAX]; /* in the order of the braces of the pattern */
@@ -156,6 +157,9 @@ struct srv_request {
 
 /* Hands the request to the store thread; when that cannot be, the reply says so. Loop thread. */
 void srv_request_submit(srv_request *req);
+/* For what is answered elsewhere: between these two the request stays, also when its client leaves. */
+void srv_request_hold(srv_request *req);
+void srv_request_unhold(srv_request *req);
 /* The reply is there: wakes the connection, if it slept and is still there. */
 void srv_request_resume(srv_request *req);
 
@@ -263,7 +267,7 @@ SRV_IN_STORE(srv_upload_store);
 /* This route takes such files. */
 static inline bool srv_route_uploads(const srv_route *r)
 {
-    return r->in_store == srv_post_annotations;
+    return r->in_store == srv_post_annotations || r->in_store == srv_post_rules_test;
 }
 
 /* annotation_body.c: the JSON of POST /v1/annotations. *prompts: malloc'ed array. Errors: MSA_E_PARSE,

@@ -244,7 +244,7 @@ static const member members[] = {
     {"Rule", "adapter", "string?", 0, "what it calls; null: the base alone"},
     {"Rule", "model", "string?", 0, "name of what it chooses; null: its adapter cannot be used and the rule is passed over"},
     {"Rule", "hash", "string?", 0, ""},
-    {"RuleQuestion", "job", "-string", 0, "id of a job, and nothing else; or what is known of a series:"},
+    {"RuleQuestion", "job", "-string", 0, "id of a job, and nothing else; or what is known of a series. As application/dicom: one of its images"},
     {"RuleQuestion", "modality", "-string", 0, ""},
     {"RuleQuestion", "body_part", "-string", 0, "Body Part Examined"},
     {"RuleQuestion", "study", "-string", 0, "Study Description"},

@@ -267,6 +267,20 @@ void srv_request_submit(srv_request *req)
     srv_request_resume(req);
 }
 
+void srv_request_hold(srv_request *req)
+{
+    req->deadline_ms = uv_now(req->http->env.loop) + (uint64_t)req->http->env.store_ms;
+    req->elsewhere = true;
+    req->refs++;
+}
+
+void srv_request_unhold(srv_request *req)
+{
+    req->elsewhere = false;
+    srv_request_resume(req);
+    request_unref(req);
+}
+
 void srv_request_resume(srv_request *req)
 {
     if (!req->suspended || req->connection == NULL) return;
@@ -283,7 +297,8 @@ static void dispatch(srv_request *req)
         return;
     }
     if (req->route->on_loop != NULL) req->route->on_loop(req);
-    if (req->reply.status == 0 && req->watch == NULL && req->route->in_store != NULL) srv_request_submit(req);
+    if (req->reply.status == 0 && req->watch == NULL && !req->elsewhere && req->route->in_store != NULL)
+        srv_request_submit(req);
 }
 
 /* ---- libmicrohttpd's callbacks ---- */

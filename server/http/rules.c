@@ -213,9 +213,68 @@ static void answer(srv_reply *out, const srv_model_table *t, const srv_rule_subj
                              "destinations", destinations_of(rule), "labels", labels));
 }
 
+/* What an image's header says, which came from a role: every text is ended here. */
+static void subject_of(const dicom_header *h, srv_rule_subject *s)
+{
+#define TAKE(to, from) (void)snprintf((to), sizeof(to), "%.*s", (int)sizeof(from) - 1, (from))
+    TAKE(s->modality, h->modality);
+    TAKE(s->body_part, h->body_part);
+    TAKE(s->study, h->study_description);
+    TAKE(s->series, h->series_description);
+    TAKE(s->protocol, h->protocol);
+#undef TAKE
+    if (h->has_plane)
+        (void)snprintf(s->orientation, sizeof s->orientation, "%s",
+                       srv_orientation_of(h->row_dir, h->col_dir));
+    s->slices = h->frames > 1 ? h->frames : h->expected_instances;
+    s->spacing_mm = isfinite(h->slice_mm) ? h->slice_mm : 0;
+}
+
+static void looked(void *ctx, const dicom_header *header, const msa_error *err)
+{
+    srv_request *req = ctx;
+    srv_rule_subject subject = {0};
+    srv_blob_writer_free(req->upload);
+    req->upload = NULL;
+    if (req->connection != NULL && req->reply.status == 0) {
+        if (header == NULL) {
+            srv_reply_error(&req->reply, err);
+        } else {
+            subject_of(header, &subject);
+            answer(&req->reply, req->models, &subject, json_array());
+        }
+    }
+    srv_request_unhold(req);
+}
+
+/* A DICOM file: core parses none, so its header is read elsewhere. The file goes with the request. */
+static void look_at(srv_request *req)
+{
+    const srv_http_env *env = &req->http->env;
+    char path[SRV_PATH_MAX];
+    msa_error err = MSA_ERROR_INIT;
+    if (req->upload == NULL) {
+        srv_reply_problem(&req->reply, MHD_HTTP_BAD_REQUEST, "the body is empty; it must be a DICOM file");
+        return;
+    }
+    msa_status status = srv_blob_writer_path(req->upload, path, sizeof path, &err);
+    if (status == MSA_OK && env->look == NULL)
+        status = msa_fail(&err, MSA_E_BUSY, "headers cannot be read now");
+    if (status == MSA_OK) {
+        srv_request_hold(req);
+        status = env->look(env->ctx, path, looked, req, &err);
+        if (status != MSA_OK) srv_request_unhold(req);
+    }
+    if (status != MSA_OK) srv_reply_error(&req->reply, &err);
+}
+
 void srv_post_rules_test_check(srv_request *req)
 {
     msa_error err = MSA_ERROR_INIT;
+    if (req->is_upload) {
+        look_at(req);
+        return;
+    }
     req->question = calloc(1, sizeof *req->question);
     if (req->question == NULL) {
         srv_reply_problem(&req->reply, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");

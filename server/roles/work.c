@@ -74,6 +74,17 @@ static msa_status answer_index(const work_role *w, const srv_ipc_index *m, msa_e
     return srv_ipc_send(SRV_IPC_FD, SRV_IPC_INDEXED, &reply, sizeof reply, err);
 }
 
+static msa_status answer_look(const srv_ipc_look *m, msa_error *err)
+{
+    msa_error why = MSA_ERROR_INIT;
+    srv_ipc_indexed reply = {0};
+    char path[SRV_PATH_MAX];
+    (void)snprintf(path, sizeof path, "%.*s", (int)sizeof path - 1, m->path);
+    reply.status = dicom_header_read(&reply.header, path, &why);
+    (void)snprintf(reply.what, sizeof reply.what, "%s", why.what);
+    return srv_ipc_send(SRV_IPC_FD, SRV_IPC_LOOKED, &reply, sizeof reply, err);
+}
+
 /* ---- jobs ---- */
 
 static void tell_progress(void *ctx, int32_t done, int32_t total)
@@ -375,6 +386,7 @@ static msa_status begin(work_role *w, msa_error *err)
 static msa_status handle(work_role *w, srv_ipc_type type, const void *body, size_t size, msa_error *err)
 {
     if (type == SRV_IPC_INDEX && size == sizeof(srv_ipc_index)) return answer_index(w, body, err);
+    if (type == SRV_IPC_LOOK && size == sizeof(srv_ipc_look)) return answer_look(body, err);
     if (type == SRV_IPC_JOB && size == sizeof w->job) {
         memcpy(&w->job, body, sizeof w->job);
         w->n_instances = w->n_prompts = 0;

@@ -85,6 +85,20 @@ class Rules(harness.Case):
             self.assertEqual(result['sop_instance_uid'], seg.SOPInstanceUID)
             self.assertEqual([(s.SegmentLabel, s.SegmentAlgorithmType) for s in seg.SegmentSequence], [('thing', 'AUTOMATIC')])
 
+        # the same of a file that nobody has sent
+        with open(harness.dicom_files(mr.folder)[0], 'rb') as file:
+            image = file.read()
+        answer = self.ask_rule(service, image, 'application/dicom')
+        self.assertEqual((answer['subject']['modality'], answer['subject']['orientation'], answer['subject']['slices']), ('MR', 'sagittal', None))
+        self.assertIn('how many this one has is not known', answer['verdict']['passed'][1]['why'])
+        with open(harness.dicom_files(scout.folder)[0], 'rb') as file:
+            self.assertEqual(self.ask_rule(service, file.read(), 'application/dicom')['verdict']['rule'], 'scouts')
+        for body, status, part in ((b'', 400, 'the body is empty'), (b'not DICOM at all', 400, 'not'), (image[:2000], 400, '')):
+            reply = service.post('/v1/rules/test', body, content_type='application/dicom')
+            self.assertEqual(reply.status, status, reply.body)
+            self.assertIn(part, reply.json()['detail'])
+        self.assertEqual(os.listdir(os.path.join(service.storage, 'incoming')), [])
+
         # codes of labels, by the rule for the label; where it goes, by the rule for the series
         ct = self.series('ct', '--slices', '12', ProtocolName='P7')
         service.send(ct.folder, ct.report, tool='storescu')

@@ -65,6 +65,8 @@ static void each_thing_that_a_rule_is_for(void **state)
            "it is for series of at least 121 slices, and this one has 120");
     is_not((srv_rule){.slices_max = 119}, &liver,
            "it is for series of at most 119 slices, and this one has 120");
+    is_not((srv_rule){.slices_max = 119}, &unknown,
+           "it is for series of certain numbers of slices, and how many this one has is not known");
     fits((srv_rule){.spacing_max_mm = 2.5}, &liver);
     fits((srv_rule){.spacing_max_mm = 2.4999}, &liver); /* headers round */
     is_not((srv_rule){.spacing_max_mm = 2.4}, &liver,

@@ -49,6 +49,9 @@ class Rules(http_case.Base):
         self.refused('POST', '/v1/rules/test', 400, 'the body is not JSON', body='{', headers={'Content-Type': 'application/json'})
         self.refused('POST', '/v1/rules/test', 400, 'or a member is there twice', body='{"slices": 1, "slices": 2}',
                      headers={'Content-Type': 'application/json'})
+        self.refused('POST', '/v1/rules/test', 400, 'it must be a DICOM file', body='', headers={'Content-Type': 'application/dicom'})
+        self.refused('POST', '/v1/rules/test', 503, 'headers cannot be read now', body='x', headers={'Content-Type': 'application/dicom'})
+        self.refused('POST', '/v1/rules/test', 415, 'application/json or application/dicom', body='x', headers={'Content-Type': 'text/plain'})
         self.alive()
 
     def test_of_a_job(self):
