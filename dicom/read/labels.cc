@@ -47,10 +47,12 @@ int32_t Slices::near(double position_mm) const
     return nearest(list, position_mm, std::max(0.5 * step_mm, 0.01) * (1 + 1e-6));
 }
 
-int32_t Slices::find(const std::string &sop_instance_uid) const
+int32_t Slices::find(const std::string &sop_instance_uid, int32_t frame) const
 {
     for (size_t i = 0; i < list.size(); i++)
-        if (sop_instance_uid == list[i].sop_instance_uid) return int32_t(i);
+        if (sop_instance_uid == list[i].sop_instance_uid &&
+            (frame == 0 || list[i].frame == 0 || list[i].frame == frame))
+            return int32_t(i);
     return -1;
 }
 
@@ -92,7 +94,7 @@ void Reference::image(const Slices &slices, const std::string &uid)
 {
     if (uid.empty()) return;
     names_images = true;
-    names_ours = names_ours || slices.find(uid) >= 0;
+    names_ours = names_ours || slices.find(uid, 0) >= 0;
 }
 
 dicom_mask make_label(int32_t number, DcmItem &item, const DcmTagKey &tag, const char *what,

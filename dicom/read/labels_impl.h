@@ -27,8 +27,8 @@ struct Slices {
     int32_t at(double position_mm) const;
     /* The nearest one, within half a step, or -1. */
     int32_t near(double position_mm) const;
-    /* The slice that is this instance, or -1. */
-    int32_t find(const std::string &sop_instance_uid) const;
+    /* The slice that is this frame of this instance, or -1. frame 0: the first one of the instance. */
+    int32_t find(const std::string &sop_instance_uid, int32_t frame) const;
     /* A point in pixels of a slice: (0, 0) is the centre of the first one. */
     void to_pixels(int32_t slice, const double point_mm[3], double &x, double &y) const;
 };

@@ -135,7 +135,9 @@ int32_t SegReader::named_slice(DcmItem &groups)
     for (DcmItem *const image : items_of(*derivation, DCM_SourceImageSequence)) {
         const std::string uid = text(*image, DCM_ReferencedSOPInstanceUID);
         ref_.image(out_.slices, uid);
-        const int32_t at = out_.slices.find(uid);
+        int32_t frame = 0;
+        if (find_int(*image, DCM_ReferencedFrameNumber, frame) != FIND_OK) frame = 0;
+        const int32_t at = out_.slices.find(uid, frame);
         if (at < 0) continue;
         slice = at;
         found++;

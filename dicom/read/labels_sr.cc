@@ -87,7 +87,7 @@ class Layer
 bool Layer::is_ours(const Drawn &d) const
 {
     if (!d.place.series_uid.empty()) return d.place.series_uid == s_.series_uid;
-    if (s_.find(d.image.sop_instance_uid) >= 0) return true;
+    if (s_.find(d.image.sop_instance_uid, 0) >= 0) return true;
     return !d.place.frame_of_reference_uid.empty() &&
            d.place.frame_of_reference_uid == s_.frame_of_reference_uid;
 }
