@@ -21,8 +21,8 @@ msa_status msa_file_info_read(msa_file_info *out, const char *path, msa_error *e
     memset(out, 0, sizeof *out);
     MSA_TRY(msa_sha256_file(path, out->sha256, err));
     MSA_TRY(msa_safetensors_open_bare(&f, path, err));
-    const void *bytes = msa_safetensors_bytes(f, &size);
-    msa_sha256_bytes(bytes, size, NULL, out->sha256); /* of what was read, should it have changed */
+    (void)msa_safetensors_bytes(f, &size);
+    MSA_TRY(msa_safetensors_hash(f, out->sha256, err)); /* of what was read, should it have changed */
     out->size_bytes = (int64_t)size;
     count_tensors(out, f);
     const char *kind = msa_safetensors_metadata(f, "kind"), *json = msa_safetensors_metadata(f, "config");

@@ -7,6 +7,7 @@
 
 #include "engine/base/cleanup.h"
 #include "engine/base/error.h"
+#include "engine/base/hash.h"
 
 #define MSA_TENSOR_RANK_MAX        6
 #define MSA_TENSOR_NAME_MAX        200
@@ -63,8 +64,12 @@ const msa_tensor *msa_safetensors_at(const msa_safetensors *f, int32_t i);
 const msa_tensor *msa_safetensors_find(const msa_safetensors *f, const char *name);
 /* A string of `__metadata__`; NULL when absent. */
 const char *msa_safetensors_metadata(const msa_safetensors *f, const char *key);
-/* The mapped bytes, as the file has them: for hashing what is really used. */
+/* The mapped bytes, as the file has them. */
 const void *msa_safetensors_bytes(const msa_safetensors *f, size_t *size);
+/* Their hash: of what is really used. Pages that were read for it are left to the system. Errors:
+ * MSA_E_NOMEM. */
+MSA_NODISCARD msa_status msa_safetensors_hash(const msa_safetensors *f, char hex[MSA_SHA256_HEX],
+                                              msa_error *err);
 
 typedef struct msa_metadata {
     const char *key, *value;

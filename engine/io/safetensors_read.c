@@ -363,3 +363,18 @@ const void *msa_safetensors_bytes(const msa_safetensors *f, size_t *size)
     *size = f->size;
     return f->map;
 }
+
+msa_status msa_safetensors_hash(const msa_safetensors *f, char hex[MSA_SHA256_HEX], msa_error *err)
+{
+    const size_t piece = (size_t)1 << 23;
+    msa_sha256 *h = msa_sha256_new();
+    if (h == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory to hash a model");
+    for (size_t at = 0; at < f->size; at += piece) {
+        const size_t n = f->size - at < piece ? f->size - at : piece;
+        msa_sha256_update(h, f->map + at, n);
+        drop(f->map + at, n);
+    }
+    msa_sha256_hex(h, hex);
+    msa_sha256_free(h);
+    return MSA_OK;
+}

@@ -118,7 +118,7 @@ static msa_status bind(void *ctx, const msa_weight_spec *spec, msa_error *err)
     *spec->to = own ? t->data : of_base(b, spec);
     if (*spec->to == NULL) return msa_fail(err, MSA_E_PARSE, "tensor %.120s is missing", spec->name);
     if (own) b->seen[t - msa_safetensors_at(b->m->file, 0)] = true;
-    if (own && t->stored != MSA_STORED_F32 && is_large(b->m, spec)) msa_safetensors_leave(b->m->file, t);
+    if (own && is_large(b->m, spec)) msa_safetensors_leave(b->m->file, t);
     b->m->parameters += t->count;
     b->m->tensors++;
     return MSA_OK;
@@ -249,12 +249,10 @@ static msa_status open_file(msa_model **out, const char *path, msa_error *err)
 
 static msa_status prepare(msa_model *m, const char *prefix, msa_precision precision, msa_error *err)
 {
-    size_t size = 0;
     const int32_t side = m->c.image_size / m->c.patch;
     MSA_TRY(bind_all(m, prefix, err));
     MSA_TRY(merge_updates(m, err));
-    const void *bytes = msa_safetensors_bytes(m->file, &size);
-    msa_sha256_bytes(bytes, size, NULL, m->content);
+    MSA_TRY(msa_safetensors_hash(m->file, m->content, err));
     memcpy(m->version, m->c.version, sizeof m->version);
     MSA_TRY(msa_model_set_precision(m, precision, err));
     return msa_tables_make(&m->t, &m->c, &m->w, side, side, err);

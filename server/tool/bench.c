@@ -150,7 +150,7 @@ static msa_status measure(srv_bench_report *r, msa_error *err)
     if (!preset) {
         MSA_AUTO(msa_model) model = NULL;
         MSA_TRY(srv_model_path(a->model, path, sizeof path, err));
-        MSA_TRY(msa_model_load(&model, path, err));
+        MSA_TRY(msa_model_load_in(&model, path, a->precision, err));
         r->config = *msa_model_config(model);
     }
     (void)snprintf(r->name, sizeof r->name, "%s", r->config.name);
