@@ -79,7 +79,7 @@ static msa_status hash_prompt(const srv_prompt *in, char hex[MSA_SHA256_HEX], ms
 typedef struct bound_prompt {
     int64_t id, ordinal;
     const srv_rule *rule; /* that chooses its model */
-    bool asks; /* for a result: a key image only restricts */
+    bool asks;            /* for a result: a key image only restricts */
     char source_uid[DICOM_UID_MAX], label[DICOM_LABEL_MAX], hex[MSA_SHA256_HEX];
 } bound_prompt;
 
@@ -140,10 +140,8 @@ static msa_status add_prompt(bound_prompts *p, const srv_prompt *row, int64_t or
     }
     bound_prompt *item = &p->items[p->n++];
     const srv_rule *rule = srv_model_rule_for(p->models, &p->subject, &row->prompt);
-    *item = (bound_prompt){.id = row->id,
-                           .ordinal = ordinal,
-                           .rule = rule,
-                           .asks = row->prompt.kind != DICOM_PROMPT_KEY_IMAGE};
+    *item = (bound_prompt){
+        .id = row->id, .ordinal = ordinal, .rule = rule, .asks = row->prompt.kind != DICOM_PROMPT_KEY_IMAGE};
     memcpy(item->source_uid, row->prompt.source_instance_uid, sizeof item->source_uid);
     memcpy(item->label, row->prompt.label, sizeof item->label);
     return hash_prompt(row, item->hex, err);
@@ -277,20 +275,36 @@ static msa_status is_known(srv_store *s, const srv_job *job, const char *key, bo
     return MSA_OK;
 }
 
+/* A job that may have sent something, or will. */
+#define MAY_HAVE_SENT "(state BETWEEN 2 AND 6 OR EXISTS (SELECT 1 FROM result r WHERE r.job_id = job.id))"
+
 /*
  * The key that UIDs derive from. Where the same inputs come back after others (a box is moved, and moved
  * back), what the archive has newest is the result of the others: the old object sent again would be taken
- * for a repetition and change nothing there, so the result is a new object.
+ * for a repetition and change nothing there, so the result is a new object. A job that is merely done again
+ * makes the same one.
  */
 static msa_status key_of(srv_store *s, const srv_job *job, const char content[MSA_SHA256_HEX],
                          char key[MSA_SHA256_HEX], msa_error *err)
 {
+    SRV_AUTO_QUERY q = NULL;
+    bool row = false;
     int64_t before = 0;
+    memcpy(key, content, MSA_SHA256_HEX);
+    MSA_TRY(SRV_OPEN(s, &q, err,
+                     "SELECT input_key FROM job INDEXED BY job_series WHERE series_id = ?1 AND id < ?2"
+                     " AND " MAY_HAVE_SENT " AND content_key = ?3 AND id = (SELECT max(id) FROM job"
+                     " INDEXED BY job_series WHERE series_id = ?1 AND id < ?2 AND " MAY_HAVE_SENT ")",
+                     srv_i(job->series_id), srv_i(job->id), srv_t(content)));
+    MSA_TRY(srv_sql_step(s, q, &row, err));
+    if (row) {
+        srv_sql_text(q, 0, key, MSA_SHA256_HEX);
+        return MSA_OK;
+    }
     MSA_TRY(SRV_VALUE(s, &before, err,
                       "SELECT count(*) FROM job INDEXED BY job_series WHERE series_id = ? AND id < ?"
-                      " AND state BETWEEN 2 AND 6 AND content_key = ?",
+                      " AND content_key = ? AND " MAY_HAVE_SENT,
                       srv_i(job->series_id), srv_i(job->id), srv_t(content)));
-    memcpy(key, content, MSA_SHA256_HEX);
     if (!before) return MSA_OK;
     msa_sha256 *h = msa_sha256_new();
     if (!h) return msa_fail(err, MSA_E_NOMEM, "out of memory");
