@@ -38,6 +38,27 @@ class MsaTrain(training.Training):
         self.assertNotIn(b'Adapter', file)
         self.assertLess(len(file), os.path.getsize(base) / 4)
 
+    def test_stacks(self):
+        """A base of single slices gets a depth branch: the same adapter whether the run was whole or stopped, and a series is
+        segmented with it. A model with a branch goes on with it."""
+        self.msa('train', self.base_recipe('base'))
+        base = self.path('base', 'model.safetensors')
+        text = 'base: %s\nout: %s\ntrain: adapters\nadapter_width: 4\ndepth_slices: 3\nlr: 1e-2\nsteps: %d\nbatch: 2\n'
+        self.msa('train', self.recipe('whole', text % (base, self.path('whole'), 4)))
+        self.msa('train', self.recipe('parts', text % (base, self.path('parts'), 2)))
+        self.msa('train', self.recipe('parts', text % (base, self.path('parts'), 4)))
+        adapter = self.path('whole', 'adapter.safetensors')
+        self.assertEqual(self.content('whole', 'adapter.safetensors'), self.content('parts', 'adapter.safetensors'))
+        self.assertIn('volume, on a line, 3 slices at once', self.msa('inspect', base, '--adapter', adapter).stdout)
+        ct = self.ct_with_report()
+        self.msa('segment', ct.folder, '--annot', ct.report, '--model', base, '--adapter', adapter, '--out', self.path('out'))
+        self.assertTrue(os.path.exists(self.path('out', 'seg.dcm')))
+        with open(self.base_recipe('deep', 2), encoding='utf-8') as file:
+            text = file.read().replace('adapters: false', 'adapters: true, depth_grouping: runs, depth_fold: grid, depth_chunk: 2, '
+                                       'depth_slices: 4')
+        self.msa('train', self.recipe('deep', text))
+        self.assertIn('runs, on a grid, runs of 2, 4 slices at once', self.msa('inspect', self.path('deep', 'model.safetensors')).stdout)
+
     def test_killed_and_resumed(self):
         """Invariant 10: the same recipe makes the same bytes, however it came to its end."""
         self.msa('train', self.base_recipe('whole', 60))
