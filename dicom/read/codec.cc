@@ -11,6 +11,7 @@
 #include "dcmtk/dcmdata/dcpixseq.h"
 #include "dcmtk/dcmdata/dcpxitem.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -48,8 +49,23 @@ OFCondition put_frame(DcmDataset &d, const std::vector<uint8_t> &stream, const F
     return cond;
 }
 
+/* What a segment gives: runs of one byte repeated, and of bytes as they are. */
+uint64_t unpacked_size(const std::vector<uint8_t> &s, size_t at, size_t end)
+{
+    uint64_t size = 0;
+    while (at + 1 < end) {
+        const uint8_t control = s[at];
+        const size_t literal = control + 1u;
+        if (control < 128) size += std::min(literal, end - at - 1);
+        if (control > 128) size += 257u - control;
+        at += control < 128 ? 1 + literal : control > 128 ? 2 : 1;
+    }
+    return size;
+}
+
 /* RLE (PS3.5 annex G): a header of 16 numbers, then one segment for each byte of a sample. DCMTK 3.6.7 reads
- * behind segments that it should not (upstream f93cf77f1), so they are looked at here. */
+ * behind segments that it should not (upstream f93cf77f1), and fills up what is missing with zeros, so they
+ * are looked at here. */
 msa_status check_rle(const std::vector<uint8_t> &s, const File &f, msa_error *err)
 {
     const auto number = [&](size_t i) {
@@ -59,9 +75,13 @@ msa_status check_rle(const std::vector<uint8_t> &s, const File &f, msa_error *er
     if (s.size() < 64 || number(0) != f.form.allocated / 8u)
         return msa_fail(err, MSA_E_PARSE, "the RLE header does not fit an image of %u bits",
                         f.form.allocated);
-    for (size_t i = 1; i <= number(0); i++)
-        if (number(i) < 64 || number(i) >= s.size() || (i > 1 && number(i) <= number(i - 1)))
+    for (size_t i = 1; i <= number(0); i++) {
+        const size_t end = i < number(0) ? number(i + 1) : s.size();
+        if (number(i) < 64 || number(i) >= s.size() || end > s.size() || end <= number(i))
             return msa_fail(err, MSA_E_PARSE, "a segment of the RLE pixel data lies outside it");
+        if (unpacked_size(s, number(i), end) < uint64_t(f.header.rows) * uint64_t(f.header.cols))
+            return msa_fail(err, MSA_E_PARSE, "the RLE pixel data ends before its image does");
+    }
     return MSA_OK;
 }
 

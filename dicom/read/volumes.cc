@@ -64,7 +64,8 @@ const char *difference(const Plane &a, const Plane &b)
     if (a.rows != b.rows || a.cols != b.cols) return "size";
     for (int k = 0; k < 2; k++)
         if (std::fabs(a.spacing_mm[k] - b.spacing_mm[k]) > 1e-3 * a.spacing_mm[k]) return "pixel spacing";
-    return a.stack_id != b.stack_id ? "stack" : nullptr;
+    const bool named = !a.stack_id.empty() && !b.stack_id.empty();
+    return named && a.stack_id != b.stack_id ? "stack" : nullptr;
 }
 
 class Splitter

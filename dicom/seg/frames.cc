@@ -74,6 +74,7 @@ OFCondition put_derivation(DcmItem &groups, const source &from, const dicom_slic
     put image(derivation.item(DCM_SourceImageSequence));
     image.text(DCM_ReferencedSOPClassUID, slice.sop_class_uid);
     image.text(DCM_ReferencedSOPInstanceUID, slice.sop_instance_uid);
+    if (slice.frame > 0) image.text(DCM_ReferencedFrameNumber, std::to_string(slice.frame));
     image.text(DCM_SpatialLocationsPreserved, "YES");
     image.code(DCM_PurposeOfReferenceCodeSequence, purpose, from.text);
     return to.note(derivation.cond()).note(image.cond()).cond();

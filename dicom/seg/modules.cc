@@ -2,6 +2,7 @@
 #include "dicom/seg/seg_impl.h"
 
 #include <cstring>
+#include <set>
 
 #include "engine/base/hash.h"
 
@@ -283,8 +284,10 @@ OFCondition dicom::seg::put_references(DcmItem &out, const source &from)
     put to(out);
     put series(to.item(DCM_ReferencedSeriesSequence));
     series.copy(DCM_SeriesInstanceUID, from.header(0));
+    std::set<std::string> listed; /* once, however many of its frames are meant */
     for (const int32_t slice : from.file.positions) {
         const dicom_slice &s = from.series.slices[static_cast<size_t>(slice)];
+        if (!listed.insert(s.sop_instance_uid).second) continue;
         put ref(series.item(DCM_ReferencedInstanceSequence));
         ref.text(DCM_ReferencedSOPClassUID, s.sop_class_uid)
             .text(DCM_ReferencedSOPInstanceUID, s.sop_instance_uid);

@@ -45,7 +45,7 @@ struct structure {
     reading &r;
     part10_stream &file;
     std::vector<said> images = {};
-    std::unordered_map<std::string, int32_t> slices = {}; /* by SOP Instance UID */
+    std::unordered_map<std::string, int32_t> slices = {}; /* by name_of() */
     std::unordered_map<uint32_t, std::string> text = {};  /* values of the top level that are looked at */
     std::unordered_map<uint32_t, uint32_t> number = {};
     std::vector<uint8_t> shared = {};
@@ -72,6 +72,12 @@ std::vector<double> numbers(const span &value)
     return numbers_of(item, DCM_ImagePositionPatient);
 }
 
+/* SOP Instance UID and, of a multi-frame image, the frame's number. */
+std::string name_of(const std::string &uid, const std::string &frame)
+{
+    return uid + "/" + frame;
+}
+
 void ask_images(structure &s)
 {
     for (size_t k = 0; k < s.r.series.slices.size(); k++) {
@@ -79,7 +85,9 @@ void ask_images(structure &s)
         s.images.push_back({text_of(image, DCM_ImagePositionPatient),
                             numbers_of(image, DCM_ImageOrientationPatient),
                             numbers_of(image, DCM_PixelSpacing)});
-        s.slices.emplace(s.r.series.slices[k].sop_instance_uid, static_cast<int32_t>(k));
+        const dicom_slice &slice = s.r.series.slices[k];
+        s.slices.emplace(name_of(slice.sop_instance_uid, slice.frame > 0 ? std::to_string(slice.frame) : ""),
+                         static_cast<int32_t>(k));
     }
 }
 
@@ -123,7 +131,7 @@ msa_status compare_plane(checked_plane &disk, const structure &s, const span &gr
 msa_status compare_frame(structure &s, const span &groups, msa_error *err)
 {
     const size_t frame = s.r.frames.size();
-    span identity, value, derivation, image;
+    span identity, value, derivation, image, number;
     size_t seg = 0;
     if (s.r.form.format != DICOM_SEG_LABELMAP) {
         const bool there = find_item(groups, 0x0062000a, identity) && find(identity, 0x0062000b, value);
@@ -132,9 +140,13 @@ msa_status compare_frame(structure &s, const span &groups, msa_error *err)
         seg = value.number() - 1;
     }
     if (!find_item(groups, 0x00089124, derivation) || !find_item(derivation, 0x00082112, image) ||
-        !find(image, 0x00081155, value) || s.slices.count(value.text()) == 0)
+        !find(image, 0x00081155, value))
+        return msa_fail(err, MSA_E_INTERNAL, "frame %zu names no image", frame + 1);
+    const auto named =
+        s.slices.find(name_of(value.text(), find(image, 0x00081160, number) ? number.text() : std::string()));
+    if (named == s.slices.end())
         return msa_fail(err, MSA_E_INTERNAL, "frame %zu names no image of the series", frame + 1);
-    const int32_t slice = s.slices[value.text()];
+    const int32_t slice = named->second;
     std::vector<bool>::reference seen = s.r.seen[seg][static_cast<size_t>(slice)];
     if (seen) return msa_fail(err, MSA_E_INTERNAL, "segment %zu, slice %d: two frames", seg + 1, slice);
     seen = true;

@@ -169,11 +169,11 @@ void places_are_volumes(void **)
     } table[] = {{[](Plane &p) { p.rows = 7; }, "size"},
                  {[](Plane &p) { p.spacing_mm[1] = 2; }, "pixel spacing"},
                  {[](Plane &p) { p.frame_of_reference = "1.2"; }, "frame of reference"},
-                 {[](Plane &p) { p.stack_id = "2"; }, "stack"}};
+                 {[](Plane &p) { p.stack_id = p.stack_id == "1" ? "2" : "1"; }, "stack"}};
     for (const auto &row : table) {
         std::vector<Plane> list = axial({0, 5, 10, 15, 20});
         for (Plane &p : list)
-            p.spacing_mm[0] = p.spacing_mm[1] = 1;
+            p.spacing_mm[0] = p.spacing_mm[1] = 1, p.stack_id = "1";
         row.change(list[0]);
         row.change(list[3]);
         Stack s = build_stack(list);
