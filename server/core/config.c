@@ -78,26 +78,29 @@ static msa_status put_entry(srv_config *config, const srv_list *list, void *entr
     return srv_list_add(config, list, entry, name, err);
 }
 
-/* One "NAME=AE@host:port" of MSAD_DESTINATIONS; `item` is ours to cut. */
-static msa_status add_destination(srv_config *config, char *item, msa_error *err)
+/* One "NAME=AE@host:port" of MSAD_DESTINATIONS, or "AE@host:port" of MSAD_SOURCES; `item` is ours to cut. */
+static msa_status add_peer(srv_config *config, int which, char *item, msa_error *err)
 {
-    const char *form = "MSAD_DESTINATIONS: %.60s is not of the form NAME=AE@host:port";
-    char shown[64];
+    const bool named = which == SRV_LIST_DESTINATIONS;
+    char shown[64], variable[64];
     (void)snprintf(shown, sizeof shown, "%s", item);
-    char *equals = strchr(item, '='), *at = strrchr(item, '@'), *colon = strrchr(item, ':');
+    srv_list_env(&srv_lists[which], variable);
+    char *equals = named ? strchr(item, '=') : item - 1;
+    char *at = strrchr(item, '@'), *colon = strrchr(item, ':');
     if (equals == NULL || at == NULL || colon == NULL || equals > at || at > colon)
-        return msa_fail(err, MSA_E_PARSE, form, shown);
-    *equals = *at = *colon = '\0';
+        return msa_fail(err, MSA_E_PARSE, "%s: %.60s is not of the form %sAE@host:port", variable, shown,
+                        named ? "NAME=" : "");
+    if (named) *equals = '\0';
+    *at = *colon = '\0';
     char *host = at + 1;
     if (host[0] == '[' && colon[-1] == ']') { /* [::1]:104 */
         colon[-1] = '\0';
         host++;
     }
-    const given texts[] = {{"name", item}, {"ae_title", equals + 1}, {"host", host}, {"port", colon + 1}};
-    dicom_destination to;
-    memset(&to, 0, sizeof to);
-    return put_entry(config, &srv_lists[SRV_LIST_DESTINATIONS], &to, texts, sizeof texts / sizeof *texts,
-                     shown, err);
+    const given texts[] = {{"ae_title", equals + 1}, {"host", host}, {"port", colon + 1}, {"name", item}};
+    dicom_destination peer;
+    memset(&peer, 0, sizeof peer);
+    return put_entry(config, &srv_lists[which], &peer, texts, named ? 4 : 3, shown, err);
 }
 
 /* One "MODALITY[/BODY_PART[/LABEL]]=[POLICY:]ADAPTER" of MSAD_RULES. */
@@ -146,7 +149,7 @@ static msa_status list_from_env(srv_config *config, int which, msa_error *err)
     for (char *item = NULL; (item = strsep(&rest, ",")) != NULL;) {
         item += strspn(item, " ");
         if (item[0] == '\0') continue;
-        MSA_TRY(which == SRV_LIST_RULES ? add_rule(config, item, err) : add_destination(config, item, err));
+        MSA_TRY(which == SRV_LIST_RULES ? add_rule(config, item, err) : add_peer(config, which, item, err));
     }
     return MSA_OK;
 }
@@ -249,9 +252,10 @@ static msa_status check_form(const dicom_destination *to, msa_error *err)
 {
     dicom_seg_form form;
     if (srv_form_of(to, &form)) return MSA_OK;
-    return msa_fail(err, MSA_E_PARSE,
-                    "destination %.40s: rle does not go with the format binary; use deflate, or another format",
-                    to->name);
+    return msa_fail(
+        err, MSA_E_PARSE,
+        "destination %.40s: rle does not go with the format binary; use deflate, or another format",
+        to->name);
 }
 
 /* What no single setting can say. */
@@ -282,6 +286,13 @@ static void shown_path(const char *path, char out[64])
     (void)snprintf(out, 64, "%s%s", n > 60 ? "..." : "", n > 60 ? path + n - 57 : path);
 }
 
+/* What every peer is told of us. */
+static void complete_peer(const srv_config *config, dicom_destination *peer)
+{
+    memcpy(peer->calling_ae, config->dicom_ae_title, sizeof peer->calling_ae);
+    peer->timeout_s = config->delivery_timeout_s;
+}
+
 static msa_status load(srv_config *config, const char *path, msa_error *err)
 {
     if (path != NULL) {
@@ -296,11 +307,10 @@ static msa_status load(srv_config *config, const char *path, msa_error *err)
     for (int32_t i = 0; i < config->n_rules; i++)
         config->rules[i].number = i + 1;
     MSA_TRY(check_together(config, err));
-    for (int32_t i = 0; i < config->n_destinations; i++) {
-        dicom_destination *to = &config->destinations[i];
-        memcpy(to->calling_ae, config->dicom_ae_title, sizeof to->calling_ae);
-        to->timeout_s = config->delivery_timeout_s;
-    }
+    for (int32_t i = 0; i < config->n_destinations; i++)
+        complete_peer(config, &config->destinations[i]);
+    for (int32_t i = 0; i < config->n_sources; i++)
+        complete_peer(config, &config->sources[i]);
     return MSA_OK;
 }
 

@@ -13,6 +13,7 @@
 
 #define SRV_PATH_MAX         1024
 #define SRV_DESTINATIONS_MAX 16
+#define SRV_SOURCES_MAX      16
 
 /**
  * YAML names are `section.key`; the environment name of `dicom.port` is MSAD_DICOM_PORT.
@@ -61,6 +62,10 @@ typedef struct srv_config {
     int32_t n_destinations;
     dicom_destination destinations[SRV_DESTINATIONS_MAX]; /* name, host, port, ae_title; calling_ae is ours */
 
+    int32_t n_sources;
+    dicom_destination
+        sources[SRV_SOURCES_MAX]; /* ae_title, host, port: archives that say how many images there are */
+
     int32_t result_series_number;       /* 900 */
     char result_series_description[65]; /* "MSAD segmentation" */
 
@@ -69,10 +74,11 @@ typedef struct srv_config {
 
 /**
  * path NULL: defaults and environment only. `destinations` in the file is a list of maps (name, ae_title,
- * host, port); in MSAD_DESTINATIONS it is "NAME=AE@host:port,...". `rules` is one of srv_rule's fields, all
- * of which may be left out; in MSAD_RULES "MODALITY[/BODY_PART[/LABEL]]=[POLICY:]ADAPTER,...".
- * Errors: MSA_E_NOT_FOUND, MSA_E_PARSE: an unknown key names its line and the nearest known one; a value out
- * of range names the range. Never half filled: *out is all or defaults.
+ * host, port); in MSAD_DESTINATIONS it is "NAME=AE@host:port,...", and `sources` in MSAD_SOURCES
+ * "AE@host:port,...". `rules` is one of srv_rule's fields, all of which may be left out; in MSAD_RULES
+ * "MODALITY[/BODY_PART[/LABEL]]=[POLICY:]ADAPTER,...". Errors: MSA_E_NOT_FOUND, MSA_E_PARSE: an unknown key
+ * names its line and the nearest known one; a value out of range names the range. Never half filled: *out is
+ * all or defaults.
  */
 MSA_NODISCARD msa_status srv_config_load(srv_config *out, const char *path, msa_error *err);
 /* The rules where no configuration says otherwise, as `msa` has none. */

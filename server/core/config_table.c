@@ -81,22 +81,25 @@ static const char *check_precision(const char *text)
 static const char *check_format(const char *text)
 {
     dicom_seg_form form;
-    return dicom_seg_form_parse(&form, text, "", "", false) ? NULL
-                                                            : "is not a format: binary, fractional or labelmap";
+    return dicom_seg_form_parse(&form, text, "", "", false)
+               ? NULL
+               : "is not a format: binary, fractional or labelmap";
 }
 
 static const char *check_profile(const char *text)
 {
     dicom_seg_form form;
-    return dicom_seg_form_parse(&form, "", text, "", false) ? NULL
-                                                            : "is not a profile: strict, ohif, slicer or weasis";
+    return dicom_seg_form_parse(&form, "", text, "", false)
+               ? NULL
+               : "is not a profile: strict, ohif, slicer or weasis";
 }
 
 static const char *check_compression(const char *text)
 {
     dicom_seg_form form; /* of a format that takes them all */
-    return dicom_seg_form_parse(&form, "labelmap", "", text, false) ? NULL
-                                                                    : "is not a compression: none, rle or deflate";
+    return dicom_seg_form_parse(&form, "labelmap", "", text, false)
+               ? NULL
+               : "is not a compression: none, rle or deflate";
 }
 
 static const char *check_code_string(const char *text)
@@ -246,6 +249,11 @@ static const srv_setting destination_fields[] = {
     {"destinations", "compression", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, compression), 0, 0, 0, "none", check_compression, "none, deflate or rle (not of binary), where it takes that transfer syntax; else it is sent plain"},
     {"destinations", "empty_frames", SRV_SETTING_BOOL, FIELD_OF(dicom_destination, empty_frames), 0, 0, 1, NULL, NULL, "true: a frame for every slice, also where nothing is, for viewers that count frames (default false)"},
 };
+static const srv_setting source_fields[] = {
+    {"sources", "ae_title", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, ae_title), 0, 0, 0, NULL, check_ae, "its AE title, as it calls us when it sends"},
+    {"sources", "host", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, host), 0, 0, 0, NULL, check_host, "host name or address"},
+    {"sources", "port", SRV_SETTING_INT, FIELD_OF(dicom_destination, port), 0, 1, 65535, NULL, NULL, "its DICOM port"},
+};
 #define RULE_TEXT(key, field, text, check, help)                                                             \
     {                                                                                                        \
         "rules", key, SRV_SETTING_TEXT, FIELD_OF(srv_rule, field), 0, 0, 0, text, check, help                \
@@ -295,6 +303,13 @@ const srv_list srv_lists[SRV_N_LISTS] = {
         .fields = rule_fields, .n_fields = sizeof rule_fields / sizeof *rule_fields, .n_key = 11, .n_shown = 1,
         .count = offsetof(srv_config, n_rules), .items = offsetof(srv_config, rules),
         .item_size = sizeof(srv_rule), .max = SRV_RULES_MAX},
+    [SRV_LIST_SOURCES] = {
+        .name = "sources", .entry = "a source", .members = "ae_title, host and port", .twice = "two are called the same",
+        .help = "Archives that send us series and can be asked by C-FIND how many images these have: then a series is complete when all are here, and not before, unless completeness.quiet_ms are over. MSAD_SOURCES=\"AE@host:port,...\".",
+        .example = "# An entry:\n#   - ae_title: \"PACS\"\n#     host: \"pacs.example\"\n#     port: 104\n",
+        .fields = source_fields, .n_fields = sizeof source_fields / sizeof *source_fields, .n_key = 1, .n_shown = 3,
+        .count = offsetof(srv_config, n_sources), .items = offsetof(srv_config, sources),
+        .item_size = sizeof(dicom_destination), .max = SRV_SOURCES_MAX},
 };
 
 #define BUILT_IN(at, of, which)                                                                              \

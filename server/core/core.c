@@ -111,6 +111,7 @@ static void on_tick(uv_timer_t *timer)
     srv_indexer_tick(core->indexer);
     srv_workers_tick(core->workers);
     srv_outbox_tick(core->outbox);
+    srv_inquiry_tick(core->inquiry);
     srv_core_poke_jobs(core);
     /* Retries of jobs whose pause is over, once a second; an idle worker asks the queue, which is one indexed
      * read. */
@@ -153,6 +154,7 @@ static void stop_now(uv_timer_t *timer)
     srv_indexer_stop(core->indexer, true);
     srv_workers_stop(core->workers, true);
     srv_outbox_stop(core->outbox, true);
+    srv_inquiry_stop(core->inquiry, true);
 }
 
 static void begin_stop(srv_core *core, uint64_t drain_ms)
@@ -188,7 +190,7 @@ void srv_core_part_stopped(srv_core *core)
 {
     if (!core->stopping || core->ticking || !srv_intake_idle(core->intake) ||
         !srv_indexer_idle(core->indexer) || !srv_workers_idle(core->workers) ||
-        !srv_outbox_idle(core->outbox))
+        !srv_outbox_idle(core->outbox) || !srv_inquiry_idle(core->inquiry))
         return;
     uv_stop(core->loop);
 }
@@ -376,6 +378,7 @@ static msa_status start(srv_core *core, int *lock_fd, msa_error *err)
     MSA_TRY(start_http(core, err));
     MSA_TRY(srv_indexer_start(core, err));
     MSA_TRY(srv_outbox_start(core, err));
+    MSA_TRY(srv_inquiry_start(core, err));
     return srv_intake_start(core, err);
 }
 
@@ -407,6 +410,7 @@ static void finish(srv_core *core)
     srv_indexer_free(core->indexer);
     srv_workers_free(core->workers);
     srv_outbox_free(core->outbox);
+    srv_inquiry_free(core->inquiry);
     srv_blobs_free(core->blobs);
 }
 

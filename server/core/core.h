@@ -18,6 +18,7 @@ typedef struct srv_intake srv_intake;   /* listener and receive roles: intake.c 
 typedef struct srv_indexer srv_indexer; /* the work role that reads headers: indexer.c */
 typedef struct srv_workers srv_workers; /* the work roles that run jobs: workers.c */
 typedef struct srv_outbox srv_outbox;   /* deliveries and send roles: outbox.c */
+typedef struct srv_inquiry srv_inquiry; /* questions to sources, by send roles: inquiry.c */
 
 typedef struct srv_core {
     uv_loop_t *loop;
@@ -29,6 +30,7 @@ typedef struct srv_core {
     srv_indexer *indexer;
     srv_workers *workers;
     srv_outbox *outbox;
+    srv_inquiry *inquiry;
     srv_model_table models; /* what the workers have; texts end, indices are in range */
     bool model_known;
     char settings_key[256]; /* the settings that shape a result: part of every job's input key */
@@ -94,6 +96,12 @@ void srv_workers_stop(srv_workers *w, bool now);
 bool srv_workers_idle(const srv_workers *w);
 void srv_workers_live(const srv_workers *w, srv_http_live *live);
 void srv_workers_free(srv_workers *w);
+
+MSA_NODISCARD msa_status srv_inquiry_start(srv_core *core, msa_error *err);
+void srv_inquiry_tick(srv_inquiry *q); /* looks for something to ask; deadlines */
+void srv_inquiry_stop(srv_inquiry *q, bool now);
+bool srv_inquiry_idle(const srv_inquiry *q);
+void srv_inquiry_free(srv_inquiry *q);
 
 MSA_NODISCARD msa_status srv_outbox_start(srv_core *core, msa_error *err);
 void srv_outbox_kick(srv_outbox *o);

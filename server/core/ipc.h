@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "dicom/annotation.h"
+#include "dicom/find.h"
 #include "dicom/header.h"
 #include "dicom/receive.h"
 #include "dicom/send.h"
@@ -54,6 +55,8 @@ typedef enum srv_ipc_type {
     /* core to send, send to core */
     SRV_IPC_SEND_START = 96,   /* srv_ipc_send_start */
     SRV_IPC_SENT,              /* dicom_send_result */
+    SRV_IPC_FIND_START,        /* srv_ipc_find_start: to ask, in place of SEND_START */
+    SRV_IPC_FOUND,             /* dicom_find_result */
 } srv_ipc_type;
 
 #define SRV_IPC_BODY_MAX 16384
@@ -164,6 +167,11 @@ typedef struct srv_ipc_job_done {
     int32_t slices;
     double engine_seconds;
 } srv_ipc_job_done;
+
+typedef struct srv_ipc_find_start { /* how many images are there of this series? */
+    dicom_destination source;
+    char study_uid[DICOM_UID_MAX], series_uid[DICOM_UID_MAX];
+} srv_ipc_find_start;
 
 typedef struct srv_ipc_send_start {
     char path[SRV_PATH_MAX]; /* the blob */

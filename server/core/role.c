@@ -88,6 +88,8 @@ static size_t body_size(srv_ipc_type type)
         return sizeof(srv_ipc_result);
     case SRV_IPC_JOB_DONE:
         return sizeof(srv_ipc_job_done);
+    case SRV_IPC_FOUND:
+        return sizeof(dicom_find_result);
     case SRV_IPC_SENT:
         return sizeof(dicom_send_result);
     default:

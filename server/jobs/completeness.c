@@ -39,7 +39,8 @@ static bool source_count(const srv_series_evidence *e)
 /* Then a short quiet time is enough, unless somebody knows of more images. */
 static bool association_end(const srv_series_evidence *e)
 {
-    return has_settled(e) && e->series.instances >= e->series.found && e->series.instances >= e->series.told;
+    return has_settled(e) && e->series.found >= 0 && e->series.instances >= e->series.found &&
+           e->series.instances >= e->series.told;
 }
 
 static void earlier(int64_t *due_ms, int64_t at_ms)

@@ -16,8 +16,8 @@
  *   "source_count"      the source was asked by C-FIND since the last image came, and has no more
  *   "acquisition_count" Images in Acquisition are there, every association that brought some has ended,
  *                       nothing of these is unindexed, and positions have no gap
- *   "association_end"   the last three, nobody says that there are more, and settle_ms have passed since the
- *                       last image
+ *   "association_end"   the last three, nobody says that there are more, no source is being asked, and
+ *                       settle_ms have passed since the last image
  *   "quiet"             quiet_ms have passed
  * settle_ms and quiet_ms are those of the rule for the series, where it has some.
  */

@@ -177,6 +177,55 @@ msa_status srv_store_series_tell(srv_store *s, const char *series_uid, int32_t i
     return said(s, status, changes, err);
 }
 
+/* ---- what its source says ---- */
+
+static msa_status ask_body(srv_store *s, const char *sender, int64_t now_ms, int64_t *id, msa_error *err)
+{
+    MSA_TRY(SRV_VALUE(
+        s, id, err,
+        "SELECT s.id FROM series s INDEXED BY series_attention WHERE s.attention = 1 AND s.open = 1 AND "
+        "s.held = 0"
+        " AND s.sender = ?1 AND s.asked_ms < s.last_ms AND NOT EXISTS (SELECT 1 FROM instance r INDEXED BY "
+        "instance_received WHERE r.state = 0) AND NOT EXISTS (SELECT 1 FROM association a WHERE a.closed_ms "
+        "= 0"
+        " AND EXISTS (SELECT 1 FROM instance i WHERE i.association_id = a.id AND i.series_id = s.id))"
+        " ORDER BY s.id LIMIT 1",
+        srv_t(sender)));
+    if (!*id) return msa_fail(err, MSA_E_NOT_FOUND, "no series is to be asked for");
+    return SRV_RUN(s, NULL, err, "UPDATE series SET asked_ms = ?2, found = -1 WHERE id = ?1", srv_i(*id),
+                   srv_i(now_ms));
+}
+
+static msa_status get_by_id(srv_store *s, int64_t id, srv_series *out, msa_error *err)
+{
+    SRV_AUTO_QUERY q = NULL;
+    bool row = false;
+    MSA_TRY(SRV_OPEN(s, &q, err, "SELECT " SRV_SERIES_COLUMNS " FROM series s WHERE s.id = ?", srv_i(id)));
+    MSA_TRY(srv_sql_step(s, q, &row, err));
+    if (!row) return msa_fail(err, MSA_E_NOT_FOUND, "there is no such series");
+    srv_series_read(q, out);
+    return MSA_OK;
+}
+
+msa_status srv_store_series_ask(srv_store *s, const char *sender, int64_t now_ms, srv_series *out,
+                                msa_error *err)
+{
+    int64_t id = 0;
+    MSA_TRY(srv_tx_begin(s, err));
+    msa_status status = ask_body(s, sender, now_ms, &id, err);
+    if (status == MSA_OK) status = get_by_id(s, id, out, err);
+    return srv_tx_end(s, status, err);
+}
+
+msa_status srv_store_series_found(srv_store *s, int64_t series_id, int32_t images, msa_error *err)
+{
+    MSA_TRY(srv_tx_begin(s, err));
+    return srv_tx_end(
+        s,
+        SRV_RUN(s, NULL, err, "UPDATE series SET found = ?2 WHERE id = ?1", srv_i(series_id), srv_i(images)),
+        err);
+}
+
 /* ---- rules ---- */
 
 static msa_status rules_body(srv_store *s, const char *rules, bool *changed, msa_error *err)

@@ -137,7 +137,7 @@ typedef struct srv_series {
     int64_t slices;   /* frames of these images */
     int32_t expected; /* Number of Series Related Instances; 0: not said, as with all of these */
     int32_t told;     /* over REST */
-    int32_t found;    /* at the source, when it was asked last */
+    int32_t found;    /* at the source, when it was asked last; -1: it is being asked */
     int64_t asked_ms;
     int32_t study_expected,
         acquisition_expected; /* Number of Study Related Instances, Images in Acquisition */
@@ -194,7 +194,8 @@ typedef struct srv_job {
 typedef struct srv_result { /* one instance */
     int64_t job_id, size_bytes;
     int32_t number; /* from 1 */
-    /* Which of the destinations given to srv_store_job_done() get it, the first in bit 0; 0: all. Not stored. */
+    /* Which of the destinations given to srv_store_job_done() get it, the first in bit 0; 0: all. Not stored.
+     */
     uint32_t destinations;
     char sha256[MSA_SHA256_HEX], sop_class_uid[DICOM_UID_MAX], sop_instance_uid[DICOM_UID_MAX],
         series_uid[DICOM_UID_MAX];
@@ -246,9 +247,9 @@ MSA_NODISCARD msa_status srv_store_job_put_back(srv_store *s, int64_t job_id, in
                                                 const char *reason, int64_t run_at_ms, int64_t now_ms,
                                                 msa_error *err);
 /**
- * The work is done: results, segments and one delivery per result and destination that it is for are recorded in
- * one transaction. With no result: SUCCEEDED_EMPTY. With no destination: SUCCEEDED. Else DELIVERING. An older job
- * of the same series that still delivers has its pending deliveries cancelled.
+ * The work is done: results, segments and one delivery per result and destination that it is for are recorded
+ * in one transaction. With no result: SUCCEEDED_EMPTY. With no destination: SUCCEEDED. Else DELIVERING. An
+ * older job of the same series that still delivers has its pending deliveries cancelled.
  */
 MSA_NODISCARD msa_status srv_store_job_done(srv_store *s, int64_t job_id, int64_t token,
                                             const srv_result *results, size_t n_results,
@@ -282,6 +283,17 @@ MSA_NODISCARD msa_status srv_store_series_tell(srv_store *s, const char *series_
  */
 MSA_NODISCARD msa_status srv_store_rules_known(srv_store *s, const char *rules, bool *changed,
                                                msa_error *err);
+
+/**
+ * An open series that `sender` sent, of which nothing is on its way, and whose source has not been asked
+ * since its last image came; MSA_E_NOT_FOUND when there is none. It is asked now: until the answer, its found
+ * is -1.
+ */
+MSA_NODISCARD msa_status srv_store_series_ask(srv_store *s, const char *sender, int64_t now_ms,
+                                              srv_series *out, msa_error *err);
+/* images: that its source has; 0: it did not say. */
+MSA_NODISCARD msa_status srv_store_series_found(srv_store *s, int64_t series_id, int32_t images,
+                                                msa_error *err);
 
 /* Completeness and queueing, used by server/jobs only. */
 MSA_NODISCARD msa_status srv_store_series_close(srv_store *s, int64_t series_id, const char *rule,

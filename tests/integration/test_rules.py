@@ -1,7 +1,10 @@
 #!/usr/bin/python3
 """Rules that a configuration file holds: what becomes of series by what they are, and what a person says of one."""
 import os
+import shutil
+import subprocess
 import time
+import unittest
 
 import pydicom
 
@@ -150,6 +153,58 @@ class Rules(harness.Case):
             service.send(made.folder)
             harness.until(evidence, lambda m=made, e=evidence: service.get('/v1/series/' + m.series_uid).status == 200 and
                           service.json('/v1/series/' + m.series_uid)['closed_by'] == e)
+
+    def archive(self):
+        """dcmqrscp as a source that can be asked; ended by tearDown like a receiver."""
+        port, folder = harness.free_port(), self.path('archive')
+        os.makedirs(os.path.join(folder, 'db'))
+        with open(os.path.join(folder, 'cfg'), 'w', encoding='ascii') as file:
+            file.write('NetworkTCPPort = %d\nMaxPDUSize = 16384\nMaxAssociations = 16\nHostTable BEGIN\nHostTable END\n'
+                       'VendorTable BEGIN\nVendorTable END\nAETable BEGIN\nARCHIVE %s/db RW (100, 1024mb) ANY\nAETable END\n' % (port, folder))
+
+        class Archive:
+            process = None
+
+            def start(self):
+                with open(folder + '.log', 'ab') as log:
+                    # pylint: disable=consider-using-with  # ended by stop()
+                    self.process = subprocess.Popen(['dcmqrscp', '-v', '-c', os.path.join(folder, 'cfg')], stdin=subprocess.DEVNULL,
+                                                    stdout=log, stderr=log)
+                harness.until('dcmqrscp to listen', lambda: harness.listening(port) or self.process.poll() is not None)
+                return self
+
+            def stop(self):
+                if self.process is not None:
+                    self.process.kill()
+                    self.process.wait()
+        made = Archive()
+        made.port = port
+        self.receivers.append(made)
+        return made.start()
+
+    @unittest.skipIf(shutil.which('dcmqrscp') is None, 'dcmqrscp is not installed')
+    def test_its_source_knows_how_many(self):
+        archive = self.archive()
+        service = self.msad(sources='ARCHIVE@127.0.0.1:%d' % archive.port, completeness_quiet_ms=60000)
+        ct = self.series('ct', '--slices', '7')
+        files = harness.dicom_files(ct.folder)
+        harness.run_tool(['storescu', '-aec', 'ARCHIVE', '127.0.0.1', archive.port, *files])
+        uri = '/v1/series/' + ct.series_uid
+
+        def from_archive(*paths):
+            harness.run_tool(['storescu', '-aet', 'ARCHIVE', '-aec', 'MSAD', '127.0.0.1', service.dicom_port, *paths])
+        from_archive(*files[:4])
+        harness.until('the answer', lambda: service.get(uri).status == 200 and service.json(uri)['source_instances'] == 7)
+        time.sleep(1)  # thrice the settling time
+        self.assertEqual((service.json(uri)['state'], service.json(uri)['sender']), ('open', 'ARCHIVE'))
+        from_archive(*files[4:])
+        harness.until('its end', lambda: service.json(uri)['closed_by'] == 'source_count')
+        archive.stop()  # who cannot be asked holds nothing up
+        other = self.series('other', '--slices', '4')
+        from_archive(*harness.dicom_files(other.folder))
+        harness.until('its end', lambda: service.get('/v1/series/' + other.series_uid).status == 200 and
+                      service.json('/v1/series/' + other.series_uid)['closed_by'] == 'association_end')
+        self.assertIn('inquiry source="ARCHIVE"', service.log())
 
     def test_other_rules_after_a_restart(self):
         """What waits is looked at again when rules have changed, and only then."""

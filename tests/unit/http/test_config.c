@@ -120,6 +120,9 @@ static void bad_files(void **state)
         {"destinations:\n  - {name: a, ae_title: A, host: h, port: 1}\n  - {name: a, ae_title: A, host: h, "
          "port: 1}\n",
          " line 3: destinations: two are called the same (name a)"},
+        {"sources:\n  - {ae_title: A, host: h}\n", " line 2: sources: this entry has no port"},
+        {"sources:\n  - {name: a, ae_title: A, host: h, port: 1}\n",
+         "a source has no name; it has ae_title, host"},
         {"rules: CT\n", " line 1: rules is a list of maps, not a single value"},
         {"rules:\n  - CT\n",
          " line 2: rules: each entry is a map of name, modality, body_part, label, study"},
@@ -287,6 +290,7 @@ static void round_trip(void **state)
         "'', "
         "prompts: default-box, box_percent: 33, regions: mask, default_label: lesion, "
         "labels: 'a=SCT:1:A; b = 99X:2', settle_ms: 1, quiet_ms: 2, destinations: 'one,two'}\n"
+        "sources: [{ae_title: ARCHIVE, host: a.example, port: 104}]\n"
         "destinations:\n"
         "- {name: one, ae_title: 'X Y', host: '2001:db8::1', port: 104}\n"
         "- name: two\n  port: 65535\n  host: pacs.example\n  ae_title: TWO\n";
@@ -325,6 +329,7 @@ static void round_trip(void **state)
     config.http_port = 9;
     for (int32_t i = 0; i < config.n_destinations; i++)
         config.destinations[i].timeout_s = config.delivery_timeout_s;
+    config.sources[0].timeout_s = config.delivery_timeout_s;
     char *text = printed(&config);
     write_file(text, strlen(text));
     msa_error err2 = MSA_ERROR_INIT;
@@ -346,6 +351,7 @@ static void environment(void **state)
     assert_int_equal(setenv("MSAD_MODEL_PATH", "/m.safetensors", 1), 0);
     assert_int_equal(
         setenv("MSAD_RULES", "MR=/m.safetensors, CT/LIVER/tumour 1/2=zoo, CT/LIVER=auto:zoo, *=", 1), 0);
+    assert_int_equal(setenv("MSAD_SOURCES", "BIG ARCHIVE@archive.example:105", 1), 0);
     assert_int_equal(setenv("MSAD_DESTINATIONS", "pacs=MY PACS@pacs.example:104, six=S@[::1]:11113", 1), 0);
     if (srv_config_load(&config, path, &err) != MSA_OK) fail_msg("%s", err.what);
     assert_int_equal(config.dicom_port, 2104);
@@ -358,6 +364,10 @@ static void environment(void **state)
     assert_int_equal(config.destinations[0].port, 104);
     assert_string_equal(config.destinations[1].host, "::1");
     assert_int_equal(config.destinations[1].port, 11113);
+    assert_int_equal(config.n_sources, 1);
+    assert_string_equal(config.sources[0].ae_title, "BIG ARCHIVE");
+    assert_string_equal(config.sources[0].calling_ae, "MSAD");
+    assert_int_equal(config.sources[0].port, 105);
     assert_int_equal(config.n_rules, 4); /* in place of the built-in ones */
     assert_string_equal(config.rules[0].modality, "MR");
     assert_string_equal(config.rules[0].adapter, "/m.safetensors");
@@ -382,6 +392,9 @@ static void environment(void **state)
         {"MSAD_DESTINATIONS", "pacs=A@h", "is not of the form"},
         {"MSAD_DESTINATIONS", "pacs=A@h:x", "port: x is not a whole number"},
         {"MSAD_DESTINATIONS", "pacs=@h:1", "ae_title: is empty"},
+        {"MSAD_SOURCES", "a=A@h", "MSAD_SOURCES: a=A@h is not of the form AE@host:port"},
+        {"MSAD_SOURCES", "@h:1", "MSAD_SOURCES: @h:1: ae_title: is empty"},
+        {"MSAD_SOURCES", "A@h:1, A@g:2", "two are called the same (ae_title A)"},
         {"MSAD_DESTINATIONS", "a=A@h:1,a=B@h:2", "two are called the same (name a)"},
         {"MSAD_RULES", "CT",
          "MSAD_RULES: CT is not of the form MODALITY[/BODY_PART[/LABEL]]=[POLICY:]ADAPTER"},
@@ -411,6 +424,7 @@ static void environment(void **state)
     (void)unsetenv("MSAD_MODEL_PATH");
     (void)unsetenv("MSAD_RULES");
     (void)unsetenv("MSAD_DESTINATIONS");
+    (void)unsetenv("MSAD_SOURCES");
 }
 
 /* The table itself: defaults within their range, names unique, offsets that do not overlap. */

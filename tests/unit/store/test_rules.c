@@ -383,6 +383,48 @@ static void what_a_person_says_of_a_series(void **state)
     assert_fails(MSA_E_NOT_FOUND, "no such series", srv_store_series_tell(s, "1.9", 1, &err));
 }
 
+static void its_source_is_asked_once_nothing_is_on_its_way(void **state)
+{
+    fixture *f = *state;
+    srv_store *s = f->store;
+    int64_t association = 0;
+    srv_series series;
+    add_rule("*", "*", "*", 0, true);
+    assert_ok(srv_store_association_open(s, "ARCHIVE", "MSAD", "peer", 900, &association, &err));
+    (void)fx_image(s, "1.5", "1.5.1", "a", 0, association, 1000);
+    assert_fails(MSA_E_NOT_FOUND, "no series", srv_store_series_ask(s, "ARCHIVE", 1100, &series, &err));
+    assert_ok(srv_store_association_close(s, association, "released", 1200, &err));
+    (void)fx_put(s, "1.7.1", "unread", 0, 1250, NULL);
+    assert_fails(MSA_E_NOT_FOUND, "no series", srv_store_series_ask(s, "ARCHIVE", 1300, &series, &err));
+    srv_instance in;
+    assert_ok(srv_store_instance_next(s, 0, &in, &err));
+    assert_ok(srv_store_instance_reject(s, in.id, "unreadable", &err));
+    assert_fails(MSA_E_NOT_FOUND, "no series", srv_store_series_ask(s, "OTHER", 1300, &series, &err));
+    assert_ok(srv_store_series_ask(s, "ARCHIVE", 1400, &series, &err));
+    assert_string_equal(series.series_uid, "1.5");
+    assert_int_equal(series.found, -1);
+    assert_fails(MSA_E_NOT_FOUND, "no series", srv_store_series_ask(s, "ARCHIVE", 1500, &series, &err));
+    assert_int_equal(tick(s, 4000), 0); /* it has not answered */
+    assert_ok(srv_store_series_found(s, series.id, 2, &err));
+    assert_int_equal(tick(s, 4500), 0); /* there is another one */
+    (void)fx_image(s, "1.5", "1.5.2", "b", 5, 0, 5000);
+    assert_ok(srv_store_series_ask(s, "ARCHIVE", 5100, &series, &err));
+    assert_ok(srv_store_series_found(s, series.id, 2, &err));
+    assert_int_equal(tick(s, 5200), 1);
+    assert_ok(srv_store_series_get(s, "1.5", &series, &err));
+    assert_string_equal(series.closed_by, "source_count");
+    assert_int_equal(series.found, 2);
+    /* a stop while it is asked */
+    (void)fx_image(s, "1.6", "1.6.1", "c", 0, association, 6000);
+    assert_ok(srv_store_series_ask(s, "ARCHIVE", 6100, &series, &err));
+    int32_t requeued = 0;
+    assert_ok(srv_store_recover(s, 7000, &requeued, &err));
+    assert_ok(srv_store_series_ask(s, "ARCHIVE", 7100, &series, &err));
+    assert_string_equal(series.series_uid, "1.6");
+    assert_ok(srv_store_series_found(s, series.id, 0, &err)); /* it does not say: as without a source */
+    assert_int_equal(tick(s, 8200), 1);
+}
+
 /* After a restart with a retrained adapter the key must not name the old one. */
 static void a_claimed_job_is_bound_to_what_it_runs_with(void **state)
 {
@@ -433,6 +475,7 @@ int main(void)
         CASE(the_subject),
         CASE(the_subject_of_one_image),
         CASE(what_a_person_says_of_a_series),
+        CASE(its_source_is_asked_once_nothing_is_on_its_way),
         CASE(a_claimed_job_is_bound_to_what_it_runs_with),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
