@@ -65,19 +65,24 @@ typedef void msa_progress_fn(void *ctx, int32_t done, int32_t total);
 MSA_NODISCARD msa_status msa_volume_window(const msa_volume *volume, float *lo, float *hi, msa_error *err);
 
 /**
- * Boxes on several slices are honoured as given (slices between two of them get an interpolated box); a box
- * or point on a single slice is carried to its neighbours, each way, by the box of the mask just found, until
- * the object ends, its area or position breaks, or a hard limit is met. A mask stays in the box it was
- * decoded from plus a margin, and carried masks in the prompted box plus a reach (engine/volume/propagate.h);
- * several prompts on one slice: plan.h there. Each slice is encoded once however many objects it holds, as
- * long as the embeddings fit into the cache (NULL: 512 MiB of memory, for this call); the cache changes no
- * bit of the result. Where the profile has a crop_margin, a small box has a part of its
- * slice encoded for itself (engine/volume/crop.h). With a depth branch neighbouring slices are encoded
- * together, in windows along the depth (engine/volume/depth_windows.h). A box that reaches over the image's
- * edge is clipped.
+ * Boxes on several slices are honoured as given (slices between two of them get an interpolated box); a box,
+ * point or mask on a single slice is carried to its neighbours, each way. On the next slice the object's
+ * greys and their pattern say where it goes (engine/volume/follow.h), the model is asked there, and the mask
+ * is what both find; until the object ends, what goes on has other greys, both disagree, area or position
+ * break, or a hard limit is met (engine/volume/propagate.h). A mask stays in the box it was decoded from plus
+ * a margin, and carried masks in the prompted box plus a reach. A mask prompt is refined: the decoder gets
+ * its parts beside boxes around them. How prompts that disagree are resolved, what background points cut and
+ * where nothing may lie: engine/volume/plan.h.
  *
- * Errors: MSA_E_INVALID (a slice or coordinate outside the volume, an empty or non-finite box),
- * MSA_E_CANCELED, MSA_E_NOMEM, MSA_E_INTERNAL (a non-finite value). `cancel` and `progress` may be NULL.
+ * Each slice is encoded once however many objects it holds, as long as the embeddings fit into the cache
+ * (NULL: 512 MiB of memory, for this call); the cache changes no bit of the result. Where the profile has a
+ * crop_margin, a small box has a part of its slice encoded for itself (engine/volume/crop.h). With a depth
+ * branch neighbouring slices are encoded together, in windows along the depth
+ * (engine/volume/depth_windows.h). A box that reaches over the image's edge is clipped.
+ *
+ * Errors: MSA_E_INVALID (a slice or coordinate outside the volume, an empty or non-finite box, an empty
+ * mask), MSA_E_CANCELED, MSA_E_NOMEM, MSA_E_INTERNAL (a non-finite value). `cancel` and `progress` may be
+ * NULL.
  */
 MSA_NODISCARD msa_status msa_segment(const msa_model *model, const msa_volume *volume,
                                      const msa_object *objects, int32_t n_objects, msa_object_result *results,

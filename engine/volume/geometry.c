@@ -95,3 +95,13 @@ msa_region msa_region_intersect(msa_region a, msa_region b)
     return (msa_region){a.x0 > b.x0 ? a.x0 : b.x0, a.y0 > b.y0 ? a.y0 : b.y0, a.x1 < b.x1 ? a.x1 : b.x1,
                         a.y1 < b.y1 ? a.y1 : b.y1};
 }
+
+bool msa_region_empty(msa_region r)
+{
+    return !(r.x0 < r.x1 && r.y0 < r.y1);
+}
+
+msa_box msa_region_box(msa_region r)
+{
+    return (msa_box){(float)r.x0, (float)r.y0, (float)r.x1, (float)r.y1};
+}

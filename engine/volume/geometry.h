@@ -59,5 +59,7 @@ msa_box msa_box_between(msa_box a, msa_box b, float t);
 /* The pixels that the box touches, inside cols x rows. */
 msa_region msa_box_region(msa_box b, int32_t rows, int32_t cols);
 msa_region msa_region_intersect(msa_region a, msa_region b);
+bool msa_region_empty(msa_region r);
+msa_box msa_region_box(msa_region r);
 
 #endif

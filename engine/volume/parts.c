@@ -54,3 +54,38 @@ void msa_parts_clean(uint8_t *mask, int32_t rows, int32_t cols, int64_t least, i
     turn_small(&g, 0, least);
     turn_small(&g, 1, least);
 }
+
+static msa_region box_of_list(const grid *g, int64_t n)
+{
+    msa_region box = {g->cols, g->rows, 0, 0};
+    for (int64_t k = 0; k < n; k++) {
+        const int32_t y = g->list[k] / g->cols, x = g->list[k] % g->cols;
+        box = (msa_region){x < box.x0 ? x : box.x0, y < box.y0 ? y : box.y0, x >= box.x1 ? x + 1 : box.x1,
+                           y >= box.y1 ? y + 1 : box.y1};
+    }
+    return box;
+}
+
+static msa_region both(msa_region a, msa_region b)
+{
+    return (msa_region){a.x0 < b.x0 ? a.x0 : b.x0, a.y0 < b.y0 ? a.y0 : b.y0, a.x1 > b.x1 ? a.x1 : b.x1,
+                        a.y1 > b.y1 ? a.y1 : b.y1};
+}
+
+int32_t msa_parts_boxes(const uint8_t *mask, int32_t rows, int32_t cols, msa_region *boxes, int32_t most,
+                        uint8_t *work, int32_t *list)
+{
+    const grid g = {work, rows, cols, list};
+    int32_t n = 0;
+    for (int32_t i = 0; i < rows * cols; i++)
+        work[i] = mask[i] != 0;
+    for (int32_t i = 0; i < rows * cols; i++) {
+        if (work[i] != 1) continue;
+        const msa_region box = box_of_list(&g, gather(&g, i, 1));
+        if (n < most)
+            boxes[n++] = box;
+        else
+            boxes[most - 1] = both(boxes[most - 1], box);
+    }
+    return n;
+}

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/volume/parts.h"
 #include "engine/volume/propagate.h"
 
 static msa_box prompt_box(const msa_prompt *p, const msa_volume *v)
@@ -14,9 +15,14 @@ static msa_box prompt_box(const msa_prompt *p, const msa_volume *v)
 static msa_status check_prompt(const msa_prompt *p, const msa_volume *v, msa_error *err)
 {
     const bool box = p->kind == MSA_PROMPT_BOX;
+    const size_t pixels = (size_t)v->H * (size_t)v->W;
     if (p->slice < 0 || p->slice >= v->D)
         return msa_fail(err, MSA_E_INVALID, "a prompt lies on slice %d, but slices are 0 to %d", p->slice,
                         v->D - 1);
+    if (p->kind == MSA_PROMPT_MASK)
+        return p->mask && memchr(p->mask, 1, pixels)
+                   ? MSA_OK
+                   : msa_fail(err, MSA_E_INVALID, "the mask on slice %d is empty", p->slice);
     if (!isfinite(p->x0) || !isfinite(p->y0) || (box && (!isfinite(p->x1) || !isfinite(p->y1))))
         return msa_fail(err, MSA_E_INVALID, "a prompt on slice %d has a coordinate that is not finite",
                         p->slice);
@@ -40,10 +46,11 @@ static msa_status check_object(const msa_object *o, const msa_volume *v, msa_err
     for (int32_t i = 0; i < o->n_prompts; i++) {
         const msa_prompt *p = &o->prompts[i];
         MSA_TRY(check_prompt(p, v, err));
-        prompted = prompted || p->kind == MSA_PROMPT_BOX || p->positive;
+        prompted = prompted || p->kind != MSA_PROMPT_POINT || p->positive;
     }
-    return prompted ? MSA_OK
-                    : msa_fail(err, MSA_E_INVALID, "an object has neither a box nor a positive point");
+    return prompted
+               ? MSA_OK
+               : msa_fail(err, MSA_E_INVALID, "an object has neither a box nor a mask nor a positive point");
 }
 
 static msa_status add_row(msa_plan *p, const msa_plan_row *row, msa_error *err)
@@ -57,7 +64,9 @@ static msa_status add_row(msa_plan *p, const msa_plan_row *row, msa_error *err)
         p->rows = grown;
         p->rows_room = room;
     }
-    p->rows[p->n_rows++] = *row;
+    p->rows[p->n_rows] = *row;
+    p->rows[p->n_rows].number = p->n_rows;
+    p->n_rows++;
     return MSA_OK;
 }
 
@@ -96,27 +105,118 @@ msa_status msa_plan_gather(msa_plan *p, const msa_object *object, int32_t slice,
     return MSA_OK;
 }
 
-/* The boxes of one object on one slice, in order of the prompts. boxes has room for all of the object's. */
-static int32_t boxes_on(const msa_object *o, const msa_volume *v, int32_t slice, msa_box *boxes)
+/* ---- marks: boxes, and parts of masks ---- */
+
+typedef struct mark {
+    int32_t slice;
+    msa_box box;
+    const uint8_t *mask; /* NULL: a box */
+} mark;
+
+/* Of the object at hand. */
+typedef struct marks {
+    mark *list;
+    int32_t n, room;
+    uint8_t *work; /* (H, W), scratch of parts; NULL while no mask has come */
+    int32_t *pixels;
+    msa_box *lower, *upper; /* (most marks of a slice), scratch */
+} marks;
+
+static void marks_clear(marks *m)
+{
+    free(m->list);
+    free(m->work);
+    free(m->pixels);
+    free(m->lower);
+    free(m->upper);
+}
+
+static msa_status add_mark(marks *m, const mark *from, msa_error *err)
+{
+    if (m->n == m->room) {
+        const int32_t room = m->room ? 2 * m->room : 16;
+        mark *list = realloc(m->list, (size_t)room * sizeof *list);
+        if (list) m->list = list;
+        msa_box *lower = realloc(m->lower, (size_t)room * sizeof *lower);
+        if (lower) m->lower = lower;
+        msa_box *upper = realloc(m->upper, (size_t)room * sizeof *upper);
+        if (upper) m->upper = upper;
+        if (!list || !lower || !upper) return msa_fail(err, MSA_E_NOMEM, "out of memory for the prompts");
+        m->room = room;
+    }
+    m->list[m->n++] = *from;
+    return MSA_OK;
+}
+
+static msa_status mark_parts(marks *m, const msa_prompt *p, const msa_volume *v, msa_error *err)
+{
+    const size_t pixels = (size_t)v->H * (size_t)v->W;
+    msa_region parts[MSA_PLAN_PARTS];
+    if (!m->work) m->work = malloc(pixels);
+    if (!m->pixels) m->pixels = malloc(pixels * sizeof *m->pixels);
+    if (!m->work || !m->pixels) return msa_fail(err, MSA_E_NOMEM, "out of memory for the prompts");
+    const int32_t n = msa_parts_boxes(p->mask, v->H, v->W, parts, MSA_PLAN_PARTS, m->work, m->pixels);
+    for (int32_t i = 0; i < n; i++) {
+        const mark part = {.slice = p->slice, .box = msa_region_box(parts[i]), .mask = p->mask};
+        MSA_TRY(add_mark(m, &part, err));
+    }
+    return MSA_OK;
+}
+
+static bool same_box(msa_box a, msa_box b, float within)
+{
+    return fabsf(a.x0 - b.x0) <= within && fabsf(a.y0 - b.y0) <= within && fabsf(a.x1 - b.x1) <= within &&
+           fabsf(a.y1 - b.y1) <= within;
+}
+
+static bool said_before(const marks *m, int32_t slice, msa_box box)
+{
+    for (int32_t i = 0; i < m->n; i++)
+        if (m->list[i].slice == slice && same_box(m->list[i].box, box, m->list[i].mask ? 1 : 0)) return true;
+    return false;
+}
+
+/* Masks first: a box that says the same says less. */
+static msa_status find_marks(marks *m, const msa_object *o, const msa_volume *v, msa_error *err)
+{
+    m->n = 0;
+    for (int32_t i = 0; i < o->n_prompts; i++)
+        if (o->prompts[i].kind == MSA_PROMPT_MASK) MSA_TRY(mark_parts(m, &o->prompts[i], v, err));
+    for (int32_t i = 0; i < o->n_prompts; i++) {
+        if (o->prompts[i].kind != MSA_PROMPT_BOX) continue;
+        const mark box = {.slice = o->prompts[i].slice, .box = prompt_box(&o->prompts[i], v)};
+        if (!said_before(m, box.slice, box.box)) MSA_TRY(add_mark(m, &box, err));
+    }
+    return MSA_OK;
+}
+
+static int32_t boxes_on(const marks *m, int32_t slice, msa_box *boxes)
 {
     int32_t n = 0;
-    for (int32_t i = 0; i < o->n_prompts; i++)
-        if (o->prompts[i].kind == MSA_PROMPT_BOX && o->prompts[i].slice == slice)
-            boxes[n++] = prompt_box(&o->prompts[i], v);
+    for (int32_t i = 0; i < m->n; i++)
+        if (m->list[i].slice == slice) boxes[n++] = m->list[i].box;
     return n;
 }
 
-/* Nearest boxed slices below and above; -1 when there is none. */
-static void boxed_neighbours(const msa_object *o, int32_t slice, int32_t *below, int32_t *above)
+static bool masks_only(const marks *m, int32_t slice)
+{
+    for (int32_t i = 0; i < m->n; i++)
+        if (m->list[i].slice == slice && !m->list[i].mask) return false;
+    return true;
+}
+
+/* Nearest marked slices below and above; -1 when there is none. */
+static void marked_neighbours(const marks *m, int32_t slice, int32_t *below, int32_t *above)
 {
     *below = *above = -1;
-    for (int32_t i = 0; i < o->n_prompts; i++) {
-        const int32_t s = o->prompts[i].slice;
-        if (o->prompts[i].kind != MSA_PROMPT_BOX) continue;
+    for (int32_t i = 0; i < m->n; i++) {
+        const int32_t s = m->list[i].slice;
         if (s < slice && s > *below) *below = s;
         if (s > slice && (*above < 0 || s < *above)) *above = s;
     }
 }
+
+/* ---- between marks ---- */
 
 static float center_distance(msa_box a, msa_box b)
 {
@@ -149,20 +249,20 @@ static int32_t interpolate(msa_box *lower, int32_t n_lower, msa_box *upper, int3
     return n_lower;
 }
 
-static int32_t interpolated_on(const msa_object *o, const msa_volume *v, int32_t slice, msa_box *boxes,
-                               msa_box *scratch)
+/* Into m->lower. */
+static int32_t interpolated_on(const marks *m, const msa_volume *v, int32_t slice)
 {
     int32_t below = -1;
     int32_t above = -1;
-    boxed_neighbours(o, slice, &below, &above);
-    if (below < 0 || above < 0) return 0;
+    marked_neighbours(m, slice, &below, &above);
+    if (below < 0 || above < 0 || (masks_only(m, below) && masks_only(m, above))) return 0;
     const float from = v->position_mm[below];
     const float whole = v->position_mm[above] - from;
     const float t =
         whole > 0 ? (v->position_mm[slice] - from) / whole : (float)(slice - below) / (float)(above - below);
-    const int32_t n_below = boxes_on(o, v, below, boxes);
-    const int32_t n_above = boxes_on(o, v, above, scratch);
-    return interpolate(boxes, n_below, scratch, n_above, t);
+    const int32_t n_below = boxes_on(m, below, m->lower);
+    const int32_t n_above = boxes_on(m, above, m->upper);
+    return interpolate(m->lower, n_below, m->upper, n_above, t);
 }
 
 static msa_region margin_region(msa_box box, const msa_volume *v)
@@ -196,20 +296,36 @@ static msa_status add_loose_points(msa_plan *p, const msa_object *o, const msa_v
     return MSA_OK;
 }
 
+static msa_status add_boxed(msa_plan *p, const msa_volume *v, const msa_object *o, msa_plan_row *row,
+                            msa_error *err)
+{
+    MSA_TRY(msa_plan_gather(p, o, row->slice, margin_region(row->box, v), &row->first_point, &row->n_points,
+                            err));
+    return add_row(p, row, err);
+}
+
 static msa_status plan_slice(msa_plan *p, const msa_volume *v, const msa_object *o, int32_t object,
-                             int32_t slice, msa_box *boxes, msa_box *scratch, msa_error *err)
+                             int32_t slice, const marks *m, msa_error *err)
 {
     msa_plan_row row = {.object = object, .slice = slice, .has_box = true, .up_to = slice, .down_to = slice};
-    int32_t n = boxes_on(o, v, slice, boxes);
-    row.given = n > 0;
-    if (n == 0) n = interpolated_on(o, v, slice, boxes, scratch);
-    for (int32_t i = 0; i < n; i++) {
-        row.box = boxes[i];
-        MSA_TRY(
-            msa_plan_gather(p, o, slice, margin_region(boxes[i], v), &row.first_point, &row.n_points, err));
-        MSA_TRY(add_row(p, &row, err));
+    int32_t n = 0;
+    if (o->slices && !o->slices[slice]) return MSA_OK;
+    row.given = true;
+    for (int32_t i = 0; i < m->n; i++) {
+        if (m->list[i].slice != slice) continue;
+        row.box = m->lower[n++] = m->list[i].box;
+        row.mask = m->list[i].mask;
+        MSA_TRY(add_boxed(p, v, o, &row, err));
     }
-    return add_loose_points(p, o, v, &row, boxes, n, err);
+    if (n > 0 || m->n == 0) return add_loose_points(p, o, v, &row, m->lower, n, err);
+    row.given = false;
+    row.mask = NULL;
+    n = interpolated_on(m, v, slice);
+    for (int32_t i = 0; i < n; i++) {
+        row.box = m->lower[i];
+        MSA_TRY(add_boxed(p, v, o, &row, err));
+    }
+    return add_loose_points(p, o, v, &row, m->lower, n, err);
 }
 
 int32_t msa_plan_within(const msa_volume *volume, int32_t slice, int32_t to, float mm)
@@ -222,15 +338,32 @@ int32_t msa_plan_within(const msa_volume *volume, int32_t slice, int32_t to, flo
     return reached;
 }
 
-static bool many_boxed_slices(const msa_object *o)
+static bool many_marked_slices(const msa_object *o)
 {
     int32_t first = -1;
     for (int32_t i = 0; i < o->n_prompts; i++) {
-        if (o->prompts[i].kind != MSA_PROMPT_BOX) continue;
+        if (o->prompts[i].kind == MSA_PROMPT_POINT) continue;
         if (first >= 0 && o->prompts[i].slice != first) return true;
         first = o->prompts[i].slice;
     }
     return false;
+}
+
+/* Whether a row is not carried towards the object's next one, -1 when there is none: boxes and masks on
+ * several slices say where the object ends, masks also that there is nothing between them. */
+static bool stays(const msa_plan_row *row, const msa_object *o, int32_t next)
+{
+    return row->has_box && (next < 0 || row->mask) && many_marked_slices(o);
+}
+
+/* From `slice` towards `to`, as far as the object may lie. */
+static int32_t allowed_until(const msa_object *o, int32_t slice, int32_t to)
+{
+    const int32_t step = to < slice ? -1 : 1;
+    int32_t reached = slice;
+    while (reached != to && (!o->slices || o->slices[reached + step]))
+        reached += step;
+    return reached;
 }
 
 /* The slice where the object was last prompted before this row's; ends[object] = {this slice, the one
@@ -257,10 +390,11 @@ static void plan_up(msa_plan *p, const msa_volume *v, const msa_object *objects,
         const int32_t above = previous_slice(ends, row);
         const float mm = row->has_box ? msa_track_extent_mm(row->box, v->spacing_mm) : MSA_EXTENT_MAX_MM;
         int32_t to = v->D - 1;
-        if (above >= 0)
-            to = row->slice + (above - row->slice) / 2;
-        else if (row->has_box && many_boxed_slices(&objects[row->object]))
+        if (stays(row, &objects[row->object], above))
             to = row->slice;
+        else if (above >= 0)
+            to = row->slice + (above - row->slice) / 2;
+        to = allowed_until(&objects[row->object], row->slice, to);
         row->up_to = msa_plan_within(v, row->slice, to, mm);
     }
 }
@@ -272,10 +406,11 @@ static void plan_down(msa_plan *p, const msa_volume *v, const msa_object *object
         const int32_t below = previous_slice(ends, row);
         const float mm = row->has_box ? msa_track_extent_mm(row->box, v->spacing_mm) : MSA_EXTENT_MAX_MM;
         int32_t to = 0;
-        if (below >= 0)
-            to = row->slice - (row->slice - below - 1) / 2;
-        else if (row->has_box && many_boxed_slices(&objects[row->object]))
+        if (stays(row, &objects[row->object], below))
             to = row->slice;
+        else if (below >= 0)
+            to = row->slice - (row->slice - below - 1) / 2;
+        to = allowed_until(&objects[row->object], row->slice, to);
         row->down_to = msa_plan_within(v, row->slice, to, mm);
     }
 }
@@ -293,21 +428,30 @@ static msa_status plan_carry(msa_plan *p, const msa_volume *v, const msa_object 
     return MSA_OK;
 }
 
+static int by_slice(const void *a, const void *b)
+{
+    const msa_plan_row *p = a, *q = b;
+    if (p->slice != q->slice) return p->slice < q->slice ? -1 : 1;
+    if (p->object != q->object) return p->object < q->object ? -1 : 1;
+    return p->number < q->number ? -1 : p->number > q->number;
+}
+
+/* Objects one by one, so that a mask is taken apart once; then slice by slice, as they are decoded. */
 msa_status msa_plan_new(msa_plan **out, const msa_volume *volume, const msa_object *objects,
                         int32_t n_objects, msa_error *err)
 {
     MSA_AUTO(msa_plan) p = calloc(1, sizeof *p);
-    int32_t most = 1;
+    __attribute__((cleanup(marks_clear))) marks m = {0};
     *out = NULL;
-    for (int32_t o = 0; o < n_objects; o++) {
+    if (!p) return msa_fail(err, MSA_E_NOMEM, "out of memory for the prompts");
+    for (int32_t o = 0; o < n_objects; o++)
         MSA_TRY(check_object(&objects[o], volume, err));
-        if (objects[o].n_prompts > most) most = objects[o].n_prompts;
+    for (int32_t o = 0; o < n_objects; o++) {
+        MSA_TRY(find_marks(&m, &objects[o], volume, err));
+        for (int32_t s = 0; s < volume->D; s++)
+            MSA_TRY(plan_slice(p, volume, &objects[o], o, s, &m, err));
     }
-    MSA_AUTO_FREE msa_box *boxes = calloc(2 * (size_t)most, sizeof *boxes);
-    if (!p || !boxes) return msa_fail(err, MSA_E_NOMEM, "out of memory for the prompts");
-    for (int32_t s = 0; s < volume->D; s++)
-        for (int32_t o = 0; o < n_objects; o++)
-            MSA_TRY(plan_slice(p, volume, &objects[o], o, s, boxes, boxes + most, err));
+    if (p->n_rows > 0) qsort(p->rows, (size_t)p->n_rows, sizeof *p->rows, by_slice);
     MSA_TRY(plan_carry(p, volume, objects, n_objects, err));
     *out = MSA_STEAL(p);
     return MSA_OK;

@@ -77,33 +77,84 @@ msa_status msa_mask_keep_touched(uint8_t *mask, int32_t cols, msa_region region,
     return MSA_OK;
 }
 
-static msa_box box_of(msa_region r)
+/* Squared distance from pixel (px, py) to the nearest one outside the mask; beyond the region nothing is. */
+static double edge_distance(const uint8_t *mask, int32_t cols, msa_region r, int32_t px, int32_t py)
 {
-    return (msa_box){(float)r.x0, (float)r.y0, (float)r.x1, (float)r.y1};
+    const int32_t side = px - r.x0 < r.x1 - 1 - px ? px - r.x0 : r.x1 - 1 - px;
+    const int32_t end = py - r.y0 < r.y1 - 1 - py ? py - r.y0 : r.y1 - 1 - py;
+    double least = (side < end ? side : end) + 1;
+    least *= least;
+    for (int32_t y = r.y0; y < r.y1; y++)
+        for (int32_t x = r.x0; x < r.x1; x++) {
+            const double dx = x - px, dy = y - py;
+            if (!mask[(size_t)y * (size_t)cols + (size_t)x]) least = fmin(least, dx * dx + dy * dy);
+        }
+    return least;
 }
 
-msa_track msa_track_start(const msa_box *box, const msa_mask_stats *mask, float iou)
+static void cut_disc(uint8_t *mask, int32_t cols, msa_region r, int32_t px, int32_t py, double squared)
 {
-    const msa_box from = box ? *box : box_of(mask->box);
-    return (msa_track){.reach = msa_box_grow(from, MSA_REACH_FRACTION, MSA_REACH_PIXELS),
+    for (int32_t y = r.y0; y < r.y1; y++)
+        for (int32_t x = r.x0; x < r.x1; x++) {
+            const double dx = x - px, dy = y - py;
+            if (dx * dx + dy * dy <= squared) mask[(size_t)y * (size_t)cols + (size_t)x] = 0;
+        }
+}
+
+/* The far edge of the region is in its last pixel. */
+static int32_t pixel_of(float at, int32_t end)
+{
+    const int32_t i = (int32_t)floorf(at);
+    return i == end ? end - 1 : i;
+}
+
+/* How far a background point cuts, squared; less than 0: not at all, a positive point is in its place. */
+static double cut_distance(const float *points, const bool *positive, int32_t n, int32_t of, double edge)
+{
+    double squared = edge;
+    for (int32_t k = 0; k < n; k++) {
+        const double dx = (double)(points[2 * k] - points[2 * of]);
+        const double dy = (double)(points[2 * k + 1] - points[2 * of + 1]);
+        const double apart = dx * dx + dy * dy;
+        if (positive[k] && apart < 1) return -1;
+        if (positive[k]) squared = fmin(squared, apart / 4);
+    }
+    return squared;
+}
+
+void msa_mask_cut(uint8_t *mask, int32_t cols, msa_region region, const float *points, const bool *positive,
+                  int32_t n)
+{
+    for (int32_t i = 0; i < n; i++) {
+        if (positive[i]) continue;
+        const int32_t x = pixel_of(points[2 * i], region.x1), y = pixel_of(points[2 * i + 1], region.y1);
+        const bool in = x >= region.x0 && x < region.x1 && y >= region.y0 && y < region.y1;
+        if (!in || !mask[(size_t)y * (size_t)cols + (size_t)x]) continue;
+        const double edge = edge_distance(mask, cols, region, x, y);
+        cut_disc(mask, cols, region, x, y, cut_distance(points, positive, n, i, edge));
+    }
+}
+
+msa_track msa_track_start(const msa_box *box, const msa_mask_stats *mask, const msa_signs *signs)
+{
+    return (msa_track){.prompted = box ? *box : msa_region_box(mask->box),
                        .anchor_area = mask->area,
-                       .anchor_iou = iou,
+                       .anchor = *signs,
                        .last = *mask};
 }
 
-msa_box msa_track_next(const msa_track *t, int32_t rows, int32_t cols)
+msa_region msa_track_next(const msa_track *t, float carried_mm, const float spacing_mm[2], int32_t rows,
+                          int32_t cols)
 {
-    const msa_box grown = msa_box_grow(box_of(t->last.box), MSA_NEXT_FRACTION, MSA_NEXT_PIXELS);
-    return msa_box_clip(msa_box_intersect(grown, t->reach), rows, cols);
+    const float x = spacing_mm[1] > 0 ? MSA_REACH_SLANT * carried_mm / spacing_mm[1] : 0;
+    const float y = spacing_mm[0] > 0 ? MSA_REACH_SLANT * carried_mm / spacing_mm[0] : 0;
+    msa_box reach = msa_box_grow(t->prompted, MSA_REACH_FRACTION, MSA_REACH_PIXELS);
+    reach = (msa_box){reach.x0 - x, reach.y0 - y, reach.x1 + x, reach.y1 + y};
+    const msa_box next = msa_box_grow(msa_region_box(t->last.box), MSA_NEXT_FRACTION, MSA_NEXT_PIXELS);
+    return msa_box_region(msa_box_intersect(next, reach), rows, cols);
 }
 
-msa_region msa_track_clip(const msa_track *t, msa_box box, int32_t rows, int32_t cols)
-{
-    const msa_box grown = msa_box_grow(box, MSA_CLIP_FRACTION, MSA_CLIP_PIXELS);
-    return msa_box_region(msa_box_intersect(grown, t->reach), rows, cols);
-}
-
-static const char *break_reason(const msa_track *t, const msa_mask_stats *mask, float iou)
+static const char *break_reason(const msa_track *t, const msa_mask_stats *mask, const msa_signs *signs)
 {
     const double area = (double)mask->area;
     const double last = (double)t->last.area;
@@ -117,13 +168,16 @@ static const char *break_reason(const msa_track *t, const msa_mask_stats *mask, 
         return "the area changed too much between two slices";
     if (hypot(mask->cx - t->last.cx, mask->cy - t->last.cy) > allowed)
         return "the position jumped between two slices";
-    if (t->anchor_iou > 0 && iou < MSA_IOU_END * t->anchor_iou) return "the model's own confidence fell";
+    if (t->anchor.iou > 0 && signs->iou < MSA_IOU_END * t->anchor.iou)
+        return "the model's own confidence fell";
+    if (signs->agreement < MSA_AGREEMENT_END) return "the model sees no object where the last one goes on";
+    if (signs->fit < MSA_FIT_END * t->anchor.fit) return "what goes on has other greys";
     return NULL;
 }
 
-const char *msa_track_step(msa_track *t, const msa_mask_stats *mask, float iou)
+const char *msa_track_step(msa_track *t, const msa_mask_stats *mask, const msa_signs *signs)
 {
-    const char *reason = break_reason(t, mask, iou);
+    const char *reason = break_reason(t, mask, signs);
     if (!reason) t->last = *mask;
     return reason;
 }

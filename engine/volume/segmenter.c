@@ -4,64 +4,58 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/volume/crop.h"
-#include "engine/volume/depth_windows.h"
+#include "engine/volume/bits.h"
 #include "engine/volume/embeddings.h"
-#include "engine/volume/finish.h"
+#include "engine/volume/follow.h"
 #include "engine/volume/plan.h"
 #include "engine/volume/propagate.h"
-#include "engine/volume/select.h"
+#include "engine/volume/question.h"
+
+#define ANSWER_LIMIT 4.0F /* log odds: how sure the model may be of a pixel, against the greys */
 
 /* A row of the plan being carried along the normal, one way. */
 typedef struct carried {
     msa_track track;
-    int32_t row, to; /* to: last slice; == the row's own when it is not carried */
+    msa_greys greys;
+    msa_bits last;       /* its mask on slice `at`; nothing when not alive */
+    int32_t row, at, to; /* to: last slice; == the row's own when it is not carried */
     bool alive;
 } carried;
 
 typedef struct job {
-    const msa_model *model;
     const msa_volume *volume;
     const msa_object *objects;
     msa_object_result *results;
-    int32_t n_objects;
-    msa_embedding_cache *cache;
+    int32_t n_objects, n_tokens;
     const atomic_bool *cancel;
     msa_progress_fn *progress;
     void *progress_ctx;
-    msa_crop_rule rule;
     msa_plan *plan;
-    msa_predictor *predictor;
-    msa_embeddings *embeddings;
-    msa_finish *finish;
-    carried *up, *down;     /* (rows of the plan) */
-    float *logits, *iou;    /* (mask_tokens, 4g, 4g), (mask_tokens) */
-    uint8_t *mask;          /* (H, W): of one row, before it joins its object */
-    float *points, *labels; /* of one row, in input coordinates */
-    float *asked;           /* what the decoder was asked last, and which of it lies in logits and iou */
-    size_t n_asked;
-    int32_t asked_slice;
-    msa_transform asked_view;
-    int32_t points_room;
-    int32_t *marks;  /* (D + 1): scratch of the progress count */
-    double *iou_sum; /* (objects) */
+    msa_asker *asker;
+    msa_follow *follow;
+    carried *up, *down;    /* (rows of the plan) */
+    uint8_t *mask, *last;  /* (H, W): of one row, before it joins its object; on the slice before, else 0 */
+    float *guess, *answer; /* (H, W) room for a region of log odds: by the greys, by the model */
+    int32_t *marks;        /* (D + 1): scratch of the progress count */
+    double *iou_sum;       /* (objects) */
     int32_t done;
 } job;
 
 static void job_clear(job *j)
 {
+    for (int32_t i = 0; j->plan && i < j->plan->n_rows; i++) {
+        if (j->up) msa_bits_clear(&j->up[i].last);
+        if (j->down) msa_bits_clear(&j->down[i].last);
+    }
     msa_plan_free(j->plan);
-    msa_embeddings_free(j->embeddings);
-    msa_finish_free(j->finish);
-    msa_predictor_free(j->predictor);
+    msa_asker_free(j->asker);
+    msa_follow_free(j->follow);
     free(j->up);
     free(j->down);
-    free(j->logits);
-    free(j->iou);
     free(j->mask);
-    free(j->points);
-    free(j->asked);
-    free(j->labels);
+    free(j->last);
+    free(j->guess);
+    free(j->answer);
     free(j->marks);
     free(j->iou_sum);
 }
@@ -88,204 +82,63 @@ msa_status msa_volume_window(const msa_volume *volume, float *lo, float *hi, msa
 
 static msa_status job_memory(job *j, msa_error *err)
 {
-    const msa_config *c = msa_model_config(j->model);
-    const size_t low = 4 * (size_t)(c->image_size / c->patch);
     const size_t rows = (size_t)j->plan->n_rows + 1;
+    const size_t pixels = (size_t)j->volume->H * (size_t)j->volume->W;
     j->up = calloc(rows, sizeof *j->up);
     j->down = calloc(rows, sizeof *j->down);
-    j->logits = calloc((size_t)c->mask_tokens * low * low, sizeof *j->logits);
-    j->iou = calloc((size_t)c->mask_tokens, sizeof *j->iou);
-    j->mask = calloc((size_t)j->volume->H * (size_t)j->volume->W, 1);
+    j->mask = calloc(pixels, 1);
+    j->last = calloc(pixels, 1);
+    j->guess = calloc(pixels, sizeof *j->guess);
+    j->answer = calloc(pixels, sizeof *j->answer);
     j->marks = calloc((size_t)j->volume->D + 1, sizeof *j->marks);
     j->iou_sum = calloc((size_t)j->n_objects + 1, sizeof *j->iou_sum);
-    for (int32_t o = 0; o < j->n_objects; o++)
-        if (j->objects[o].n_prompts > j->points_room) j->points_room = j->objects[o].n_prompts;
-    j->points = calloc((size_t)j->points_room + 1, 2 * sizeof *j->points);
-    j->labels = calloc((size_t)j->points_room + 1, sizeof *j->labels);
-    j->asked = calloc(3 * (size_t)j->points_room + 5, sizeof *j->asked);
-    j->asked_slice = -1;
-    if (!j->up || !j->down || !j->logits || !j->iou || !j->mask || !j->marks || !j->iou_sum || !j->points ||
-        !j->labels || !j->asked)
+    if (!j->up || !j->down || !j->mask || !j->last || !j->guess || !j->answer || !j->marks || !j->iou_sum)
         return msa_fail(err, MSA_E_NOMEM, "out of memory for the masks");
     return MSA_OK;
 }
 
-static msa_status job_open(job *j, msa_error *err)
+static msa_status job_open(job *j, const msa_model *model, msa_embedding_cache *cache, msa_error *err)
 {
-    const msa_config *c = msa_model_config(j->model);
-    const int32_t low = 4 * (c->image_size / c->patch);
+    const msa_config *c = msa_model_config(model);
+    int32_t points = 0;
     msa_window window;
     MSA_TRY(check_volume(j->volume, j->results, j->n_objects, err));
-    for (int32_t o = 0; o < j->n_objects; o++)
+    for (int32_t o = 0; o < j->n_objects; o++) {
         if (j->objects[o].channel < 0 || j->objects[o].channel >= msa_config_classes(c))
             return msa_fail(err, MSA_E_INVALID, "object %d asks for class %d of a model of %d", o,
                             j->objects[o].channel, msa_config_classes(c));
+        if (j->objects[o].n_prompts > points) points = j->objects[o].n_prompts;
+    }
     MSA_TRY(msa_volume_window_make(&window, j->volume, err));
     MSA_TRY(msa_plan_new(&j->plan, j->volume, j->objects, j->n_objects, err));
     MSA_TRY(job_memory(j, err));
-    j->rule = msa_crop_rule_make(c, j->volume->H, j->volume->W, j->volume->spacing_mm);
-    const msa_transform whole = msa_crop_whole(&j->rule);
-    MSA_TRY(msa_finish_new(&j->finish, &whole, low, err));
-    const int32_t stack = msa_depth_windows_make(c, j->volume->D).size;
-    MSA_TRY(msa_predictor_new_stack(&j->predictor, j->model, stack, err));
-    return msa_embeddings_new(&j->embeddings, j->model, j->volume, &window, j->predictor, j->cache, err);
+    MSA_TRY(msa_follow_new(&j->follow, j->volume, &window, err));
+    j->n_tokens = c->mask_tokens;
+    return msa_asker_new(&j->asker, model, j->volume, &window, cache, points, err);
 }
 
-/* What one pass of the decoder is asked. */
-typedef struct question {
-    int32_t object, slice;
-    bool given;         /* by somebody: neither carried nor interpolated */
-    const msa_box *box; /* NULL: points only */
-    int32_t first_point, n_points;
-    msa_region clip;
-    msa_transform view; /* what the network sees of the slice, set by look() */
-} question;
-
-/* NULL: the question has none, and the plan may have none at all. */
-static const float *points_of(const job *j, const question *q)
+/* NULL where there are none: the plan may have none at all. */
+static void give_points(const job *j, msa_question *q, int32_t first, int32_t n)
 {
-    return q->n_points > 0 ? j->plan->points + 2 * (size_t)q->first_point : NULL;
+    q->points = n > 0 ? j->plan->points + 2 * (size_t)first : NULL;
+    q->positive = n > 0 ? j->plan->positive + first : NULL;
+    q->n_points = n;
 }
 
-static const bool *signs_of(const job *j, const question *q)
+static void note_candidates(job *j, const msa_plan_row *row)
 {
-    return q->n_points > 0 ? j->plan->positive + q->first_point : NULL;
+    msa_candidates *to = &j->results[row->object].candidates;
+    if (!row->given || to->slice >= 0) return;
+    to->slice = row->slice;
+    to->n = j->n_tokens < MSA_CANDIDATES_MAX ? j->n_tokens : MSA_CANDIDATES_MAX;
+    to->chosen = msa_answer_token(j->asker);
+    memcpy(to->iou, msa_answer_all_iou(j->asker), (size_t)to->n * sizeof *to->iou);
 }
 
-static void look(job *j, question *q)
-{
-    q->view = q->box ? msa_crop_around(&j->rule, *q->box, points_of(j, q), signs_of(j, q), q->n_points)
-                     : msa_crop_whole(&j->rule);
-    q->clip = msa_region_intersect(q->clip, msa_transform_region(&q->view));
-}
-
-static bool in_view(const msa_transform *view, const float point[2])
-{
-    const msa_region r = msa_transform_region(view);
-    return point[0] >= (float)r.x0 && point[0] <= (float)r.x1 && point[1] >= (float)r.y0 &&
-           point[1] <= (float)r.y1;
-}
-
-/* A point outside the view can only be a negative one: the view was widened to the others. What the network
- * does not see it need not be told to leave out. */
-static void question_prompt(job *j, const question *q, float box[4], msa_prompt_set *set)
-{
-    const bool swap =
-        msa_model_config(j->model)->point_order_yx; /* upstream eras A to C clicked (row, column) */
-    int32_t n = 0;
-    for (int32_t i = q->first_point; i < q->first_point + q->n_points; i++) {
-        const float *point = j->plan->points + 2 * (size_t)i;
-        float *to = j->points + 2 * (size_t)n;
-        if (!in_view(&q->view, point)) continue;
-        msa_transform_to_input(&q->view, point[0], point[1], &to[swap], &to[!swap]);
-        j->labels[n++] = j->plan->positive[i] ? 1.0F : 0.0F;
-    }
-    *set = (msa_prompt_set){.n_points = n};
-    if (n > 0) set->points = j->points;
-    if (n > 0) set->labels = j->labels;
-    if (!q->box) return;
-    msa_transform_to_input(&q->view, q->box->x0, q->box->y0, &box[0], &box[1]);
-    msa_transform_to_input(&q->view, q->box->x1, q->box->y1, &box[2], &box[3]);
-    set->box = box;
-}
-
-/* A click names the part it lies in; where a box is given, the box already says what is meant. */
-static msa_status keep_clicked(job *j, const question *q, msa_error *err)
-{
-    const float *points = points_of(j, q);
-    int32_t n = 0;
-    if (q->box) return MSA_OK;
-    for (int32_t i = 0; i < q->n_points; i++) {
-        if (!j->plan->positive[q->first_point + i]) continue;
-        j->points[2 * n] =
-            fminf(points[2 * i], (float)j->volume->W - 0.5F); /* the far edge is in the last pixel */
-        j->points[2 * n++ + 1] = fminf(points[2 * i + 1], (float)j->volume->H - 0.5F);
-    }
-    return msa_mask_keep_touched(j->mask, j->volume->W, q->clip, j->points, n, err);
-}
-
-static int32_t choose(const job *j, const question *q, int32_t n_points)
-{
-    const msa_config *c = msa_model_config(j->model);
-    if (msa_config_classes(c) > 1) return j->objects[q->object].channel;
-    return msa_select_mask(c, n_points, q->box != NULL, j->iou);
-}
-
-static void note_candidates(job *j, const question *q, int32_t token)
-{
-    msa_candidates *to = &j->results[q->object].candidates;
-    const int32_t n = msa_model_config(j->model)->mask_tokens;
-    if (!q->given || to->slice >= 0) return;
-    to->slice = q->slice;
-    to->n = n < MSA_CANDIDATES_MAX ? n : MSA_CANDIDATES_MAX;
-    to->chosen = token;
-    memcpy(to->iou, j->iou, (size_t)to->n * sizeof *to->iou);
-}
-
-/* Objects of several classes ask the same one after the other: the decoder answers once. */
-static bool asked_before(job *j, const question *q, const msa_prompt_set *set)
-{
-    const size_t n = (size_t)set->n_points, size = (set->box ? 4 : 0) + 3 * n;
-    float *now = j->asked;
-    bool same = j->asked_slice == q->slice && j->n_asked == size &&
-                memcmp(&j->asked_view, &q->view, sizeof q->view) == 0;
-    if (set->box) {
-        same = same && memcmp(now, set->box, 4 * sizeof *now) == 0;
-        memcpy(now, set->box, 4 * sizeof *now);
-        now += 4;
-    }
-    if (n > 0) {
-        same = same && memcmp(now, set->points, 2 * n * sizeof *now) == 0 &&
-               memcmp(now + 2 * n, set->labels, n * sizeof *now) == 0;
-        memcpy(now, set->points, 2 * n * sizeof *now);
-        memcpy(now + 2 * n, set->labels, n * sizeof *now);
-    }
-    j->n_asked = size;
-    j->asked_slice = q->slice;
-    j->asked_view = q->view;
-    return same;
-}
-
-/* The decoder's masks of a question to j->logits and j->iou. */
-static msa_status ask(job *j, const question *q, const msa_prompt_set *set, msa_error *err)
-{
-    const float *embedding = NULL;
-    if (asked_before(j, q, set)) return MSA_OK;
-    const int32_t slice = j->asked_slice;
-    j->asked_slice = -1; /* until there is an answer */
-    MSA_TRY(msa_embeddings_get(j->embeddings, q->slice, &q->view, set->box, &embedding, err));
-    MSA_TRY(msa_predictor_decode(j->predictor, embedding, set, j->logits, j->iou, err));
-    j->asked_slice = slice;
-    return MSA_OK;
-}
-
-/* Decodes into j->mask, inside the clip region only. */
-static msa_status answer(job *j, question *q, msa_mask_stats *stats, float *iou, msa_error *err)
-{
-    const msa_config *c = msa_model_config(j->model);
-    const size_t low = 4 * (size_t)(c->image_size / c->patch);
-    float box[4];
-    msa_prompt_set set;
-    look(j, q);
-    question_prompt(j, q, box, &set);
-    MSA_TRY(ask(j, q, &set, err));
-    const int32_t token = choose(j, q, set.n_points);
-    *iou = j->iou[token];
-    if (!isfinite(*iou))
-        return msa_fail(err, MSA_E_INTERNAL, "the predicted IoU on slice %d is not finite", q->slice);
-    note_candidates(j, q, token);
-    msa_finish_aim(j->finish, &q->view);
-    MSA_TRY(msa_finish_mask(j->finish, j->logits + (size_t)token * low * low, q->clip, j->mask, err));
-    MSA_TRY(keep_clicked(j, q, err));
-    *stats = msa_mask_measure(j->mask, j->volume->W, q->clip);
-    j->iou_sum[q->object] += (double)*iou;
-    return MSA_OK;
-}
-
-static void join(job *j, const question *q)
+static void join(job *j, int32_t object, const msa_question *q)
 {
     const size_t cols = (size_t)j->volume->W;
-    uint8_t *to = j->results[q->object].mask + (size_t)q->slice * (size_t)j->volume->H * cols;
+    uint8_t *to = j->results[object].mask + (size_t)q->slice * (size_t)j->volume->H * cols;
     for (int32_t y = q->clip.y0; y < q->clip.y1; y++)
         for (int32_t x = q->clip.x0; x < q->clip.x1; x++)
             to[(size_t)y * cols + (size_t)x] |= j->mask[(size_t)y * cols + (size_t)x];
@@ -299,7 +152,20 @@ static void note_stop(job *j, int32_t object, const char *reason)
     if (!**kept || strcmp(reason, "the object ended") != 0) *kept = reason;
 }
 
-static void start_carrying(job *j, int32_t index, const msa_mask_stats *stats, float iou)
+static msa_status start_track(job *j, carried *c, const msa_track *track, const msa_greys *greys,
+                              msa_region clip, int32_t to, msa_error *err)
+{
+    const int32_t slice = j->plan->rows[c->row].slice;
+    c->track = *track;
+    c->greys = *greys;
+    c->at = slice;
+    c->to = to;
+    c->alive = to != slice;
+    return c->alive ? msa_bits_pack(&c->last, j->mask, j->volume->W, clip, err) : MSA_OK;
+}
+
+static msa_status start_carrying(job *j, int32_t index, const msa_mask_stats *stats, msa_region clip,
+                                 msa_error *err)
 {
     const msa_plan_row *row = &j->plan->rows[index];
     carried *up = &j->up[index];
@@ -307,16 +173,20 @@ static void start_carrying(job *j, int32_t index, const msa_mask_stats *stats, f
     *up = *down = (carried){.row = index, .to = row->slice};
     if (stats->area == 0) {
         if (row->given) note_stop(j, row->object, "the model found nothing in a prompt");
-        return;
+        return MSA_OK;
     }
-    up->track = down->track = msa_track_start(row->has_box ? &row->box : NULL, stats, iou);
-    const msa_box box = {(float)stats->box.x0, (float)stats->box.y0, (float)stats->box.x1,
-                         (float)stats->box.y1};
-    const float mm = msa_track_extent_mm(row->has_box ? row->box : box, j->volume->spacing_mm);
-    up->to = msa_plan_within(j->volume, row->slice, row->up_to, mm);
-    down->to = msa_plan_within(j->volume, row->slice, row->down_to, mm);
-    up->alive = up->to > row->slice;
-    down->alive = down->to < row->slice;
+    const msa_box box = row->has_box ? row->box : msa_region_box(stats->box);
+    const float mm = msa_track_extent_mm(box, j->volume->spacing_mm);
+    const int32_t top = msa_plan_within(j->volume, row->slice, row->up_to, mm);
+    const int32_t bottom = msa_plan_within(j->volume, row->slice, row->down_to, mm);
+    if (top == row->slice && bottom == row->slice) return MSA_OK;
+    msa_greys greys;
+    msa_follow_learn(j->follow, row->slice, j->mask, stats, &greys);
+    const msa_signs signs = {.iou = msa_answer_iou(j->asker),
+                             .fit = msa_follow_fit(j->follow, &greys, row->slice, j->mask, clip)};
+    const msa_track track = msa_track_start(&box, stats, &signs);
+    MSA_TRY(start_track(j, up, &track, &greys, clip, top, err));
+    return start_track(j, down, &track, &greys, clip, bottom, err);
 }
 
 static msa_status decode_row(job *j, int32_t index, msa_error *err)
@@ -324,61 +194,129 @@ static msa_status decode_row(job *j, int32_t index, msa_error *err)
     const msa_plan_row *row = &j->plan->rows[index];
     const msa_box whole = {0, 0, (float)j->volume->W, (float)j->volume->H};
     const msa_box clip = row->has_box ? msa_box_grow(row->box, MSA_CLIP_FRACTION, MSA_CLIP_PIXELS) : whole;
-    question q = {.object = row->object,
-                  .slice = row->slice,
-                  .given = row->given,
-                  .box = row->has_box ? &row->box : NULL,
-                  .first_point = row->first_point,
-                  .n_points = row->n_points,
-                  .clip = msa_box_region(clip, j->volume->H, j->volume->W)};
-    msa_mask_stats stats;
-    float iou = 0;
-    MSA_TRY(answer(j, &q, &stats, &iou, err));
+    msa_question q = {.slice = row->slice,
+                      .channel = j->objects[row->object].channel,
+                      .box = row->has_box ? &row->box : NULL,
+                      .mask = row->mask,
+                      .clip = msa_box_region(clip, j->volume->H, j->volume->W)};
+    give_points(j, &q, row->first_point, row->n_points);
+    MSA_TRY(msa_ask(j->asker, &q, err));
+    note_candidates(j, row);
+    MSA_TRY(msa_answer_mask(j->asker, &q, j->mask, err));
+    msa_mask_cut(j->mask, j->volume->W, q.clip, q.points, q.positive, q.n_points);
+    j->iou_sum[row->object] += (double)msa_answer_iou(j->asker);
     j->results[row->object].n_prompted++;
-    join(j, &q);
-    start_carrying(j, index, &stats, iou);
-    return MSA_OK;
+    join(j, row->object, &q);
+    const msa_mask_stats stats = msa_mask_measure(j->mask, j->volume->W, q.clip);
+    return start_carrying(j, index, &stats, q.clip, err);
 }
 
 /* Why a track that was still going well goes no further than `slice`. */
 static const char *limit_reason(const job *j, const carried *c, int32_t slice)
 {
-    const int32_t object = j->plan->rows[c->row].object;
-    const int32_t step = slice > j->plan->rows[c->row].slice ? 1 : -1;
+    const msa_plan_row *row = &j->plan->rows[c->row];
+    const msa_object *o = &j->objects[row->object];
+    const int32_t step = slice > row->slice ? 1 : -1;
     if (slice + step < 0 || slice + step >= j->volume->D) return "the end of the volume was reached";
-    for (int32_t i = 0; i < j->objects[object].n_prompts;
-         i++) /* the rest of the gap is filled from its other end */
-        if ((j->objects[object].prompts[i].slice - slice) * step > 0)
-            return "the next prompted slice takes over";
+    if (o->slices && !o->slices[slice + step]) return "the object may not lie on the slices that follow";
+    for (int32_t i = 0; i < o->n_prompts; i++) /* the rest of the gap is filled from its other end */
+        if ((o->prompts[i].slice - slice) * step > 0) return "the next prompted slice takes over";
     return "the limit of distance was reached";
+}
+
+/* The box of what the greys say; empty when they say nothing. guess (near rows, near cols). */
+static msa_box guessed_box(const float *guess, msa_region near)
+{
+    msa_region box = {near.x1, near.y1, near.x0, near.y0};
+    for (int32_t y = near.y0; y < near.y1; y++)
+        for (int32_t x = near.x0; x < near.x1; x++) {
+            if (*guess++ <= 0) continue;
+            if (x < box.x0) box.x0 = x;
+            if (x >= box.x1) box.x1 = x + 1;
+            if (y < box.y0) box.y0 = y;
+            if (y >= box.y1) box.y1 = y + 1;
+        }
+    return msa_region_box(box);
+}
+
+/* Both answers into j->mask, inside the question's clip. Returns how far they agree (Dice). */
+static double combine(job *j, const msa_question *q, msa_region near)
+{
+    const float *answer = j->answer;
+    int64_t guessed = 0, answered = 0, both = 0;
+    for (int32_t y = q->clip.y0; y < q->clip.y1; y++) {
+        const float *guess =
+            j->guess + (size_t)(y - near.y0) * (size_t)(near.x1 - near.x0) + (q->clip.x0 - near.x0);
+        uint8_t *mask = j->mask + (size_t)y * (size_t)j->volume->W;
+        for (int32_t x = q->clip.x0; x < q->clip.x1; x++, answer++, guess++) {
+            guessed += *guess > 0;
+            answered += *answer > 0;
+            both += *guess > 0 && *answer > 0;
+            mask[x] = *guess + fminf(fmaxf(*answer, -ANSWER_LIMIT), ANSWER_LIMIT) > 0;
+        }
+    }
+    return guessed + answered > 0 ? 2.0 * (double)both / (double)(guessed + answered) : 0;
+}
+
+/* Where the greys say that the object goes, to j->guess. */
+static void follow(job *j, const carried *c, int32_t slice, msa_region near)
+{
+    const size_t cols = (size_t)j->volume->W;
+    const msa_region was = c->last.box;
+    msa_bits_unpack(&c->last, j->volume->W, j->last);
+    msa_follow_guess(j->follow, c->at, slice, j->last, near, &c->greys, j->guess);
+    for (int32_t y = was.y0; y < was.y1; y++)
+        memset(j->last + (size_t)y * cols + (size_t)was.x0, 0, (size_t)(was.x1 - was.x0));
+}
+
+static void stop(job *j, carried *c, const char *reason)
+{
+    c->alive = false;
+    msa_bits_clear(&c->last);
+    if (reason) note_stop(j, j->plan->rows[c->row].object, reason);
+}
+
+/* Asks the model in the box that the greys suggest. Points on that slice refine it, as on any other. */
+static msa_status ask_carried(job *j, msa_question *q, int32_t object, msa_region near, msa_error *err)
+{
+    const int32_t points_before = j->plan->n_points;
+    int32_t first = 0, n = 0;
+    MSA_TRY(msa_plan_gather(j->plan, &j->objects[object], q->slice, near, &first, &n, err));
+    give_points(j, q, first, n);
+    j->plan->n_points = points_before; /* they stay where they are until the next are gathered */
+    MSA_TRY(msa_ask(j->asker, q, err));
+    j->results[object].n_propagated++;
+    j->iou_sum[object] += (double)msa_answer_iou(j->asker);
+    return msa_answer_logits(j->asker, q, j->answer, err);
 }
 
 static msa_status carry(job *j, carried *c, int32_t slice, msa_error *err)
 {
     const msa_volume *v = j->volume;
-    const int32_t object = j->plan->rows[c->row].object;
-    const msa_box box = msa_track_next(&c->track, v->H, v->W);
-    const int32_t points_before = j->plan->n_points;
-    question q = {
-        .object = object, .slice = slice, .box = &box, .clip = msa_track_clip(&c->track, box, v->H, v->W)};
-    msa_mask_stats stats;
-    float iou = 0;
-    if (msa_box_empty(box)) {
-        c->alive = false;
-        note_stop(j, object, "the object left the reach of its prompt");
-        return MSA_OK;
+    const msa_plan_row *row = &j->plan->rows[c->row];
+    const int32_t object = row->object;
+    const float mm = fabsf(v->position_mm[slice] - v->position_mm[row->slice]);
+    const msa_region near = msa_track_next(&c->track, mm, v->spacing_mm, v->H, v->W);
+    if (msa_region_empty(near)) return stop(j, c, "the object left the reach of its prompt"), MSA_OK;
+    follow(j, c, slice, near);
+    const msa_box box = guessed_box(j->guess, near);
+    if (msa_box_empty(box)) return stop(j, c, "the object ended"), MSA_OK;
+    msa_question q = {.slice = slice, .channel = j->objects[object].channel, .box = &box, .clip = near};
+    MSA_TRY(ask_carried(j, &q, object, near, err));
+    msa_signs signs = {.iou = msa_answer_iou(j->asker), .agreement = combine(j, &q, near)};
+    msa_mask_cut(j->mask, v->W, q.clip, q.points, q.positive, q.n_points);
+    signs.fit = msa_follow_fit(j->follow, &c->greys, slice, j->mask, q.clip);
+    const msa_mask_stats stats = msa_mask_measure(j->mask, v->W, q.clip);
+    const char *reason = msa_track_step(&c->track, &stats, &signs);
+    if (reason) return stop(j, c, reason), MSA_OK;
+    join(j, object, &q);
+    if (slice == c->to) {
+        const bool told = j->results[object].stop_reason[0] != 0;
+        return stop(j, c, told ? NULL : limit_reason(j, c, slice)), MSA_OK;
     }
-    MSA_TRY(msa_plan_gather(j->plan, &j->objects[object], slice, q.clip, &q.first_point, &q.n_points, err));
-    MSA_TRY(answer(j, &q, &stats, &iou, err));
-    j->plan->n_points = points_before;
-    j->results[object].n_propagated++;
-    const char *reason = msa_track_step(&c->track, &stats, iou);
-    if (!reason) join(j, &q);
-    if (!reason && slice == c->to && !j->results[object].stop_reason[0])
-        note_stop(j, object, limit_reason(j, c, slice));
-    if (reason) note_stop(j, object, reason);
-    c->alive = !reason && slice != c->to;
-    return MSA_OK;
+    msa_bits_clear(&c->last);
+    c->at = slice;
+    return msa_bits_pack(&c->last, j->mask, v->W, q.clip, err);
 }
 
 /* Slices still to visit from `slice` on, in the upward and then the downward sweep; a guess until tracks have
@@ -474,29 +412,35 @@ static void summarise(job *j)
     }
 }
 
+static void clear_results(job *j)
+{
+    const size_t voxels = (size_t)j->volume->D * (size_t)j->volume->H * (size_t)j->volume->W;
+    for (int32_t o = 0; o < j->n_objects; o++) {
+        j->results[o] = (msa_object_result){.mask = j->results[o].mask,
+                                            .first_slice = -1,
+                                            .last_slice = -1,
+                                            .candidates = {.slice = -1},
+                                            .stop_reason = "no prompt lies where the object may"};
+        memset(j->results[o].mask, 0, voxels);
+    }
+    for (int32_t i = 0; i < j->plan->n_rows; i++)
+        j->results[j->plan->rows[i].object].stop_reason = "";
+}
+
 msa_status msa_segment(const msa_model *model, const msa_volume *volume, const msa_object *objects,
                        int32_t n_objects, msa_object_result *results, msa_embedding_cache *cache,
                        const atomic_bool *cancel, msa_progress_fn *progress, void *progress_ctx,
                        msa_error *err)
 {
-    __attribute__((cleanup(job_clear))) job j = {.model = model,
-                                                 .volume = volume,
+    __attribute__((cleanup(job_clear))) job j = {.volume = volume,
                                                  .objects = objects,
                                                  .results = results,
                                                  .n_objects = n_objects,
-                                                 .cache = cache,
                                                  .cancel = cancel,
                                                  .progress = progress,
                                                  .progress_ctx = progress_ctx};
-    MSA_TRY(job_open(&j, err));
-    for (int32_t o = 0; o < n_objects; o++) {
-        results[o] = (msa_object_result){.mask = results[o].mask,
-                                         .first_slice = -1,
-                                         .last_slice = -1,
-                                         .candidates = {.slice = -1},
-                                         .stop_reason = ""};
-        memset(results[o].mask, 0, (size_t)volume->D * (size_t)volume->H * (size_t)volume->W);
-    }
+    MSA_TRY(job_open(&j, model, cache, err));
+    clear_results(&j);
     if (progress) progress(progress_ctx, 0, slices_left(&j, 0, true));
     MSA_TRY(sweep_up(&j, err));
     MSA_TRY(sweep_down(&j, err));

@@ -98,6 +98,10 @@ msa_status msa_predictor_decode(msa_predictor *p, const float *embedding, const 
     fake_log.last_points = prompt->n_points;
     if (prompt->box) memcpy(fake_log.last_box, prompt->box, sizeof fake_log.last_box);
     if (prompt->n_points > 0) memcpy(fake_log.last_point, prompt->points, sizeof fake_log.last_point);
+    if (fake_log.keep_mask_of == fake_log.decoded && prompt->mask) {
+        fake_log.had_mask = true;
+        memcpy(fake_log.mask, prompt->mask, sizeof fake_log.mask);
+    }
     for (int32_t m = 0; m < fake_config.mask_tokens; m++) {
         iou[m] = fake_log.iou + (float)m * fake_log.iou_step;
         const bool inverted = fake_log.inverted != (fake_log.odd_inverted && m % 2 == 1);

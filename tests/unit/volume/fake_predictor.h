@@ -12,6 +12,9 @@ typedef struct fake_predictor_log {
     bool last_had_box;
     int32_t last_points;
     float last_point[2];
+    int32_t keep_mask_of; /* this decode, counted from 1: its mask prompt */
+    bool had_mask;
+    float mask[64 * 64];
     int32_t nan_at;      /* this decode, counted from 1, has a NaN logit; 0: none */
     bool inverted;       /* everything dark is the object */
     bool box_is_mask;    /* the object is what the box covers, wherever that is */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/unit/engine/fixture.h"
 #include "tests/unit/volume/cm.h"
 
 #include "engine/base/pool.h"
@@ -37,7 +38,7 @@ static msa_prompt box_at(int32_t slice, float x0, float y0, float x1, float y1)
 
 static void segment(const msa_volume *v, const msa_prompt *prompts, int32_t n, uint8_t *mask)
 {
-    const msa_object object = {prompts, n, 0};
+    const msa_object object = {prompts, n, 0, NULL};
     msa_object_result result = {.mask = mask};
     assert_int_equal(msa_segment(model, v, &object, 1, &result, NULL, NULL, NULL, NULL, NULL), MSA_OK);
 }
@@ -101,28 +102,11 @@ static void any_number_of_threads_gives_the_same_bits(void **state)
 static int group_setup(void **state)
 {
     (void)state;
-    const msa_config config = {.image_size = 64,
-                               .patch = 8,
-                               .dim = 32,
-                               .depth = 2,
-                               .heads = 2,
-                               .mlp_dim = 64,
-                               .window = 4,
-                               .n_global = 1,
-                               .global_blocks = {1},
-                               .prompt_dim = 32,
-                               .decoder_depth = 2,
-                               .decoder_heads = 4,
-                               .decoder_mlp_dim = 64,
-                               .iou_hidden = 32,
-                               .mask_tokens = 4,
-                               .adapter_mlp_scale = 0.5F,
-                               .crop_margin = 0.3F,
-                               .box_as_mask = true,
-                               .name = "test-crop",
-                               .version = "1"};
+    msa_config config = fixture_plain_config();
     char path[64];
     uint32_t seed = 1;
+    config.crop_margin = 0.3F;
+    config.box_as_mask = true;
     if (!mkdtemp(folder)) return -1;
     (void)snprintf(path, sizeof path, "%s/m", folder);
     for (int i = 0; i < D * PIXELS; i++) {

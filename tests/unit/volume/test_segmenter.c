@@ -63,7 +63,7 @@ static const msa_prompt ball_box = {
 static void one_box_finds_the_whole_ball(void **state)
 {
     (void)state;
-    const msa_object object = {&ball_box, 1, 0};
+    const msa_object object = {&ball_box, 1, 0, NULL};
     msa_object_result r;
     assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
     /* The poles of 1 and a few pixels fall under the area limits; nothing else may differ. */
@@ -83,7 +83,7 @@ static void the_prompt_reaches_the_network_in_its_coordinates(void **state)
     (void)state;
     const msa_prompt point = {
         .kind = MSA_PROMPT_POINT, .slice = 3, .x0 = 10.5F, .y0 = 20.5F, .positive = true};
-    const msa_object object = {&point, 1, 0};
+    const msa_object object = {&point, 1, 0, NULL};
     msa_object_result r;
     assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
     assert_int_equal(r.voxels, 0); /* dark there */
@@ -102,7 +102,7 @@ static void the_prompt_reaches_the_network_in_its_coordinates(void **state)
 static void masks_stay_in_the_box_and_its_margin(void **state)
 {
     (void)state;
-    const msa_object object = {&ball_box, 1, 0};
+    const msa_object object = {&ball_box, 1, 0, NULL};
     msa_object_result r;
     fake_log.inverted = true; /* a model that would fill the whole image */
     for (int i = 0; i < D * PIXELS; i++)
@@ -112,7 +112,8 @@ static void masks_stay_in_the_box_and_its_margin(void **state)
         for (int y = 0; y < H; y++)
             for (int x = 0; x < W; x++) {
                 const bool prompted = x >= 15 && x < 33 && y >= 11 && y < 29;
-                const bool reach = x >= 10 && x < 38 && y >= 6 && y < 34;
+                const int slant = (abs(z - 12) + 1) / 2; /* half a millimetre for each */
+                const bool reach = x >= 10 - slant && x < 38 + slant && y >= 6 - slant && y < 34 + slant;
                 if (masks[0][z * PIXELS + y * W + x]) assert_true(z == 12 ? prompted : reach);
             }
     assert_true(r.voxels > 0);
@@ -122,12 +123,12 @@ static void carrying_ends_at_the_distance_limit(void **state)
 {
     (void)state;
     const msa_prompt small = {.kind = MSA_PROMPT_BOX, .slice = 12, .x0 = 20, .y0 = 16, .x1 = 24, .y1 = 20};
-    const msa_object object = {&small, 1, 0};
+    const msa_object object = {&small, 1, 0, NULL};
     msa_object_result r;
     for (int i = 0; i < D; i++)
         positions[i] = 4.0F * (float)i; /* 20 mm are 5 slices */
     for (int i = 0; i < D * PIXELS; i++)
-        voxels[i] = 100;
+        voxels[i] = i % W / 4 == 5 && i % PIXELS / W / 4 == 4 ? 100 : 0;
     assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
     assert_int_equal(r.first_slice, 7);
     assert_int_equal(r.last_slice, 17);
@@ -139,7 +140,7 @@ static void each_slice_is_encoded_once_for_all_objects(void **state)
     (void)state;
     const msa_prompt other = {.kind = MSA_PROMPT_BOX, .slice = 12, .x0 = 42, .y0 = 23, .x1 = 58, .y1 = 37};
     const msa_prompt far = {.kind = MSA_PROMPT_BOX, .slice = 10, .x0 = 17, .y0 = 13, .x1 = 31, .y1 = 27};
-    const msa_object objects[] = {{&ball_box, 1, 0}, {&other, 1, 0}, {&far, 1, 0}};
+    const msa_object objects[] = {{&ball_box, 1, 0, NULL}, {&other, 1, 0, NULL}, {&far, 1, 0, NULL}};
     msa_object_result r[3];
     add_ball(50, 30, 12, 7);
     assert_int_equal(segment(objects, 3, r, NULL), MSA_OK);
@@ -156,7 +157,7 @@ static void boxes_on_two_slices_are_not_extrapolated(void **state)
     (void)state;
     const msa_prompt boxes[] = {
         ball_box, {.kind = MSA_PROMPT_BOX, .slice = 15, .x0 = 18, .y0 = 14, .x1 = 30, .y1 = 26}};
-    const msa_object object = {boxes, 2, 0};
+    const msa_object object = {boxes, 2, 0, NULL};
     msa_object_result r;
     assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
     assert_int_equal(r.first_slice, 12);
@@ -166,11 +167,137 @@ static void boxes_on_two_slices_are_not_extrapolated(void **state)
     assert_string_equal(r.stop_reason, "");
 }
 
+/* ---- carrying ---- */
+
+/* A column of side 12 through all slices. */
+static void fill_column(int first, int last, float grey)
+{
+    for (int z = first; z <= last; z++)
+        for (int y = 14; y < 26; y++)
+            for (int x = 18; x < 30; x++)
+                voxels[z * PIXELS + y * W + x] = grey;
+}
+
+static const msa_prompt column_box = {
+    .kind = MSA_PROMPT_BOX, .slice = 12, .x0 = 18, .y0 = 14, .x1 = 30, .y1 = 26};
+
+static void carrying_ends_where_other_greys_begin(void **state)
+{
+    (void)state;
+    const msa_object object = {.prompts = &column_box, .n_prompts = 1};
+    msa_object_result r;
+    memset(voxels, 0, sizeof voxels);
+    fill_column(0, D - 1, 60);
+    fill_column(17, D - 1, 95); /* another organ on top, in the same place: the model takes either */
+    assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
+    assert_int_equal(r.first_slice, 0);
+    assert_int_equal(r.last_slice, 16);
+    assert_string_equal(r.stop_reason, "what goes on has other greys");
+}
+
+static void carrying_ends_where_the_model_sees_nothing_of_it(void **state)
+{
+    (void)state;
+    const msa_object object = {.prompts = &column_box, .n_prompts = 1};
+    msa_object_result r;
+    memset(voxels, 0, sizeof voxels);
+    for (int i = 0; i < D * PIXELS; i++)
+        voxels[i] = 60; /* greys say nothing: what was there goes on for ever */
+    assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
+    assert_int_equal(r.first_slice, 12); /* and the model fills the place */
+    assert_int_equal(r.last_slice, 12);
+    assert_string_equal(r.stop_reason, "the model sees no object where the last one goes on");
+}
+
+static void a_slanting_vessel_is_followed(void **state)
+{
+    (void)state;
+    const msa_prompt box = {.kind = MSA_PROMPT_BOX, .slice = 12, .x0 = 30, .y0 = 20, .x1 = 36, .y1 = 26};
+    const msa_object object = {.prompts = &box, .n_prompts = 1};
+    msa_object_result r;
+    memset(voxels, 0, sizeof voxels);
+    for (int z = 0; z < D; z++)
+        for (int y = 20; y < 26; y++)
+            for (int x = 18 + z; x < 24 + z; x++)
+                voxels[z * PIXELS + y * W + x] = 100;
+    assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
+    assert_true(r.voxels > D * 36 * 3 / 4);
+    for (int i = 0; i < D * PIXELS; i++)
+        assert_true(!masks[0][i] || voxels[i] > 50);
+}
+
+static void nothing_is_found_on_forbidden_slices(void **state)
+{
+    (void)state;
+    uint8_t slices[D];
+    msa_object object = {.prompts = &ball_box, .n_prompts = 1, .slices = slices};
+    msa_object_result r;
+    for (int i = 0; i < D; i++)
+        slices[i] = i >= 10 && i <= 13;
+    assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
+    assert_int_equal(r.first_slice, 10);
+    assert_int_equal(r.last_slice, 13);
+    assert_string_equal(r.stop_reason, "the object may not lie on the slices that follow");
+    slices[12] = 0;
+    assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
+    assert_int_equal(r.voxels, 0);
+    assert_string_equal(r.stop_reason, "no prompt lies where the object may");
+}
+
+static void a_background_point_is_cut_from_the_answer(void **state)
+{
+    (void)state;
+    const msa_prompt prompts[] = {
+        ball_box,
+        {.kind = MSA_PROMPT_POINT, .slice = 12, .x0 = 20.5F, .y0 = 20.5F},
+        {.kind = MSA_PROMPT_POINT, .slice = 13, .x0 = 20.5F, .y0 = 20.5F},
+    };
+    const msa_object object = {.prompts = prompts, .n_prompts = 3};
+    msa_object_result r;
+    assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
+    assert_int_equal(masks[0][12 * PIXELS + 20 * W + 20], 0);
+    assert_int_equal(masks[0][13 * PIXELS + 20 * W + 20], 0); /* the model says otherwise on both */
+    assert_int_equal(masks[0][12 * PIXELS + 20 * W + 26], 1);
+    assert_int_equal(masks[0][13 * PIXELS + 20 * W + 26], 1);
+}
+
+/* ---- masks as prompts ---- */
+
+static uint8_t drawn[PIXELS];
+
+static msa_prompt ball_mask(int32_t slice)
+{
+    for (int i = 0; i < PIXELS; i++)
+        drawn[i] = voxels[slice * PIXELS + i] > 50;
+    return (msa_prompt){.kind = MSA_PROMPT_MASK, .slice = slice, .mask = drawn};
+}
+
+static void a_mask_is_given_to_the_decoder(void **state)
+{
+    (void)state;
+    const msa_prompt prompt = ball_mask(12);
+    const msa_object object = {.prompts = &prompt, .n_prompts = 1};
+    msa_object_result r;
+    fake_log.keep_mask_of = 1;
+    assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
+    assert_true(r.voxels > bright() * 95 / 100 && r.voxels <= bright()); /* and carried, as a box is */
+    assert_true(fake_log.had_mask);
+    for (int y = 0; y < 64; y++)
+        for (int x = 0; x < 64; x++) {
+            const bool in = y < H && voxels[12 * PIXELS + y * W + x] > 50;
+            assert_near((double)fake_log.mask[y * 64 + x], in ? 4 : -4, 1e-6);
+        }
+    fake_config.family = MSA_FAMILY_EFFICIENTSAM; /* knows none */
+    assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
+    fake_config.family = MSA_FAMILY_SAM;
+    assert_true(r.voxels > bright() * 95 / 100 && r.voxels <= bright());
+}
+
 static void a_click_takes_only_what_it_touches(void **state)
 {
     (void)state;
     const msa_prompt click = {.kind = MSA_PROMPT_POINT, .slice = 12, .x0 = 24, .y0 = 20, .positive = true};
-    const msa_object object = {&click, 1, 0};
+    const msa_object object = {&click, 1, 0, NULL};
     msa_object_result r;
     add_ball(50, 30, 12, 7);
     assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
@@ -184,7 +311,7 @@ static void a_click_takes_only_what_it_touches(void **state)
 static void a_nan_logit_fails_the_job(void **state)
 {
     (void)state;
-    const msa_object object = {&ball_box, 1, 0};
+    const msa_object object = {&ball_box, 1, 0, NULL};
     msa_object_result r;
     msa_error err = MSA_ERROR_INIT;
     fake_log.nan_at = 4; /* while being carried */
@@ -195,7 +322,7 @@ static void a_nan_logit_fails_the_job(void **state)
 static void a_nan_voxel_fails_the_job(void **state)
 {
     (void)state;
-    const msa_object object = {&ball_box, 1, 0};
+    const msa_object object = {&ball_box, 1, 0, NULL};
     msa_object_result r;
     voxels[12 * PIXELS] = NAN;
     assert_int_equal(segment(&object, 1, &r, NULL), MSA_E_INVALID);
@@ -220,7 +347,7 @@ static void watch_progress(void *ctx, int32_t done, int32_t total)
 static void progress_runs_to_its_total(void **state)
 {
     (void)state;
-    const msa_object object = {&ball_box, 1, 0};
+    const msa_object object = {&ball_box, 1, 0, NULL};
     msa_object_result r = {.mask = masks[0]};
     watch w = {0};
     assert_int_equal(msa_segment(NULL, &volume, &object, 1, &r, NULL, &w.cancel, watch_progress, &w, NULL),
@@ -233,7 +360,7 @@ static void progress_runs_to_its_total(void **state)
 static void cancel_is_read_between_slices(void **state)
 {
     (void)state;
-    const msa_object object = {&ball_box, 1, 0};
+    const msa_object object = {&ball_box, 1, 0, NULL};
     msa_object_result r = {.mask = masks[0]};
     watch w = {.cancel_after = 3};
     assert_int_equal(msa_segment(NULL, &volume, &object, 1, &r, NULL, &w.cancel, watch_progress, &w, NULL),
@@ -245,7 +372,7 @@ static void the_same_twice_is_the_same_bits(void **state)
 {
     (void)state;
     static uint8_t first[D * PIXELS];
-    const msa_object object = {&ball_box, 1, 0};
+    const msa_object object = {&ball_box, 1, 0, NULL};
     msa_object_result r;
     assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
     memcpy(first, masks[0], sizeof first);
@@ -259,7 +386,7 @@ static void candidates_are_told(void **state)
 {
     (void)state;
     const msa_prompt click = {.kind = MSA_PROMPT_POINT, .slice = 11, .x0 = 24, .y0 = 20, .positive = true};
-    const msa_object objects[] = {{&click, 1, 0}, {&ball_box, 1, 0}};
+    const msa_object objects[] = {{&click, 1, 0, NULL}, {&ball_box, 1, 0, NULL}};
     msa_object_result r[2];
     fake_log.iou_step = 0.05F;
     assert_int_equal(segment(objects, 2, r, NULL), MSA_OK);
@@ -281,7 +408,7 @@ static void a_prompt_gives_a_mask_of_each_class(void **state)
                                 {.kind = MSA_PROMPT_BOX, .slice = 5, .x0 = 1, .y0 = 2, .x1 = 9, .y1 = 9}};
     const msa_prompt ball[] = {ball_box,
                                {.kind = MSA_PROMPT_BOX, .slice = 13, .x0 = 17, .y0 = 13, .x1 = 31, .y1 = 27}};
-    const msa_object objects[] = {{ball, 2, 0}, {ball, 2, 1}, {other, 2, 1}};
+    const msa_object objects[] = {{ball, 2, 0, NULL}, {ball, 2, 1, NULL}, {other, 2, 1, NULL}};
     msa_object_result r[3];
     msa_error err = MSA_ERROR_INIT;
     fake_log.odd_inverted = true;
@@ -297,7 +424,7 @@ static void a_prompt_gives_a_mask_of_each_class(void **state)
         if (masks[0][i]) assert_true(voxels[i] > 50);
         if (masks[1][i]) assert_true(voxels[i] < 50);
     }
-    const msa_object third = {ball, 2, 2};
+    const msa_object third = {ball, 2, 2, NULL};
     assert_int_equal(segment(&third, 1, r, &err), MSA_E_INVALID);
     assert_non_null(strstr(err.what, "class 2"));
     fake_config = sam;
@@ -314,6 +441,12 @@ int main(void)
         cmocka_unit_test_setup(carrying_ends_at_the_distance_limit, setup),
         cmocka_unit_test_setup(each_slice_is_encoded_once_for_all_objects, setup),
         cmocka_unit_test_setup(boxes_on_two_slices_are_not_extrapolated, setup),
+        cmocka_unit_test_setup(carrying_ends_where_other_greys_begin, setup),
+        cmocka_unit_test_setup(carrying_ends_where_the_model_sees_nothing_of_it, setup),
+        cmocka_unit_test_setup(a_slanting_vessel_is_followed, setup),
+        cmocka_unit_test_setup(nothing_is_found_on_forbidden_slices, setup),
+        cmocka_unit_test_setup(a_background_point_is_cut_from_the_answer, setup),
+        cmocka_unit_test_setup(a_mask_is_given_to_the_decoder, setup),
         cmocka_unit_test_setup(a_click_takes_only_what_it_touches, setup),
         cmocka_unit_test_setup(a_nan_logit_fails_the_job, setup),
         cmocka_unit_test_setup(a_nan_voxel_fails_the_job, setup),
