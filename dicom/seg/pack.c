@@ -87,7 +87,20 @@ void dicom_pack_words(uint64_t *words, const uint8_t *mask, size_t n)
 }
 
 /* memcmp() of a block with itself, one byte on, is the fastest walk that the C library has. */
-bool dicom_pack_any(const uint8_t *mask, size_t n)
+static bool is_zero(const uint8_t *mask, size_t n)
 {
-    return n > 0 && (mask[0] != 0 || memcmp(mask, mask + 1, n - 1) != 0);
+    return mask[0] == 0 && memcmp(mask, mask + 1, n - 1) == 0;
+}
+
+bool dicom_pack_range(const uint8_t *mask, size_t n, size_t *first, size_t *end)
+{
+    enum { STEP = 1024 };
+    *first = 0;
+    while (*first < n && is_zero(mask + *first, n - *first < STEP ? n - *first : STEP))
+        *first += STEP;
+    if (*first >= n) return false;
+    *end = n;
+    for (size_t last = (n - 1) / STEP * STEP; is_zero(mask + last, *end - last); last -= STEP)
+        *end = last;
+    return true;
 }

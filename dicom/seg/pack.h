@@ -25,8 +25,9 @@ uint64_t dicom_pack_append(uint8_t *out, uint64_t at, const uint8_t *mask, size_
  * 0. */
 void dicom_pack_words(uint64_t *words, const uint8_t *mask, size_t n);
 
-/* Is any of the n bytes non-zero? */
-bool dicom_pack_any(const uint8_t *mask, size_t n);
+/* Is any of the n bytes non-zero? If so, none is before *first or from *end on; *first is a multiple of 64,
+ * and so is *end unless it is n. */
+bool dicom_pack_range(const uint8_t *mask, size_t n, size_t *first, size_t *end);
 
 #ifdef __cplusplus
 }

@@ -27,8 +27,13 @@ void write_bits(output &out, const source &from)
     std::vector<uint8_t> buffer(pixels / 8 + 16);
     uint64_t at = 0; /* in the buffer: below 8 when a frame begins */
     for (const planned_frame &f : from.file.frames) {
-        const dicom_segment &s = *from.file.segments[f.segment].in;
-        at = dicom_pack_append(buffer.data(), at, slice_of(s.mask, from, f.slice), pixels);
+        const uint8_t *mask = slice_of(from.file.segments[f.segment].in->mask, from, f.slice);
+        std::fill(buffer.begin() + 1, buffer.end(), uint8_t(0));
+        if (at == 0) buffer[0] = 0;
+        if (f.range.end > f.range.first)
+            (void)dicom_pack_append(buffer.data(), at + f.range.first, mask + f.range.first,
+                                    f.range.end - f.range.first);
+        at += pixels;
         out.write(buffer.data(), at / 8);
         if (at % 8 != 0) buffer[0] = buffer[at / 8];
         at %= 8;
@@ -44,7 +49,7 @@ void draw_fractions(plane &to, const source &from, const planned_frame &f)
     const planned_segment &s = from.file.segments[f.segment];
     const uint8_t *mask = slice_of(s.in->mask, from, f.slice);
     const uint8_t *given = s.in->probability ? slice_of(s.in->probability, from, f.slice) : nullptr;
-    if (!dicom_pack_any(mask, to.size())) { /* an empty frame is empty */
+    if (f.range.end == 0) { /* an empty frame is empty */
         std::fill(to.begin(), to.end(), uint8_t(0));
         return;
     }

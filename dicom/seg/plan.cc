@@ -8,10 +8,26 @@
 namespace
 {
 
+using dicom::seg::pixel_range;
 using dicom::seg::planned_file;
 using dicom::seg::planned_segment;
 
 enum { WEASIS_FRAMES_MAX = 400 }; /* an instance of more was not shown by releases still in use */
+
+/* One segment on one slice: its bits, as words, within its range. */
+struct piece {
+    size_t segment;
+    pixel_range range;
+    std::vector<uint64_t> bits; /* of the whole slice; those outside the range hold anything */
+};
+
+bool meet(const std::vector<uint64_t> &a, const std::vector<uint64_t> &b, size_t first, size_t end)
+{
+    uint64_t both = 0;
+    for (size_t i = first; i < end; i++)
+        both |= a[i] & b[i];
+    return both != 0;
+}
 
 /* Which segments share a pixel: found slice by slice, so that the bits of one slice are all that is held. */
 class overlaps
@@ -19,18 +35,15 @@ class overlaps
   public:
     explicit overlaps(size_t n) : n_(n), pairs_(n * n) {}
 
-    /* The segments that have pixels on a slice, each with its bits. */
-    void add_slice(const std::vector<size_t> &present, const std::vector<std::vector<uint64_t>> &bits,
-                   size_t words)
+    void add_slice(const std::vector<piece> &pieces, size_t n, size_t words)
     {
         union_.assign(words, 0);
-        for (size_t a = 0; a < present.size(); a++) {
-            if (meet(union_, bits[a]))
-                for (size_t b = 0; b < a; b++)
-                    if (!pairs_[present[a] * n_ + present[b]] && meet(bits[a], bits[b]))
-                        pairs_[present[a] * n_ + present[b]] = true;
-            for (size_t i = 0; i < words; i++)
-                union_[i] |= bits[a][i];
+        for (size_t a = 0; a < n; a++) {
+            const piece &p = pieces[a];
+            const size_t first = p.range.first / 64, end = (p.range.end + 63) / 64;
+            if (meet(union_, p.bits, first, end)) add_pairs(pieces, a);
+            for (size_t i = first; i < end; i++)
+                union_[i] |= p.bits[i];
         }
     }
     bool operator()(size_t later, size_t earlier) const
@@ -43,12 +56,16 @@ class overlaps
     std::vector<bool> pairs_;
     std::vector<uint64_t> union_;
 
-    static bool meet(const std::vector<uint64_t> &a, const std::vector<uint64_t> &b)
+    void add_pairs(const std::vector<piece> &pieces, size_t a)
     {
-        uint64_t both = 0;
-        for (size_t i = 0; i < a.size(); i++)
-            both |= a[i] & b[i];
-        return both != 0;
+        const piece &p = pieces[a];
+        for (size_t b = 0; b < a; b++) {
+            const piece &q = pieces[b];
+            const size_t first = std::max(p.range.first, q.range.first) / 64,
+                         end = (std::min(p.range.end, q.range.end) + 63) / 64;
+            std::vector<bool>::reference known = pairs_[p.segment * n_ + q.segment];
+            if (!known && first < end && meet(p.bits, q.bits, first, end)) known = true;
+        }
     }
 };
 
@@ -57,19 +74,22 @@ void scan(std::vector<planned_segment> &all, overlaps &shared, const dicom_volum
 {
     const size_t pixels = static_cast<size_t>(info.rows) * static_cast<size_t>(info.cols);
     const size_t words = (pixels + 63) / 64;
-    std::vector<std::vector<uint64_t>> bits;
-    std::vector<size_t> present;
+    std::vector<piece> pieces;
     for (int32_t slice = 0; slice < info.slices; slice++) {
-        present.clear();
+        size_t n = 0;
         for (planned_segment &s : all) {
-            if (bits.size() == present.size()) bits.emplace_back(words);
             const uint8_t *mask = s.in->mask + static_cast<size_t>(slice) * pixels;
-            if (!dicom_pack_any(mask, pixels)) continue;
-            dicom_pack_words(bits[present.size()].data(), mask, pixels);
-            present.push_back(s.index);
+            pixel_range range;
+            if (!dicom_pack_range(mask, pixels, &range.first, &range.end)) continue;
+            if (pieces.size() == n) pieces.push_back({0, {0, 0}, std::vector<uint64_t>(words)});
+            piece &p = pieces[n++];
+            p.segment = s.index;
+            p.range = range;
+            dicom_pack_words(p.bits.data() + range.first / 64, mask + range.first, range.end - range.first);
             s.slices.push_back(slice);
+            s.ranges.push_back(range);
         }
-        shared.add_slice(present, bits, words);
+        shared.add_slice(pieces, n, words);
     }
 }
 
@@ -118,7 +138,7 @@ std::vector<layer> assign(const std::vector<planned_segment> &all, const overlap
 }
 
 /* A label map has one frame for each position, the others one for each segment and position. */
-void plan_frames(planned_file &file, const dicom_seg_form &form, int32_t slices)
+void plan_frames(planned_file &file, const dicom_seg_form &form, int32_t slices, size_t pixels)
 {
     if (form.empty_frames) {
         for (int32_t k = 0; k < slices; k++)
@@ -129,10 +149,20 @@ void plan_frames(planned_file &file, const dicom_seg_form &form, int32_t slices)
         std::sort(file.positions.begin(), file.positions.end());
         file.positions.erase(std::unique(file.positions.begin(), file.positions.end()), file.positions.end());
     }
-    const bool labelmap = form.format == DICOM_SEG_LABELMAP;
-    for (size_t k = 0; k < (labelmap ? 1 : file.segments.size()); k++)
-        for (const int32_t slice : labelmap || form.empty_frames ? file.positions : file.segments[k].slices)
-            file.frames.push_back({k, slice});
+    if (form.format == DICOM_SEG_LABELMAP) {
+        for (const int32_t slice : file.positions)
+            file.frames.push_back({0, slice, {0, pixels}});
+        return;
+    }
+    for (size_t k = 0; k < file.segments.size(); k++) {
+        const planned_segment &s = file.segments[k];
+        size_t at = 0;
+        for (const int32_t slice : form.empty_frames ? file.positions : s.slices) {
+            const bool there = at < s.slices.size() && s.slices[at] == slice;
+            file.frames.push_back({k, slice, there ? s.ranges[at] : pixel_range{0, 0}});
+            at += there;
+        }
+    }
 }
 
 } // namespace
@@ -146,7 +176,7 @@ msa_status dicom::seg::make_plan(std::vector<planned_file> &out, const dicom_ser
     std::vector<dicom_colour> taken;
     overlaps shared(n);
     for (size_t i = 0; i < n; i++)
-        all.push_back({&segments[i], i, {}, {}, {}});
+        all.push_back({&segments[i], i, {}, {}, {}, {}});
     scan(all, shared, series.info);
     const bool may_overlap = form.profile == DICOM_SEG_SLICER && !labelmap;
     const bool limited = form.profile == DICOM_SEG_WEASIS && !form.empty_frames && !labelmap;
@@ -166,7 +196,8 @@ msa_status dicom::seg::make_plan(std::vector<planned_file> &out, const dicom_ser
         planned_file file;
         for (const size_t i : l.segments)
             file.segments.push_back(std::move(all[i]));
-        plan_frames(file, form, series.info.slices);
+        plan_frames(file, form, series.info.slices,
+                    static_cast<size_t>(series.info.rows) * static_cast<size_t>(series.info.cols));
         out.push_back(std::move(file));
     }
     return MSA_OK;

@@ -25,12 +25,19 @@ namespace dicom
 namespace seg
 {
 
+/* Pixels of a slice outside of which a mask has none; both ends at multiples of 64 or the end of the slice.
+ */
+struct pixel_range {
+    size_t first, end;
+};
+
 /* A segment of the caller, and where it lies. Its number in the object is its place in
  * planned_file::segments, from 1. */
 struct planned_segment {
     const dicom_segment *in;
-    size_t index;                /* in the caller's array */
-    std::vector<int32_t> slices; /* with at least one pixel, ascending along the normal */
+    size_t index;                    /* in the caller's array */
+    std::vector<int32_t> slices;     /* with at least one pixel, ascending along the normal */
+    std::vector<pixel_range> ranges; /* of each of them */
     dicom_meaning meaning;
     dicom_colour colour;
 };
@@ -38,6 +45,7 @@ struct planned_segment {
 struct planned_frame {
     size_t segment; /* place in planned_file::segments; of a label map 0, its frames hold all of them */
     int32_t slice;
+    pixel_range range; /* of the segment there; of a label map the whole slice */
 };
 
 /* One instance. Its segments share no pixel, unless the profile lets them. */

@@ -79,17 +79,30 @@ static void any_nonzero_byte_is_set(void **unused)
     assert_int_equal(words[4] >> 3, 0);
 }
 
-static void any_finds_one_byte_anywhere(void **unused)
+/* Every byte that is set lies within, and the ends are where bits may be packed from. */
+static void ranges_hold_what_is_set(void **unused)
 {
     (void)unused;
-    uint8_t mask[200] = {0};
-    for (size_t n = 0; n <= sizeof mask; n++) {
-        assert_false(dicom_pack_any(mask, n));
-        if (n == 0) continue;
-        mask[n - 1] = 0x80;
-        assert_true(dicom_pack_any(mask, n));
-        assert_false(dicom_pack_any(mask, n - 1));
-        mask[n - 1] = 0;
+    enum { SIZE = 5000 };
+    static uint8_t mask[SIZE];
+    size_t first = 0, end = 0;
+    for (size_t n = 1; n <= SIZE; n += n < 130 || n > 4990 ? 1 : 97) {
+        memset(mask, 0, sizeof mask);
+        assert_false(dicom_pack_range(mask, n, &first, &end));
+        for (size_t a = 0; a < n; a += 1 + n / 7)
+            for (size_t b = a; b < n; b += 1 + n / 5) {
+                mask[a] = 1;
+                mask[b] = 0x80;
+                assert_true(dicom_pack_range(mask, n, &first, &end));
+                assert_true(first <= a && b < end && end <= n);
+                assert_int_equal(first % 64, 0);
+                assert_true(end % 64 == 0 || end == n);
+                assert_true(a - first < 1024 && end - b <= 1024);
+                mask[a] = mask[b] = 0;
+            }
+        if (n == SIZE) continue;
+        mask[n] = 1; /* what lies behind is not looked at */
+        assert_false(dicom_pack_range(mask, n, &first, &end));
     }
 }
 
@@ -107,6 +120,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_matrix), cmocka_unit_test(any_nonzero_byte_is_set),
-        cmocka_unit_test(any_finds_one_byte_anywhere), cmocka_unit_test(sizes_are_even)};
+        cmocka_unit_test(ranges_hold_what_is_set), cmocka_unit_test(sizes_are_even)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
