@@ -41,6 +41,7 @@ msa_status read_sr(PromptList &out, DcmItem &dataset, msa_error *err)
     for (const SpaceArea &area : areas_in_space(tree, &note))
         MSA_TRY(out.add_region(area.number, *area.drawn->subject, area.drawn->place));
     if (note[0] != '\0') out.remark(note);
+    if (tree.has_angles) out.remark("an angle is no region; it was left out");
     if (tree.drawn.empty())
         out.remark(tree.refers_to_segments ? "the report draws nothing itself, it refers to a segmentation: "
                                              "that object's segments are the prompts"

@@ -124,6 +124,13 @@ bool is_text_position(DcmItem &item)
     return words.find("annotationposition") != std::string::npos;
 }
 
+bool is_in_degrees(DcmItem &item)
+{
+    DcmItem *const unit =
+        first_of(first_of(&item, DCM_MeasuredValueSequence), DCM_MeasurementUnitsCodeSequence);
+    return unit != nullptr && text(*unit, DCM_CodeValue) == "deg";
+}
+
 bool names_segmentation(DcmItem &item)
 {
     DcmItem *const sop = first_of(&item, DCM_ReferencedSOPSequence);

@@ -39,6 +39,8 @@ std::string text_value(DcmItem &item, const std::string &charset);
 bool is_free_text_code(DcmItem &item);
 /* Does an SCOORD only say where a viewer shows the label? */
 bool is_text_position(DcmItem &item);
+/* Is a NUM item measured in degrees? */
+bool is_in_degrees(DcmItem &item);
 /* Does an IMAGE item refer to a segmentation? */
 bool names_segmentation(DcmItem &item);
 

@@ -210,6 +210,11 @@ bool is_axis(DcmItem &item)
 msa_status Walker::draw(DcmItem &item, DcmItem *parent, Group &group, bool in_space)
 {
     if (is_text_position(item)) return MSA_OK; /* where a viewer shows the label, not what it labels */
+    const bool measured = parent != nullptr && value_type(*parent) == "NUM";
+    if (measured && is_in_degrees(*parent)) {
+        out_.has_angles = true;
+        return MSA_OK;
+    }
     if (out_.drawn.size() == DRAWN_MAX)
         return msa_fail(err_, MSA_E_UNSUPPORTED, "the report draws more than %zu regions", DRAWN_MAX);
     Drawn d;
@@ -219,9 +224,8 @@ msa_status Walker::draw(DcmItem &item, DcmItem *parent, Group &group, bool in_sp
     d.data = graphic_data(item);
     d.subject = subject_of(group);
     d.image = image_of(item, parent);
-    const bool measured = parent != nullptr && value_type(*parent) == "NUM";
-    /* AIM's writers store the two ends of a measured length so. */
-    if (d.type == "MULTIPOINT" && measured && d.data.size() == (in_space ? 6u : 4u)) d.type = "POLYLINE";
+    /* AIM's writers store the ends of a measured length and the corners of a measured area so. */
+    if (d.type == "MULTIPOINT" && measured && d.data.size() >= (in_space ? 6u : 4u)) d.type = "POLYLINE";
     if (in_space) {
         const std::string frame = text(item, DCM_ReferencedFrameOfReferenceUID);
         const auto series = series_of_.find(d.image.sop_instance_uid);

@@ -30,6 +30,7 @@ struct Drawn {
 struct SrTree {
     std::vector<Drawn> drawn;
     bool refers_to_segments = false; /* an IMAGE item names a segmentation */
+    bool has_angles = false;         /* which are left out: their legs surround nothing */
 };
 
 /**

@@ -342,17 +342,32 @@ void labels_typed_in_ohif(void **)
     assert_string_equal(r.prompts[1].type.value, "F-1");
 }
 
-/* AIM's writers store a measured length as two points: no clicks. */
+/* AIM's writers store what is measured as points: no clicks. */
 void lengths_of_aim(void **)
 {
     Report report;
     DcmItem &g = report.group("id", "Lesion"), &length = Report::child(g, "NUM"),
-            &width = Report::child(g, "NUM");
+            &width = Report::child(g, "NUM"), &area = Report::child(g, "NUM");
     Report::image(Report::shape(length, "MULTIPOINT", {0, 5, 20, 5}));
     Report::image(Report::shape(width, "MULTIPOINT", {9, 1, 11, 8}));
+    Report::image(Report::shape(area, "MULTIPOINT", {1, 2, 9, 3, 8, 9, 2, 7}));
     const Result r = report.read();
-    assert_int_equal(r.prompts.size(), 1);
-    assert_box(r.prompts[0], 0, 1, 20, 8);
+    assert_int_equal(r.prompts.size(), 2);
+    assert_box(r.prompts[0], 1, 2, 9, 9);
+    assert_box(r.prompts[1], 0, 1, 20, 8);
+}
+
+/* The legs of an angle surround nothing. */
+void angles(void **)
+{
+    Report report;
+    DcmItem &g = report.group("id", "Spine"), &num = Report::child(g, "NUM");
+    Report::name(Report::append(num, DCM_MeasuredValueSequence), "deg", "UCUM",
+                 DCM_MeasurementUnitsCodeSequence);
+    Report::image(Report::shape(num, "POLYLINE", {10, 12, 30, 12, 30, 25}));
+    const Result r = report.read();
+    assert_int_equal(r.prompts.size(), 0);
+    assert_says(r.note.c_str(), "an angle is no region");
 }
 
 void a_report_on_a_segmentation(void **)
@@ -780,6 +795,7 @@ int main()
         cmocka_unit_test(malformed_space),
         cmocka_unit_test(labels_typed_in_ohif),
         cmocka_unit_test(lengths_of_aim),
+        cmocka_unit_test(angles),
         cmocka_unit_test(a_report_on_a_segmentation),
         cmocka_unit_test(graphics_of_a_state),
         cmocka_unit_test(texts_of_a_state),
