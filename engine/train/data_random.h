@@ -1,4 +1,9 @@
-/* Random numbers as a function of a key: the same in every run, on every machine, on any thread. */
+/*
+ * Random numbers as a function of a key: the same in every run, on every machine, on any thread. Scenes and
+ * samples are drawn from these, weights and prompts from engine/train/random.h. One generator would do; but a
+ * recipe names seeds, and with another generator the recipes of the models that were shipped would make other
+ * models.
+ */
 #ifndef MSA_ENGINE_TRAIN_DATA_RANDOM_H
 #define MSA_ENGINE_TRAIN_DATA_RANDOM_H
 

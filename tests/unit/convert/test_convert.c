@@ -277,14 +277,6 @@ static void own_models(void **state)
 
 /* ---- networks ---- */
 
-static msa_config plain_config(void)
-{
-    msa_config c = fixture_config();
-    c.adapters = false;
-    c.pad_order = MSA_NORM_THEN_PAD;
-    return c;
-}
-
 static msa_config decoder_adapter_config(void)
 {
     msa_config c = fixture_config();
@@ -295,7 +287,7 @@ static msa_config decoder_adapter_config(void)
 
 static msa_config lora_config(bool adaptive)
 {
-    msa_config c = plain_config();
+    msa_config c = fixture_plain_config();
     c.lora_rank = 2;
     c.lora_alpha = 1.0f;
     c.adalora = adaptive;
@@ -324,7 +316,7 @@ static msa_config mobile_config(void)
 
 static msa_config all_global_config(void)
 {
-    msa_config c = plain_config();
+    msa_config c = fixture_plain_config();
     c.window = c.n_global = 0;
     return c;
 }
@@ -346,7 +338,7 @@ static void networks_come_back(void **state)
         msa_config c;
         const char *profile, *set[4];
     } known[] = {
-        {plain_config(), "sam", {"4", "64", "5", "1"}},
+        {fixture_plain_config(), "sam", {"4", "64", "5", "1"}},
         {all_global_config(), "sam", {"4", "64", NULL, NULL}},
         {lora_config(false), "sam", {"4", "64", "5", "1"}},
         {lora_config(true), "sam", {"4", "64", "5", "1"}},

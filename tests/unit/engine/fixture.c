@@ -59,6 +59,14 @@ msa_config fixture_config(void)
                         .version = "1"};
 }
 
+msa_config fixture_plain_config(void)
+{
+    msa_config c = fixture_config();
+    c.adapters = false;
+    c.pad_order = MSA_NORM_THEN_PAD;
+    return c;
+}
+
 msa_config fixture_efficient_config(void)
 {
     msa_config c = fixture_config();

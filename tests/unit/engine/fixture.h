@@ -15,6 +15,8 @@ const char *fixture_path(void **state, const char *name);
 
 /* Image 64, patch 8, width 32, 3 blocks, windows of 5 on an 8 x 8 grid: with padding. */
 msa_config fixture_config(void);
+/* The same without adapters, as SAM. */
+msa_config fixture_plain_config(void);
 /* The same as an EfficientSAM. */
 msa_config fixture_efficient_config(void);
 /* n values in -scale .. scale, the same in every run. */

@@ -206,7 +206,7 @@ static void segment(int32_t slices, uint8_t *mask)
 {
     const msa_prompt box = {
         .kind = MSA_PROMPT_BOX, .slice = slices / 2, .x0 = 10, .y0 = 12, .x1 = 40, .y1 = 45};
-    const msa_object object = {&box, 1, 0};
+    const msa_object object = {.prompts = &box, .n_prompts = 1};
     const msa_volume v = volume_of(0, slices);
     msa_object_result result = {.mask = mask};
     assert_int_equal(msa_segment(model, &v, &object, 1, &result, NULL, NULL, NULL, NULL, NULL), MSA_OK);

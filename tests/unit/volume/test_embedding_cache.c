@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/unit/engine/fixture.h"
 #include "tests/unit/volume/cm.h"
 
 #include "engine/segmenter.h"
@@ -231,28 +232,11 @@ enum { D = 5, H = 70, W = 60, PIXELS = H * W };
 
 static msa_model *model_of(bool box_in_image)
 {
-    const msa_config config = {.image_size = 64,
-                               .patch = 8,
-                               .dim = 32,
-                               .depth = 2,
-                               .heads = 2,
-                               .mlp_dim = 64,
-                               .window = 4,
-                               .n_global = 1,
-                               .global_blocks = {1},
-                               .prompt_dim = 32,
-                               .decoder_depth = 2,
-                               .decoder_heads = 4,
-                               .decoder_mlp_dim = 64,
-                               .iou_hidden = 32,
-                               .mask_tokens = 4,
-                               .adapter_mlp_scale = 0.5F,
-                               .box_in_image = box_in_image,
-                               .box_as_mask = true,
-                               .name = "test-cache",
-                               .version = "1"};
+    msa_config config = fixture_plain_config();
     char path[64];
     msa_model *m = NULL;
+    config.box_in_image = box_in_image;
+    config.box_as_mask = true;
     (void)snprintf(path, sizeof path, "%s/m", top);
     assert_int_equal(msa_model_write_random(path, &config, 12, NULL), MSA_OK);
     assert_int_equal(msa_model_load(&m, path, NULL), MSA_OK);
@@ -278,7 +262,7 @@ static void segment(const msa_model *m, msa_embedding_cache *cache, uint8_t *mas
                           .position_mm = positions,
                           .window_center = 50,
                           .window_width = 100};
-    const msa_object object = {prompts, D, 0};
+    const msa_object object = {.prompts = prompts, .n_prompts = D};
     msa_object_result result = {.mask = mask};
     assert_int_equal(msa_segment(m, &v, &object, 1, &result, cache, NULL, NULL, NULL, NULL), MSA_OK);
     assert_true(result.voxels > 100);

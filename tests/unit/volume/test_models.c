@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/unit/engine/fixture.h"
 #include "tests/unit/volume/cm.h"
 
 #include "engine/sam/internal.h"
@@ -13,25 +14,6 @@
 
 static char folder[] = "/tmp/msa-models-XXXXXX";
 static char base[64], other[64], one[64], two[64], foreign[64], zoo[64];
-
-static const msa_config tiny = {.image_size = 64,
-                                .patch = 16,
-                                .dim = 32,
-                                .depth = 2,
-                                .heads = 2,
-                                .mlp_dim = 64,
-                                .window = 3,
-                                .n_global = 1,
-                                .global_blocks = {1},
-                                .prompt_dim = 32,
-                                .decoder_depth = 2,
-                                .decoder_heads = 4,
-                                .decoder_mlp_dim = 64,
-                                .iou_hidden = 32,
-                                .mask_tokens = 4,
-                                .adapter_mlp_scale = 0.5F,
-                                .name = "tiny",
-                                .version = "1"};
 
 static int write_adapter(const msa_model *on, const char *name, const char *path)
 {
@@ -83,11 +65,11 @@ static void the_first_rule_that_fits_counts(void **state)
     const srv_model_table *t = srv_models_table(m);
     assert_int_equal(t->n_rules, 4);
     assert_int_equal(t->n_models, 3); /* one file, loaded once */
-    assert_string_equal(name_for(m, "CT"), "tiny+one");
-    assert_string_equal(name_for(m, "MR"), "tiny+two");
-    assert_string_equal(name_for(m, "PT"), "tiny");
-    assert_string_equal(name_for(m, "US"), "tiny+one");
-    assert_string_equal(name_for(m, ""), "tiny+one");
+    assert_string_equal(name_for(m, "CT"), "fixture+one");
+    assert_string_equal(name_for(m, "MR"), "fixture+two");
+    assert_string_equal(name_for(m, "PT"), "fixture");
+    assert_string_equal(name_for(m, "US"), "fixture+one");
+    assert_string_equal(name_for(m, ""), "fixture+one");
     assert_ptr_equal(srv_models_for(m, "CT", "", NULL), srv_models_for(m, "US", "", NULL));
     assert_ptr_equal(srv_models_for(m, "PT", "", NULL), srv_models_base(m));
     assert_string_equal(t->rules[1].modality, "MR");
@@ -126,7 +108,7 @@ static void without_a_rule_the_base_is_for_all(void **state)
     MSA_AUTO(srv_models) m = NULL;
     MSA_AUTO(srv_models) none = NULL;
     assert_int_equal(load(&m, base, NULL, NULL, rules, 1, NULL), MSA_OK);
-    assert_string_equal(name_for(m, "MR"), "tiny");
+    assert_string_equal(name_for(m, "MR"), "fixture");
     assert_int_equal(load(&none, base, NULL, NULL, NULL, 0, NULL), MSA_OK);
     const srv_model_table *t = srv_models_table(none);
     assert_int_equal(t->n_models, 1);
@@ -144,8 +126,8 @@ static void an_adapter_for_all_goes_before_the_rules(void **state)
     const srv_rule rules[] = {rule("CT", "/nowhere")};
     MSA_AUTO(srv_models) m = NULL;
     assert_int_equal(load(&m, base, two, "", rules, 1, NULL), MSA_OK);
-    assert_string_equal(name_for(m, "CT"), "tiny+two");
-    assert_string_equal(name_for(m, "MR"), "tiny+two");
+    assert_string_equal(name_for(m, "CT"), "fixture+two");
+    assert_string_equal(name_for(m, "MR"), "fixture+two");
 }
 
 /* default-ct belongs to the bundled model: on another one it says nothing. */
@@ -154,7 +136,7 @@ static void bundled_adapters_are_for_the_bundled_model(void **state)
     (void)state;
     MSA_AUTO(srv_models) m = NULL;
     assert_int_equal(load(&m, base, "", "", srv_rules_built_in, srv_n_rules_built_in, NULL), MSA_OK);
-    assert_string_equal(name_for(m, "CT"), "tiny");
+    assert_string_equal(name_for(m, "CT"), "fixture");
     assert_true(srv_model_is_bundled("") && srv_model_is_bundled("default") &&
                 srv_model_is_bundled("default-ct"));
     assert_false(srv_model_is_bundled("defaults") || srv_model_is_bundled("default.safetensors") ||
@@ -258,12 +240,12 @@ static void a_folder_is_listed_with_what_is_wrong(void **state)
     const srv_model_table *t = srv_models_table(m);
     static const struct {
         const char *adapter, *name, *error, *title;
-    } wanted[] = {{"", "tiny", "", ""},
-                  {"base", "tiny", "the file is not an adapter of this program", "Just words"},
-                  {"brain", "tiny+two", "", "Brain, T1"},
+    } wanted[] = {{"", "fixture", "", ""},
+                  {"base", "fixture", "the file is not an adapter of this program", "Just words"},
+                  {"brain", "fixture+two", "", "Brain, T1"},
                   {"cut", "", "", "Just words"},
                   {"folder", "", "it is not a file", "Just words"},
-                  {"liver", "tiny+one", "", "Just words"},
+                  {"liver", "fixture+one", "", "Just words"},
                   {"wrong", "one", "the adapter was trained on another base", "Just words"}};
     assert_int_equal(t->n_models, 7);
     for (int32_t i = 0; i < t->n_models; i++) {
@@ -289,12 +271,12 @@ static void a_folder_is_listed_with_what_is_wrong(void **state)
     assert_int_equal(t->rules[0].model, 5);
     assert_int_equal(t->rules[1].model, -1);
     assert_string_equal(t->rules[1].adapter, "cut");
-    assert_string_equal(name_for(m, "CT"), "tiny+one");
-    assert_string_equal(name_for(m, "MR"), "tiny"); /* passed over */
+    assert_string_equal(name_for(m, "CT"), "fixture+one");
+    assert_string_equal(name_for(m, "MR"), "fixture"); /* passed over */
     srv_models_free(m);
     m = NULL;
     assert_int_equal(load(&m, base, "brain", zoo, NULL, 0, NULL), MSA_OK);
-    assert_string_equal(name_for(m, "CT"), "tiny+two");
+    assert_string_equal(name_for(m, "CT"), "fixture+two");
     srv_models_free(m);
     m = NULL;
     expect_refusal(base, "cut", zoo, NULL, MSA_E_INVALID, "the adapter cut cannot be used");
@@ -361,6 +343,7 @@ static int group_setup(void **state)
     (void)state;
     MSA_AUTO(msa_model) m = NULL;
     MSA_AUTO(msa_model) n = NULL;
+    const msa_config plain = fixture_plain_config();
     if (!mkdtemp(folder)) return -1;
     (void)snprintf(base, sizeof base, "%s/base", folder);
     (void)snprintf(other, sizeof other, "%s/other", folder);
@@ -368,9 +351,9 @@ static int group_setup(void **state)
     (void)snprintf(two, sizeof two, "%s/two", folder);
     (void)snprintf(foreign, sizeof foreign, "%s/foreign", folder);
     (void)snprintf(zoo, sizeof zoo, "%s/zoo", folder);
-    if (msa_model_write_random(base, &tiny, 1, NULL) != MSA_OK ||
-        msa_model_write_random(other, &tiny, 2, NULL) != MSA_OK || msa_model_load(&m, base, NULL) != MSA_OK ||
-        msa_model_load(&n, other, NULL) != MSA_OK)
+    if (msa_model_write_random(base, &plain, 1, NULL) != MSA_OK ||
+        msa_model_write_random(other, &plain, 2, NULL) != MSA_OK ||
+        msa_model_load(&m, base, NULL) != MSA_OK || msa_model_load(&n, other, NULL) != MSA_OK)
         return -1;
     return write_adapter(m, "one", one) != 0 || write_adapter(m, "two", two) != 0
                ? -1

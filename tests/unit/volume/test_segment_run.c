@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/engine/fixture.h"
 #include "tests/unit/volume/cm.h"
 
 #include "engine/base/log.h"
@@ -24,25 +25,8 @@ static srv_segment_outcome outcome;
 
 static msa_status write_model(const char *path)
 {
-    msa_config c = {.image_size = 64,
-                    .patch = 16,
-                    .dim = 32,
-                    .depth = 2,
-                    .heads = 2,
-                    .mlp_dim = 64,
-                    .window = 3,
-                    .n_global = 1,
-                    .global_blocks = {1},
-                    .prompt_dim = 32,
-                    .decoder_depth = 2,
-                    .decoder_heads = 4,
-                    .decoder_mlp_dim = 64,
-                    .iou_hidden = 32,
-                    .mask_tokens = 4,
-                    .adapter_mlp_scale = 0.5F,
-                    .untrained = true,
-                    .name = "test-tiny",
-                    .version = "1"};
+    msa_config c = fixture_plain_config();
+    c.untrained = true;
     return msa_model_write_random(path, &c, 3, NULL);
 }
 
