@@ -1,0 +1,95 @@
+#!/usr/bin/python3
+"""Destinations that want a result in another form: each gets its own, and plain bytes where it takes no others."""
+import collections
+
+import numpy
+import pydicom
+
+import harness
+
+SEG, LABEL_MAP = '1.2.840.10008.5.1.4.1.1.66.4', '1.2.840.10008.5.1.4.1.1.66.7'
+EXPLICIT, DEFLATED, RLE = '1.2.840.10008.1.2.1', '1.2.840.10008.1.2.1.99', '1.2.840.10008.1.2.5'
+
+
+def voxels(path):
+    """Set voxels by label and source image, whatever the form."""
+    d = pydicom.dcmread(path)
+    names = {s.SegmentNumber: s.SegmentLabel for s in d.SegmentSequence}
+    out = collections.Counter()
+    for frame, groups in zip(d.pixel_array.reshape(-1, d.Rows, d.Columns), d.PerFrameFunctionalGroupsSequence):
+        image = groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        if d.SegmentationType == 'LABELMAP':
+            for number, name in names.items():
+                out[name, image] += int((frame == number).sum())
+        else:
+            name = names[groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber]
+            out[name, image] += int((frame > (127 if d.SegmentationType == 'FRACTIONAL' else 0)).sum())
+    return +out  # without zeros
+
+
+class Forms(harness.Case):
+    def start(self, wanted):
+        """A service with these destinations: name, lines of their form, storescp's options."""
+        receivers, config = {}, 'destinations:\n'
+        for name, lines, options in wanted:
+            receivers[name] = self.receiver(name, *options, ae_title=name.upper())
+            config += '  - name: "%s"\n    ae_title: "%s"\n    host: "127.0.0.1"\n    port: %d\n' % (
+                name, name.upper(), receivers[name].port)
+            config += ''.join('    %s\n' % line for line in lines)
+        service = harness.Msad(self.path('msad'), (), config)
+        del service.environment['MSAD_DESTINATIONS']
+        self.services.append(service)
+        return service.start(), receivers
+
+    def test_each_gets_its_own(self):
+        service, receivers = self.start([
+            ('usual', [], []),
+            ('small', ['format: "labelmap"', 'compression: "deflate"'], ['-pm', '+xd']),
+            ('old', ['format: "labelmap"', 'compression: "deflate"'], ['-pm']),
+            ('ohif', ['format: "fractional"', 'profile: "ohif"', 'compression: "rle"', 'empty_frames: true'], ['+xr']),
+            ('plain', ['format: "fractional"', 'profile: "ohif"', 'compression: "rle"', 'empty_frames: true'], [])])
+        ct = self.ct_with_report()
+        service.send(ct.folder)
+        service.send(ct.report, tool='storescu')
+        job = service.wait_job('succeeded', series_uid=ct.series_uid)
+        self.assertEqual({d['state'] for d in job['deliveries']}, {'delivered'})
+        by_uid = {r['sop_instance_uid']: r for r in job['results']}
+        got = {name: r.files() for name, r in receivers.items()}
+        self.assertEqual(sum(len(files) for files in got.values()), len(job['deliveries']))
+        counts = {}
+        for name, sop_class, syntax in (('usual', SEG, EXPLICIT), ('small', LABEL_MAP, DEFLATED), ('old', LABEL_MAP, EXPLICIT),
+                                        ('ohif', SEG, RLE), ('plain', SEG, EXPLICIT)):
+            self.assertGreater(len(got[name]), 0)
+            counts[name] = collections.Counter()
+            for path in got[name]:
+                d = pydicom.dcmread(path)
+                self.assertEqual((d.SOPClassUID, d.file_meta.TransferSyntaxUID), (sop_class, syntax), name)
+                self.assertEqual(by_uid[d.SOPInstanceUID]['sop_class_uid'], sop_class)
+                counts[name] += voxels(path)
+        self.assertEqual({label for label, _ in counts['usual']}, set(ct.labels))
+        for name in counts:
+            self.assertEqual(counts[name], counts['usual'], name)
+        # one object, in two transfer syntaxes
+        for a, b in (('small', 'old'), ('ohif', 'plain')):
+            pixels = [{pydicom.dcmread(p).SOPInstanceUID: pydicom.dcmread(p).pixel_array for p in got[x]} for x in (a, b)]
+            self.assertEqual(set(pixels[0]), set(pixels[1]))
+            for uid, array in pixels[0].items():
+                self.assertTrue(numpy.array_equal(array, pixels[1][uid]))
+        series = {pydicom.dcmread(p).SeriesInstanceUID for p in got['ohif']}
+        self.assertEqual(len(series), len(got['ohif']), 'a series for each')
+
+    def test_a_form_that_is_none(self):
+        for lines, words in ((['format: "nrrd"'], 'is not a format: binary, fractional or labelmap'),
+                             (['profile: "mine"'], 'is not a profile: strict, ohif, slicer or weasis'),
+                             (['compression: "zip"'], 'is not a compression: none, rle or deflate'),
+                             (['compression: "rle"'], 'rle does not go with the format binary')):
+            path = self.path('msad.yaml')
+            with open(path, 'w', encoding='utf-8') as file:
+                file.write('destinations:\n  - name: "a"\n    ae_title: "A"\n    host: "a"\n    port: 104\n' +
+                           ''.join('    %s\n' % line for line in lines))
+            said = harness.run_tool([harness.os.path.join(harness.BUILD, 'msad'), '--check-config', '--config', path], wanted=78)
+            self.assertIn(words, said.stdout + (said.stderr or ''))
+
+
+if __name__ == '__main__':
+    harness.main()
