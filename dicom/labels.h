@@ -24,7 +24,8 @@ typedef struct dicom_mask {
 } dicom_mask;
 
 /**
- * Reads a SEG (BINARY, FRACTIONAL, LABELMAP; uncompressed, deflated, RLE, deflated frames), an RTSTRUCT or a
+ * Reads a SEG (BINARY, FRACTIONAL, LABELMAP; uncompressed, deflated, RLE, deflated frames; bytes in
+ * every syntax that images come in), an RTSTRUCT or a
  * report that refers to the series: names it or one of its images, or names no image at all and has its frame
  * of reference. The masks stay as the file has them (frames, contours) until they are asked for, so memory is
  * bounded by the file's size. The series is not needed

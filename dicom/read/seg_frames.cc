@@ -1,5 +1,7 @@
 #include "dicom/read/seg_frames.h"
 #include "dicom/guard.h"
+#include "dicom/read/codec.h"
+#include "dicom/read/syntax.h"
 
 #include "dcmtk/dcmdata/dcdeftag.h"
 #include "dcmtk/dcmdata/dcpixel.h"
@@ -62,22 +64,39 @@ bool undo_deflate(const uint8_t *in, size_t size, std::vector<uint8_t> &out)
 
 } // namespace
 
+msa_status SegFrames::choose_coding(const File &file, msa_error *err)
+{
+    const Syntax *const syntax = find_syntax(file.scan.transfer_syntax_uid);
+    if (std::strcmp(file.scan.transfer_syntax_uid, UID_DEFLATED_FRAMES) == 0)
+        coding_ = DEFLATED;
+    else if (file.scan.xfer == EXS_RLELossless)
+        coding_ = RLE;
+    else if (form_.bits > 1 && syntax != nullptr && syntax->codec != Codec::none)
+        coding_ = CODEC;
+    else
+        return msa_fail(err, MSA_E_UNSUPPORTED,
+                        "frames of %d bits in the transfer syntax %s are not read in a segmentation",
+                        form_.bits, file.scan.transfer_syntax_uid);
+    if (form_.pixels() > COMPRESSED_MAX)
+        return msa_fail(err, MSA_E_UNSUPPORTED, "the compressed segmentation has frames of %d x %d",
+                        form_.rows, form_.cols);
+    std::memcpy(codec_.scan.transfer_syntax_uid, file.scan.transfer_syntax_uid,
+                sizeof codec_.scan.transfer_syntax_uid);
+    codec_.scan.xfer = file.scan.xfer;
+    codec_.scan.encapsulated = true;
+    codec_.header.rows = form_.rows;
+    codec_.header.cols = form_.cols;
+    codec_.header.frames = 1;
+    codec_.form.allocated = codec_.form.stored = uint16_t(form_.bits);
+    codec_.form.high_bit = uint16_t(form_.bits - 1);
+    return MSA_OK;
+}
+
 msa_status SegFrames::read(const SegForm &form, const File &file, const char *path, msa_error *err)
 {
     std::unique_ptr<DcmFileFormat> content;
-    const std::string syntax = file.scan.transfer_syntax_uid;
     form_ = form;
-    if (file.scan.encapsulated) {
-        const bool deflated = syntax == UID_DEFLATED_FRAMES;
-        if (!deflated && file.scan.xfer != EXS_RLELossless)
-            return msa_fail(err, MSA_E_UNSUPPORTED,
-                            "the segmentation is compressed as %.60s; RLE and deflated frames are read",
-                            DcmXfer(file.scan.xfer).getXferName());
-        if (form.pixels() > COMPRESSED_MAX)
-            return msa_fail(err, MSA_E_UNSUPPORTED, "the compressed segmentation has frames of %d x %d",
-                            form.rows, form.cols);
-        coding_ = deflated ? DEFLATED : RLE;
-    }
+    if (file.scan.encapsulated) MSA_TRY(choose_coding(file, err));
     MSA_TRY(parse_dataset(content, file.scan, path, true, err));
     DcmItem &dataset = *content->getDataset();
     return file.scan.encapsulated ? read_fragments(dataset, DcmXfer(file.scan.xfer), err)
@@ -159,6 +178,12 @@ msa_status SegFrames::view(SegView &out, std::vector<uint8_t> &buffer, size_t k,
         const uint64_t bit = uint64_t(k) * form_.pixels() * uint64_t(form_.bits);
         out.bytes = bytes_.data() + bit / 8;
         out.first_bit = bit % 8;
+        return MSA_OK;
+    }
+    if (coding_ == CODEC) {
+        buffer.assign(bytes_.data() + start_[k], bytes_.data() + start_[k + 1]);
+        MSA_TRY(decode_frame(buffer, codec_, err));
+        out.bytes = buffer.data();
         return MSA_OK;
     }
     buffer.assign(size_t((form_.pixels() * uint64_t(form_.bits) + 7) / 8), 0);

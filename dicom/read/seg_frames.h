@@ -38,9 +38,10 @@ class SegFrames
 {
   public:
     /**
-     * Takes the Pixel Data of `path`, uncompressed, RLE or deflated. Memory is bounded by the file's size.
-     * Errors: MSA_E_PARSE (fewer bytes or fragments than frames), MSA_E_UNSUPPORTED (another compression,
-     * frames of over 64 million pixels that are compressed), MSA_E_IO.
+     * Takes the Pixel Data of `path`: uncompressed, RLE or deflated frames; frames of 8 and 16 bits in every
+     * syntax that images come in. Memory is bounded by the file's size. Errors: MSA_E_PARSE (fewer bytes or
+     * fragments than frames), MSA_E_UNSUPPORTED (another compression, frames of over 64 million pixels that
+     * are compressed), MSA_E_IO.
      */
     MSA_NODISCARD msa_status read(const SegForm &form, const File &file, const char *path, msa_error *err);
     /* Frame k from 0. `buffer` may be used for it and lives as long as the view. Errors: MSA_E_PARSE. */
@@ -51,13 +52,15 @@ class SegFrames
     }
 
   private:
-    enum Coding { PLAIN, RLE, DEFLATED };
+    enum Coding { PLAIN, RLE, DEFLATED, CODEC };
+    MSA_NODISCARD msa_status choose_coding(const File &file, msa_error *err);
     MSA_NODISCARD msa_status read_plain(DcmItem &dataset, msa_error *err);
     MSA_NODISCARD msa_status read_fragments(DcmItem &dataset, const DcmXfer &xfer, msa_error *err);
 
     SegForm form_;
     Coding coding_ = PLAIN;
     std::vector<uint8_t> bytes_;
+    File codec_;                /* CODEC: what decode_frame() must know of a frame */
     std::vector<size_t> start_; /* compressed: where each frame begins in bytes_, and the end */
 };
 

@@ -7,6 +7,7 @@
 
 #include "dcmtk/dcmdata/dcsequen.h"
 #include "dcmtk/dcmdata/dcuid.h"
+#include "dcmtk/dcmjpls/djencode.h"
 
 #undef fail_msg
 #define fail_msg(...)                                                                                        \
@@ -279,6 +280,29 @@ void forms_come_back(void **)
                              m.planes);
             }
         }
+}
+
+/* Bytes in a syntax that we do not write but others do. */
+void bytes_by_a_codec(void **)
+{
+    const synthetic s = one_segment();
+    DJLSEncoderRegistration::registerCodecs();
+    for (const int format : {DICOM_SEG_FRACTIONAL, DICOM_SEG_LABELMAP}) {
+        const temp_dir dir;
+        result r;
+        dicom_seg_options o = options_for(key);
+        o.form.format = format;
+        r.status =
+            dicom_seg_write(&s.series, s.segments.data(), 1, &o, dir.path.c_str(), r.files, &r.n, &r.err);
+        expect_written(r, 1);
+        DcmFileFormat file;
+        const std::string path = dir.path + "/" + r.files[0].name;
+        assert_true(file.loadFile(path.c_str()).good());
+        assert_true(file.getDataset()->chooseRepresentation(EXS_JPEGLSLossless, nullptr).good());
+        assert_true(file.saveFile(path.c_str(), EXS_JPEGLSLossless).good());
+        assert_true(Labels(s.series, path).mask(s.series, 0) == s.masks[0]);
+    }
+    DJLSEncoderRegistration::cleanup();
 }
 
 /* A fractional pixel belongs to the segment from half of the maximum on. */
@@ -653,6 +677,7 @@ int main()
         cmocka_unit_test(a_frame_without_a_plane_lies_on_its_image),
         cmocka_unit_test(wrong_segmentations_are_refused),
         cmocka_unit_test(forms_come_back),
+        cmocka_unit_test(bytes_by_a_codec),
         cmocka_unit_test(half_of_the_maximum),
         cmocka_unit_test(compressed_bits),
         cmocka_unit_test(another_series_is_not_ours),
