@@ -8,6 +8,8 @@ ALTER TABLE series ADD COLUMN sender TEXT NOT NULL DEFAULT '';
 ALTER TABLE series ADD COLUMN orientation TEXT NOT NULL DEFAULT '';
 ALTER TABLE series ADD COLUMN slice_mm REAL NOT NULL DEFAULT 0;
 ALTER TABLE instance ADD COLUMN frames INTEGER NOT NULL DEFAULT 1;
+DROP INDEX instance_series; -- again, with the frames in it: they are summed up with every look at a series
+CREATE INDEX instance_series ON instance(series_id, superseded, position_mm, frames) WHERE series_id IS NOT NULL;
 
 -- Further evidence of completeness. held: not closed until it is released. told: how many images somebody says over
 -- REST that there are; found: how many the source has, when it was asked last (asked_ms). study_expected: Number of

@@ -20,11 +20,16 @@ namespace dicom
 namespace
 {
 
-constexpr int64_t ANSWER_MAX_BYTES = 64 << 20; /* of all answers to one question */
+constexpr int64_t ANSWER_MAX_BYTES =
+    64 << 20; /* of all answers to one question: a quarter of a million images */
 constexpr size_t IMAGES_MAX = 1000000;
 
 struct answers {
+    answers(const char *series, net_link &l) : series_uid(series), link(l) {}
     const char *series_uid;
+    net_link &link;
+    int64_t until_ms = 0; /* the link's own limit counts while it waits, and an archive may never pause */
+    bool late = false;
     int32_t told = 0; /* Number of Series Related Instances */
     std::set<std::string> images;
 };
@@ -43,6 +48,11 @@ std::string value(DcmItem &item, const DcmTagKey &tag)
 void take_answer(void *ctx, T_DIMSE_C_FindRQ *, int, T_DIMSE_C_FindRSP *, DcmDataset *identifiers)
 {
     answers &a = *static_cast<answers *>(ctx);
+    a.late = a.late || now_ms() > a.until_ms;
+    if (a.late) {
+        a.link.close();
+        return;
+    }
     try {
         if (identifiers == nullptr || value(*identifiers, DCM_SeriesInstanceUID) != a.series_uid) return;
         const long told =
@@ -98,11 +108,13 @@ bool question::ask(const char *level, answers &found)
     DcmDataset *detail = nullptr;
     int n = 0;
     link.begin_message(2 * patience_ms, ANSWER_MAX_BYTES);
+    found.until_ms = now_ms() + 2 * patience_ms;
     const OFCondition cond = DIMSE_findUser(as.assoc, context, &rq, &keys, n, take_answer, &found,
                                             DIMSE_NONBLOCKING, 86400, &rsp, &detail);
     delete detail;
     if (cond.bad()) {
-        conclude(result.said, source, DICOM_RETRY, -1, "did not answer the C-FIND: %s", describe(link.end()));
+        conclude(result.said, source, DICOM_RETRY, -1, "did not answer the C-FIND: %s",
+                 found.late ? "its answer does not end" : describe(link.end()));
         return false;
     }
     if (rsp.DimseStatus != STATUS_Success) {
@@ -121,13 +133,11 @@ msa_status question::run(msa_error *err)
     MSA_TRY(connect(as, source, p, stands, result.said, err));
     if (!stands) return MSA_OK;
     context = ASC_findAcceptedPresentationContextID(as.assoc, UID_FINDStudyRootQueryRetrieveInformationModel);
-    answers found = {series_uid, 0, {}};
+    answers found(series_uid, link);
     bool answered = ask("SERIES", found);
-    result.images = found.told;
-    if (answered && found.told == 0) {
-        answered = ask("IMAGE", found);
-        result.images = answered ? int32_t(found.images.size()) : 0;
-    }
+    const bool told = found.told > 0;
+    if (answered && !told) answered = ask("IMAGE", found);
+    if (answered) result.images = told ? found.told : int32_t(found.images.size());
     if (!answered) return MSA_OK;
     conclude(result.said, source, DICOM_DELIVERED, STATUS_Success, "has %d images of the series",
              result.images);

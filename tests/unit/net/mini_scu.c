@@ -1,9 +1,22 @@
 /* One delivery for the tests: mini_scu HOST PORT CALLED_AE TIMEOUT_S [FILE]. Prints outcome, DIMSE status and
- * the sentence. */
+ * the sentence. One question: ... TIMEOUT_S --find STUDY SERIES. Prints the number of images before them. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "dicom/find.h"
 #include "dicom/send.h"
+
+static int find(const dicom_destination *source, const char *study, const char *series)
+{
+    msa_error err = MSA_ERROR_INIT;
+    dicom_find_result r;
+    if (dicom_find_images(source, study, series, &r, &err) != MSA_OK)
+        (void)printf("error -1 -1 -1|%s\n", err.what);
+    else
+        (void)printf("images %d %d %d|%s\n", r.images, r.said.outcome, r.said.dimse_status, r.said.comment);
+    return 0;
+}
 
 int main(int argc, char **argv)
 {
@@ -14,6 +27,7 @@ int main(int argc, char **argv)
         .port = atoi(argv[2]), .timeout_s = atoi(argv[4]), .name = "test", .calling_ae = "MSAD"};
     (void)snprintf(to.host, sizeof to.host, "%s", argv[1]);
     (void)snprintf(to.ae_title, sizeof to.ae_title, "%s", argv[3]);
+    if (argc == 8 && strcmp(argv[5], "--find") == 0) return find(&to, argv[6], argv[7]);
     const msa_status st = argc > 5 ? dicom_send_file(&to, argv[5], &r, &err) : dicom_send_echo(&to, &r, &err);
     if (st != MSA_OK)
         (void)printf("error %s|%s\n", msa_status_name(st), err.what);
