@@ -22,6 +22,7 @@ ALTER TABLE series ADD COLUMN asked_ms INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE series ADD COLUMN study_expected INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE series ADD COLUMN acquisition_expected INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX series_study ON series(study_uid);
+CREATE INDEX series_asking ON series(id) WHERE found < 0;
 
 -- The rule that decided, by name or number; '' until one has.
 ALTER TABLE job ADD COLUMN rule TEXT NOT NULL DEFAULT '';

@@ -250,7 +250,9 @@ static msa_status recover_body(srv_store *s, int64_t now_ms, int32_t *requeued, 
     MSA_TRY(SRV_RUN(s, NULL, err,
                     "UPDATE delivery SET state = 'pending', run_at_ms = ? WHERE state = 'sending'",
                     srv_i(now_ms)));
-    MSA_TRY(srv_sql_run(s, "UPDATE series SET found = 0, asked_ms = 0 WHERE found < 0", NULL, 0, NULL, err));
+    MSA_TRY(srv_sql_run(s,
+                        "UPDATE series INDEXED BY series_asking SET found = 0, asked_ms = 0 WHERE found < 0",
+                        NULL, 0, NULL, err));
     return SRV_RUN(s, NULL, err,
                    "UPDATE association SET closed_ms = max(?, 1), ended = 'lost' WHERE closed_ms = 0",
                    srv_i(now_ms));
