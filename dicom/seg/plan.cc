@@ -2,8 +2,11 @@
 #include "dicom/seg/seg_impl.h"
 
 #include <algorithm>
+#include <atomic>
+#include <new>
 
 #include "dicom/seg/pack.h"
+#include "engine/base/pool.h"
 
 namespace
 {
@@ -29,22 +32,82 @@ bool meet(const std::vector<uint64_t> &a, const std::vector<uint64_t> &b, size_t
     return both != 0;
 }
 
-/* Which segments share a pixel: found slice by slice, so that the bits of one slice are all that is held. */
+/* What one slice says: which segments have pixels on it, and which pairs (the later one first) share some. */
+struct slice_scan {
+    std::vector<std::pair<size_t, pixel_range>> present;
+    std::vector<std::pair<size_t, size_t>> shared;
+};
+
+/* What a thread works with; it holds the bits of one slice. */
+struct scratch {
+    std::vector<piece> pieces;
+    std::vector<uint64_t> taken; /* by any segment */
+};
+
+/* The one walk over all masks, slice by slice; the engine's threads share them. */
+struct scanner {
+    const std::vector<planned_segment> &all;
+    size_t pixels;
+    std::vector<slice_scan> slices;
+    std::vector<scratch> workers;
+    std::atomic<bool> failed{false};
+
+    static void run(void *ctx, int32_t item, int32_t worker)
+    {
+        scanner &s = *static_cast<scanner *>(ctx);
+        try {
+            s.scan(static_cast<size_t>(item), s.workers[static_cast<size_t>(worker)]);
+        } catch (...) { /* memory: no exception may end a thread of the pool */
+            s.failed = true;
+        }
+    }
+
+  private:
+    void scan(size_t slice, scratch &w)
+    {
+        const size_t words = (pixels + 63) / 64;
+        size_t n = 0;
+        for (const planned_segment &s : all) {
+            const uint8_t *mask = s.in->mask + slice * pixels;
+            pixel_range range;
+            if (!dicom_pack_range(mask, pixels, &range.first, &range.end)) continue;
+            if (w.pieces.size() == n) w.pieces.push_back({0, {0, 0}, std::vector<uint64_t>(words)});
+            piece &p = w.pieces[n++];
+            p.segment = s.index;
+            p.range = range;
+            dicom_pack_words(p.bits.data() + range.first / 64, mask + range.first, range.end - range.first);
+            slices[slice].present.emplace_back(s.index, range);
+        }
+        w.taken.assign(words, 0);
+        for (size_t a = 0; a < n; a++) {
+            const piece &p = w.pieces[a];
+            const size_t first = p.range.first / 64, end = (p.range.end + 63) / 64;
+            if (meet(w.taken, p.bits, first, end)) find_shared(slices[slice], w.pieces, a);
+            for (size_t i = first; i < end; i++)
+                w.taken[i] |= p.bits[i];
+        }
+    }
+    static void find_shared(slice_scan &out, const std::vector<piece> &pieces, size_t a)
+    {
+        const piece &p = pieces[a];
+        for (size_t b = 0; b < a; b++) {
+            const piece &q = pieces[b];
+            const size_t first = std::max(p.range.first, q.range.first) / 64,
+                         end = (std::min(p.range.end, q.range.end) + 63) / 64;
+            if (first < end && meet(p.bits, q.bits, first, end))
+                out.shared.emplace_back(p.segment, q.segment);
+        }
+    }
+};
+
+/* Which segments share a pixel. */
 class overlaps
 {
   public:
     explicit overlaps(size_t n) : n_(n), pairs_(n * n) {}
-
-    void add_slice(const std::vector<piece> &pieces, size_t n, size_t words)
+    void add(const std::pair<size_t, size_t> &pair)
     {
-        union_.assign(words, 0);
-        for (size_t a = 0; a < n; a++) {
-            const piece &p = pieces[a];
-            const size_t first = p.range.first / 64, end = (p.range.end + 63) / 64;
-            if (meet(union_, p.bits, first, end)) add_pairs(pieces, a);
-            for (size_t i = first; i < end; i++)
-                union_[i] |= p.bits[i];
-        }
+        pairs_[pair.first * n_ + pair.second] = true;
     }
     bool operator()(size_t later, size_t earlier) const
     {
@@ -54,42 +117,22 @@ class overlaps
   private:
     size_t n_;
     std::vector<bool> pairs_;
-    std::vector<uint64_t> union_;
-
-    void add_pairs(const std::vector<piece> &pieces, size_t a)
-    {
-        const piece &p = pieces[a];
-        for (size_t b = 0; b < a; b++) {
-            const piece &q = pieces[b];
-            const size_t first = std::max(p.range.first, q.range.first) / 64,
-                         end = (std::min(p.range.end, q.range.end) + 63) / 64;
-            std::vector<bool>::reference known = pairs_[p.segment * n_ + q.segment];
-            if (!known && first < end && meet(p.bits, q.bits, first, end)) known = true;
-        }
-    }
 };
 
-/* The one walk over all masks: where each segment has pixels, and which of them overlap. */
 void scan(std::vector<planned_segment> &all, overlaps &shared, const dicom_volume_info &info)
 {
-    const size_t pixels = static_cast<size_t>(info.rows) * static_cast<size_t>(info.cols);
-    const size_t words = (pixels + 63) / 64;
-    std::vector<piece> pieces;
-    for (int32_t slice = 0; slice < info.slices; slice++) {
-        size_t n = 0;
-        for (planned_segment &s : all) {
-            const uint8_t *mask = s.in->mask + static_cast<size_t>(slice) * pixels;
-            pixel_range range;
-            if (!dicom_pack_range(mask, pixels, &range.first, &range.end)) continue;
-            if (pieces.size() == n) pieces.push_back({0, {0, 0}, std::vector<uint64_t>(words)});
-            piece &p = pieces[n++];
-            p.segment = s.index;
-            p.range = range;
-            dicom_pack_words(p.bits.data() + range.first / 64, mask + range.first, range.end - range.first);
-            s.slices.push_back(slice);
-            s.ranges.push_back(range);
+    const size_t n = static_cast<size_t>(info.slices);
+    scanner s{all, static_cast<size_t>(info.rows) * static_cast<size_t>(info.cols),
+              std::vector<slice_scan>(n), std::vector<scratch>(MSA_THREADS_MAX)};
+    msa_pool_run(scanner::run, &s, info.slices, msa_threads_get());
+    if (s.failed) throw std::bad_alloc();
+    for (size_t k = 0; k < n; k++) {
+        for (const auto &p : s.slices[k].present) {
+            all[p.first].slices.push_back(static_cast<int32_t>(k));
+            all[p.first].ranges.push_back(p.second);
         }
-        shared.add_slice(pieces, n, words);
+        for (const auto &pair : s.slices[k].shared)
+            shared.add(pair);
     }
 }
 

@@ -1,8 +1,11 @@
 /* Reading back: pixels. The unpacking shares no code with the packing. */
 #include "dicom/seg/verify_impl.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+
+#include "engine/base/pool.h"
 
 using dicom::seg::checked_frame;
 using dicom::seg::checked_plane;
@@ -12,6 +15,8 @@ using dicom::seg::reading;
 
 namespace
 {
+
+constexpr size_t BATCH_BITS = size_t(8) << 20; /* a megabyte */
 
 /* What each byte of packed bits means. */
 struct byte_meaning {
@@ -153,21 +158,53 @@ msa_status compare_bits(const reading &r, const checked_frame &f, const uint8_t 
     return MSA_OK;
 }
 
+/* Some frames whose bits follow each other in `bytes`; the engine's threads share them. */
+struct frame_batch {
+    const reading &r;
+    size_t first, n;
+    std::vector<uint8_t> bytes = {};
+    unsigned shift = 0; /* bits of bytes[0] that are done */
+    std::vector<pixel_sums> sums = {};
+    std::vector<msa_status> status = {};
+    std::vector<msa_error> error = {};
+
+    static void run(void *ctx, int32_t item, int32_t)
+    {
+        frame_batch &b = *static_cast<frame_batch *>(ctx);
+        const size_t i = static_cast<size_t>(item);
+        const uint64_t bit = b.shift + static_cast<uint64_t>(i) * b.r.pixels;
+        b.status[i] = compare_bits(b.r, b.r.frames[b.first + i], b.bytes.data() + bit / 8, bit % 8, b.sums[i],
+                                   &b.error[i]);
+    }
+};
+
 msa_status compare_all_bits(reading &r, part10_stream &file, msa_error *err)
 {
-    std::vector<uint8_t> bytes(r.pixels / 8 + 10);
-    unsigned shift = 0; /* bits of bytes[0] that are done */
-    size_t held = 0;    /* bytes of the frame that are there already: 0 or 1 */
-    for (const checked_frame &f : r.frames) {
-        const size_t need = (shift + r.pixels + 7) / 8;
-        if (!file.read(bytes.data() + held, need - held))
+    const size_t most = std::max<size_t>(1, std::min<size_t>(64, BATCH_BITS / r.pixels));
+    const size_t cols = static_cast<size_t>(r.series.info.cols);
+    frame_batch b = {r, 0, 0};
+    size_t held = 0; /* bytes that are there already: 0 or 1 */
+    for (; b.first < r.frames.size(); b.first += b.n) {
+        b.n = std::min(most, r.frames.size() - b.first);
+        const size_t bits = b.shift + b.n * r.pixels, need = (bits + 7) / 8;
+        b.bytes.resize(most * r.pixels / 8 + 18);
+        if (!file.read(b.bytes.data() + held, need - held))
             return msa_fail(err, MSA_E_INTERNAL, "the segmentation was read back with too few pixels");
-        pixel_sums sums = {static_cast<size_t>(r.series.info.cols)};
-        MSA_TRY(compare_bits(r, f, bytes.data(), shift, sums, err));
-        count_pixels(r, f.segment, f, sums);
-        shift = (shift + r.pixels) % 8;
-        held = shift > 0;
-        if (held) bytes[0] = bytes[need - 1];
+        b.sums.assign(b.n, {cols});
+        b.status.assign(b.n, MSA_OK);
+        b.error.assign(b.n, MSA_ERROR_INIT);
+        msa_pool_run(frame_batch::run, &b, static_cast<int32_t>(b.n), msa_threads_get());
+        for (size_t i = 0; i < b.n; i++) {
+            const checked_frame &f = r.frames[b.first + i];
+            if (b.status[i] != MSA_OK) {
+                if (err) *err = b.error[i];
+                return b.status[i];
+            }
+            count_pixels(r, f.segment, f, b.sums[i]);
+        }
+        b.shift = bits % 8;
+        held = b.shift > 0;
+        if (held) b.bytes[0] = b.bytes[need - 1];
     }
     return MSA_OK;
 }

@@ -5,6 +5,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define MSA_THREADS_MAX 64
 
 /**
@@ -26,4 +30,7 @@ typedef void msa_pool_fn(void *ctx, int32_t item, int32_t worker);
  */
 void msa_pool_run(msa_pool_fn *fn, void *ctx, int32_t n_items, int32_t max_workers);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

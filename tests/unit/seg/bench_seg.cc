@@ -2,8 +2,8 @@
  *
  * usage: bench_seg [ROUNDS]
  * Each writer runs in a process of its own, so that its peak memory is its own; ours checks by reading back
- * and syncs, which is included. Files go to $TMPDIR, or to memory where that is not set. Prints medians and
- * their ratio. */
+ * and syncs, which is included, and uses as many threads as there are cores. Files go to $TMPDIR, or to
+ * memory where that is not set. Prints medians and their ratio. */
 #include "tests/unit/seg/synthetic.h"
 
 #include "dcmtk/dcmfg/fgderimg.h"
@@ -13,6 +13,8 @@
 #include "dcmtk/dcmfg/fgplanpo.h"
 #include "dcmtk/dcmseg/segdoc.h"
 #include "dcmtk/dcmseg/segment.h"
+
+#include "engine/base/pool.h"
 
 #include <algorithm>
 #include <chrono>
@@ -240,6 +242,7 @@ int main(int argc, char **argv)
                       "/msad-bench-XXXXXX";
     msa_error err = MSA_ERROR_INIT;
     if (dicom_init(&err) != MSA_OK || !mkdtemp(&dir[0])) return 1;
+    msa_threads_set(static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
     (void)setvbuf(stdout, nullptr, _IOLBF, 0);
     compare("300 frames, dense", 24, 23, 24, dir, rounds);
     compare("300 frames, most slices empty", 100, 23, 24, dir, rounds);
