@@ -109,7 +109,7 @@ OFCondition put_all(DcmDataset &out, const source &from)
 {
     const dicom_seg_options &o = from.options;
     put to(out);
-    to.note(dicom::seg::put_patient_and_study(out, *from.series.files[0]->getDataset()));
+    to.note(dicom::seg::put_patient_and_study(out, *from.series.files[0]->getDataset(), from.text));
     for (const DcmTagKey &tag : of_images)
         (void)out.findAndDeleteElement(tag);
     to.note(put_series(out, from)).note(put_document(out, from));
@@ -139,9 +139,11 @@ msa_status write(const dicom_series &series, const dicom_finding *findings, size
                  const dicom_seg_options &options, const char *dir, dicom_seg_file &file, msa_error *err)
 {
     MSA_TRY(check(series, findings, n, err));
-    const source from = {
-        series, findings, n, options,
-        dicom::seg::charset(dicom::seg::text_of(*series.files[0]->getDataset(), DCM_SpecificCharacterSet))};
+    std::vector<std::string> words = {options.series_description ? options.series_description : ""};
+    for (size_t i = 0; i < n; i++)
+        dicom::seg::list_texts(words, *findings[i].segment);
+    const source from = {series, findings, n, options,
+                         dicom::seg::choose_charset(*series.files[0]->getDataset(), words)};
     DcmDataset dataset;
     const OFCondition cond = put_all(dataset, from);
     if (cond.bad()) return dicom::fail(err, cond, "write the report");

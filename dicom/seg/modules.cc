@@ -168,13 +168,15 @@ std::string source::uid(const std::string &role) const
     return out;
 }
 
-OFCondition dicom::seg::put_patient_and_study(DcmItem &out, DcmItem &head)
+OFCondition dicom::seg::put_patient_and_study(DcmItem &out, DcmItem &head, const charset &text)
 {
     put to(out);
     for (const DcmTagKey &tag : required)
         to.copy2(tag, head);
     for (const DcmTagKey &tag : optional)
         to.copy(tag, head);
+    if (text.name() != text_of(head, DCM_SpecificCharacterSet))
+        to.text(DCM_SpecificCharacterSet, text.name());
     for (const DcmTagKey &tag : references)
         if (whole_references(head, tag)) to.copy(tag, head);
     for (const auto &t : trial)
@@ -206,7 +208,7 @@ OFCondition dicom::seg::put_equipment(DcmItem &out, const charset &text, const c
 
 OFCondition dicom::seg::put_patient_study(DcmItem &out, const source &from)
 {
-    return put_patient_and_study(out, from.header(0));
+    return put_patient_and_study(out, from.header(0), from.text);
 }
 
 /* With a series for each instance the further ones are numbered on. */

@@ -53,6 +53,12 @@ put &put::copy2(const DcmTagKey &tag, DcmItem &from)
     return from.tagExistsWithValue(tag) ? copy(tag, from) : note(item_.insertEmptyElement(tag));
 }
 
+void dicom::seg::list_texts(std::vector<std::string> &texts, const dicom_segment &s)
+{
+    for (const char *text : {s.label, s.tracking_id, s.category.meaning, s.type.meaning, s.site.meaning})
+        texts.emplace_back(text);
+}
+
 std::string dicom::seg::text_of(DcmItem &item, const DcmTagKey &tag)
 {
     OFString value;

@@ -52,12 +52,14 @@ std::vector<double> numbers_of(DcmItem &item, const DcmTagKey &tag);
 /* ---- what every result of a series takes over from its images, or says of itself ---- */
 
 /* Patient, clinical trial, general study, patient study, frame of reference; Specific Character Set. */
-OFCondition put_patient_and_study(DcmItem &out, DcmItem &image);
+OFCondition put_patient_and_study(DcmItem &out, DcmItem &image, const charset &text);
 /* Equipment of this build and the model's hash; texts may be NULL. */
 OFCondition put_equipment(DcmItem &out, const charset &text, const char *software_version,
                           const char *model_name, const char *model_version, const char *model_hash);
 /* The annotations behind the prompts, in Source Instance Sequence: PS3.3 C.12.4. */
 OFCondition put_prompt_sources(DcmItem &out, const dicom_seg_options &options, const charset &text);
+/* What a segment has in words, for choose_charset(). */
+void list_texts(std::vector<std::string> &texts, const dicom_segment &segment);
 /* Of a segment, the index'th of its result: the annotation's, else one derived from the key. */
 std::string tracking_uid(const char *key, const dicom_segment &segment, size_t index);
 /* When the images were made: the result has no other time that is the same in every run. */

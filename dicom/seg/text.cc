@@ -1,7 +1,10 @@
 #include "dicom/seg/text.h"
 
-#include <iconv.h>
+#include "dicom/seg/coded_sets.h"
 
+#include "dcmtk/dcmdata/dcdeftag.h"
+
+#include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <cstdio>
@@ -15,18 +18,6 @@ const char base_letters[] = "AAAAAAACEEEEIIIIDNOOOOOxOUUUUYTsaaaaaaaceeeeiiiidno
                             "AaAaAaCcCcCcCcDdDdEeEeEeEeEeGgGgGgGgHhHhIiIiIiIiIiIiJjKkkLlLlLlLlLl"
                             "NnNnNnnNnOoOoOoOoRrRrRrSsSsSsSsTtTtTtUuUuUuUuUuUuWwYyYZzZzZzs";
 static_assert(sizeof base_letters == 0x180 - 0xc0 + 1, "one letter for each code point");
-
-struct named_set {
-    const char *dicom, *iconv;
-};
-
-/* PS3.3 C.12.1.1.2, those with one byte a character, and the two Chinese ones that need no escapes. */
-const named_set sets[] = {
-    {"ISO_IR 101", "ISO-8859-2"}, {"ISO_IR 109", "ISO-8859-3"}, {"ISO_IR 110", "ISO-8859-4"},
-    {"ISO_IR 144", "ISO-8859-5"}, {"ISO_IR 127", "ISO-8859-6"}, {"ISO_IR 126", "ISO-8859-7"},
-    {"ISO_IR 138", "ISO-8859-8"}, {"ISO_IR 148", "ISO-8859-9"}, {"ISO_IR 203", "ISO-8859-15"},
-    {"ISO_IR 166", "TIS-620"},    {"GB18030", "GB18030"},       {"GBK", "GBK"},
-};
 
 /* The code point that starts at s[i], which moves on; a byte that is no UTF-8 is '?'. */
 char32_t next_char(const std::string &s, size_t &i)
@@ -67,60 +58,133 @@ std::string to_utf8(char32_t c)
     return s;
 }
 
-std::string fallback(char32_t c)
+char32_t fallback(char32_t c)
 {
-    return std::string(1, c >= 0xc0 && c < 0x180 ? base_letters[c - 0xc0] : '?');
+    return c >= 0xc0 && c < 0x180 ? static_cast<unsigned char>(base_letters[c - 0xc0]) : U'?';
 }
 
 } // namespace
 
-/* Only the first value counts: the others are reached by escapes (ISO 2022), which we never write. */
-dicom::seg::charset::charset(const std::string &specific_character_set) : form_(form::ascii)
+dicom::seg::charset::charset(const std::string &specific_character_set)
+    : name_(specific_character_set), form_(form::ascii)
 {
-    std::string name = specific_character_set.substr(0, specific_character_set.find('\\'));
-    while (!name.empty() && name.back() == ' ')
-        name.pop_back();
-    if (name.compare(0, 12, "ISO 2022 IR ") == 0) name = "ISO_IR " + name.substr(12);
-    if (name == "ISO_IR 100") form_ = form::latin1;
-    if (name == "ISO_IR 192") form_ = form::utf8;
-    for (const named_set &s : sets)
-        if (name == s.dicom) {
-            form_ = form::other;
-            iconv_name_ = s.iconv;
+    for (size_t at = 0; at <= name_.size();) {
+        const size_t cut = std::min(name_.find('\\', at), name_.size());
+        std::string value = name_.substr(at, cut - at);
+        value.erase(0, value.find_first_not_of(' '));
+        value.erase(value.find_last_not_of(' ') + 1);
+        const bool latin1 = value == "ISO_IR 100" || value == "ISO 2022 IR 100";
+        const coded_set *set = find_coded_set(value);
+        if (at == 0) {
+            form_ = latin1 ? form::latin1 : value == "ISO_IR 192" ? form::utf8 : form::ascii;
+            first_ = set;
+        } else if (set) {
+            more_.push_back(set);
         }
+        at = cut + 1;
+    }
 }
 
-std::string dicom::seg::charset::one(char32_t c) const
+/* In the set that the text begins in. */
+bool dicom::seg::charset::plain(std::string &out, char32_t c) const
 {
-    if (c < 0x80) return std::string(1, static_cast<char>(c));
-    if (form_ == form::utf8) return to_utf8(c);
-    if (form_ == form::latin1)
-        return c >= 0xa0 && c < 0x100 ? std::string(1, static_cast<char>(c)) : fallback(c);
-    if (form_ == form::ascii) return fallback(c);
-    const iconv_t cd = iconv_open(iconv_name_.c_str(), "UTF-8");
-    if (cd == reinterpret_cast<iconv_t>(-1)) return fallback(c);
-    std::string in = to_utf8(c);
-    char buffer[16], *from = &in[0], *to = buffer;
-    size_t from_n = in.size(), to_n = sizeof buffer;
-    const size_t rc = iconv(cd, &from, &from_n, &to, &to_n);
-    (void)iconv_close(cd);
-    return rc == 0 && from_n == 0 ? std::string(buffer, to) : fallback(c);
+    if (c < 0x80)
+        out = std::string(1, static_cast<char>(c));
+    else if (form_ == form::utf8)
+        out = to_utf8(c);
+    else if (form_ == form::latin1 && c >= 0xa0 && c < 0x100)
+        out = std::string(1, static_cast<char>(c));
+    else
+        out = first_ ? bytes_in(*first_, to_utf8(c)) : std::string();
+    return !out.empty();
+}
+
+/* Code extensions (PS3.5 section 6.1.2.5): an escape leads to another set. What it puts in the place of ASCII
+ * (G0) is taken back before the next ASCII character and at the end; what it puts beside ASCII (G1) stays. */
+class dicom::seg::charset::writer
+{
+  public:
+    explicit writer(const charset &set) : set_(set), g1_(set.first_) {}
+
+    bool add(char32_t c)
+    {
+        std::string bytes;
+        if (set_.plain(bytes, c)) {
+            to_ascii();
+            if (c >= 0x80 && g1_ != set_.first_) /* its own G1 again; Latin-1 has no table */
+                out_ += set_.first_ ? set_.first_->escape : "\x1b-A";
+            if (c >= 0x80) g1_ = set_.first_;
+            out_ += bytes;
+            return true;
+        }
+        for (const coded_set *more : set_.more_) {
+            bytes = bytes_in(*more, to_utf8(c));
+            if (bytes.empty()) continue;
+            const bool in_g0 = more->how == coding::kanji || more->how == coding::kanji_more;
+            const coded_set *&now = in_g0 ? g0_ : g1_;
+            if (!in_g0) to_ascii();
+            if (now != more) out_ += more->escape;
+            now = more;
+            out_ += bytes;
+            return true;
+        }
+        return false;
+    }
+    std::string end()
+    {
+        to_ascii();
+        return out_;
+    }
+    void to_ascii()
+    {
+        if (g0_) out_ += set_.first_ && set_.first_->how == coding::katakana ? "\x1b(J" : "\x1b(B";
+        g0_ = nullptr;
+    }
+
+  private:
+    const charset &set_;
+    const coded_set *g0_ = nullptr, *g1_;
+    std::string out_;
+};
+
+bool dicom::seg::charset::holds(const std::string &utf8) const
+{
+    writer to(*this);
+    for (size_t i = 0; i < utf8.size();) {
+        const char32_t c = next_char(utf8, i);
+        if (c >= 0xa0 && !to.add(c)) return false;
+    }
+    return true;
 }
 
 std::string dicom::seg::charset::encode(const std::string &utf8, size_t max_chars) const
 {
-    std::string out;
+    writer to(*this);
+    const size_t last = utf8.find_last_not_of(' ');
     size_t chars = 0, i = utf8.find_first_not_of(' ');
-    for (; i < utf8.size() && chars < max_chars; chars++) {
-        const char32_t c = next_char(utf8, i);
-        if (c < 0x20 || (c >= 0x7f && c < 0xa0))
-            out += ' ';
-        else
-            out += c == U'\\' ? std::string("/") : one(c);
+    for (; i < utf8.size() && i <= last && chars < max_chars; chars++) {
+        char32_t c = next_char(utf8, i);
+        if (c < 0x20 || (c >= 0x7f && c < 0xa0)) c = U' ';
+        if (c == U'\\') c = U'/';
+        if (!to.add(c)) (void)to.add(fallback(c));
     }
+    std::string out = to.end();
     while (!out.empty() && out.back() == ' ')
         out.pop_back();
     return out;
+}
+
+dicom::seg::charset dicom::seg::choose_charset(DcmItem &image, const std::vector<std::string> &texts)
+{
+    OFString name;
+    if (image.findAndGetOFStringArray(DCM_SpecificCharacterSet, name).bad()) name.clear();
+    const charset own(std::string(name.c_str(), name.length()));
+    const bool enough =
+        std::all_of(texts.begin(), texts.end(), [&](const std::string &text) { return own.holds(text); });
+    /* Escapes are ASCII to DCMTK: with sets to switch to, nothing says that there are none. */
+    const bool extended =
+        own.name().find('\\') != std::string::npos || image.containsExtendedCharacters(OFTrue);
+    return enough || extended ? own : charset("ISO_IR 192");
 }
 
 std::string dicom::seg::decimal_string(double value)

@@ -84,8 +84,11 @@ msa_status write_all(const dicom_series &series, const dicom_segment *segments, 
     for (size_t i = 0; options.places && i < n; i++)
         options.places[i] = {-1, 0};
     MSA_TRY(dicom::seg::make_plan(plan, series, segments, n, options.form, err));
-    const dicom::seg::charset text(
-        dicom::seg::text_of(*series.files[0]->getDataset(), DCM_SpecificCharacterSet));
+    std::vector<std::string> words = {options.series_description ? options.series_description : "",
+                                      options.content_description ? options.content_description : ""};
+    for (size_t i = 0; i < n; i++)
+        dicom::seg::list_texts(words, segments[i]);
+    const dicom::seg::charset text = dicom::seg::choose_charset(*series.files[0]->getDataset(), words);
     staging stage(dir, options.file_name ? options.file_name : "seg");
     for (size_t k = 0; k < plan.size(); k++) {
         const source from = {series, options, plan[k], k + 1, text};

@@ -26,7 +26,29 @@ static void sets(void **)
     expect("ISO_IR 144", "\xd0\xbf", "\xdf");
     expect("ISO 2022 IR 100\\ISO 2022 IR 87", "\xc3\xa9", "\xe9");
     expect("\\ISO 2022 IR 87", "\xc3\xa9", "e");
+    expect("GB18030", "\xe8\x82\x9d", "\xb8\xce");
     expect("no such set", "\xc3\xa9", "e");
+}
+
+/* Examples of PS3.5 annexes H and I, and sets in turn. */
+static void code_extensions(void **)
+{
+    /* Yamada Tarou in kanji, hiragana; with half-width katakana first */
+    const char *yamada = "\xe5\xb1\xb1\xe7\x94\xb0",
+               *yamada_kana = "\xef\xbe\x94\xef\xbe\x8f\xef\xbe\x80\xef\xbe\x9e";
+    expect("\\ISO 2022 IR 87", yamada, "\x1b$B;3ED\x1b(B");
+    expect("ISO 2022 IR 13\\ISO 2022 IR 87", yamada, "\x1b$B;3ED\x1b(J");
+    expect("ISO 2022 IR 13\\ISO 2022 IR 87", yamada_kana, "\xd4\xcf\xc0\xde");
+    expect("\\ISO 2022 IR 87", "a\xe5\xb1\xb1 b\xe7\x94\xb0", "a\x1b$B;3\x1b(B b\x1b$BED\x1b(B");
+    /* Hong Gildong: G1 stays, ASCII beside it */
+    const char *hong = "\xed\x99\x8d a\xea\xb8\xb8";
+    expect("\\ISO 2022 IR 149", hong, "\x1b$)C\xc8\xab a\xb1\xe6");
+    expect("\\ISO 2022 IR 58", "\xe7\x8e\x8b", "\x1b$)A\xcd\xf5");
+    /* Latin-1, Greek, Latin-1 again */
+    expect("ISO 2022 IR 100\\ISO 2022 IR 126", "\xc3\xa4\xce\xb1\xc3\xa4", "\xe4\x1b-F\xe1\x1b-A\xe4");
+    assert_true(charset("\\ISO 2022 IR 87").holds(yamada));
+    assert_false(charset("\\ISO 2022 IR 149").holds("\xe0\xb9\x81"));
+    assert_true(charset("").holds("liver"));
 }
 
 static void no_value_is_broken(void **)
@@ -68,7 +90,8 @@ static void grammar(void **)
 
 int main()
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sets), cmocka_unit_test(no_value_is_broken),
-                                       cmocka_unit_test(decimals), cmocka_unit_test(grammar)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sets), cmocka_unit_test(code_extensions),
+                                       cmocka_unit_test(no_value_is_broken), cmocka_unit_test(decimals),
+                                       cmocka_unit_test(grammar)};
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
