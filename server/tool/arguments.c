@@ -96,19 +96,11 @@ static int add_box(srv_segment_arguments *a, const char *text)
     return 0;
 }
 
-static int set_threads(srv_segment_arguments *a, const char *text)
-{
-    char *end = NULL;
-    const long n = strtol(text, &end, 10);
-    if (!*text || *end || n < 1 || n > 64)
-        return srv_tool_usage("segment", "--threads takes a number from 1 to 64, not \"%.30s\"", text);
-    a->threads = (int)n;
-    return 0;
-}
-
 /* which: of `options`. */
 static int take(srv_segment_arguments *a, int option, int which, char **argv)
 {
+    long long number = 0;
+    int code = 0;
     switch (option) {
     case OPT_ANNOT:
         a->annotations[a->n_annotations++] = optarg;
@@ -130,7 +122,9 @@ static int take(srv_segment_arguments *a, int option, int which, char **argv)
     case OPT_PRECISION:
         return srv_tool_precision("segment", optarg, &a->precision);
     case OPT_THREADS:
-        return set_threads(a, optarg);
+        code = srv_tool_number("segment", "--threads", optarg, 1, 64, &number);
+        a->threads = (int)number;
+        return code;
     case OPT_OUT:
         a->out_dir = optarg;
         return 0;
@@ -143,10 +137,8 @@ static int take(srv_segment_arguments *a, int option, int which, char **argv)
     case OPT_HELP:
         a->help = true;
         return 0;
-    case ':':
-        return srv_tool_usage("segment", "%.60s needs a value", argv[optind - 1]);
     default:
-        return srv_tool_usage("segment", "there is no option %.60s", argv[optind - 1]);
+        return srv_tool_no_option("segment", option, argv);
     }
 }
 

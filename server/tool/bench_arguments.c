@@ -1,5 +1,4 @@
 #include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "server/tool/bench.h"
@@ -76,15 +75,12 @@ static const struct option options[] = {{"model", required_argument, NULL, OPT_M
                                         {"help", no_argument, NULL, OPT_HELP},
                                         {NULL, 0, NULL, 0}};
 
-static int take_number(const char *option, const char *text, long least, long most, int32_t *out)
+static int take_number(const char *option, const char *text, int32_t least, int32_t most, int32_t *out)
 {
-    char *end = NULL;
-    const long value = strtol(text, &end, 10);
-    *out = (int32_t)value;
-    if (*text == '\0' || *end != '\0' || value < least || value > most)
-        return srv_tool_usage("bench", "%s takes a number from %ld to %ld, not \"%.30s\"", option, least,
-                              most, text);
-    return 0;
+    long long number = 0;
+    const int code = srv_tool_number("bench", option, text, least, most, &number);
+    *out = (int32_t)number;
+    return code;
 }
 
 static int take_image_size(srv_bench_arguments *a, const char *text)
@@ -199,10 +195,8 @@ static int take(srv_bench_arguments *a, int option, const char **only, int argc,
     case OPT_HELP:
         a->help = true;
         return 0;
-    case ':':
-        return srv_tool_usage("bench", "%.60s needs a value", argv[optind - 1]);
     default:
-        return srv_tool_usage("bench", "there is no option %.60s", argv[optind - 1]);
+        return srv_tool_no_option("bench", option, argv);
     }
 }
 

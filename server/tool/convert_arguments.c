@@ -169,10 +169,8 @@ static int take(srv_convert_arguments *a, int option, int index, char **argv)
     case OPT_HELP:
         a->help = true;
         return 0;
-    case ':':
-        return srv_tool_usage("convert", "%.60s needs a value", argv[optind - 1]);
     default:
-        return srv_tool_usage("convert", "there is no option %.60s", argv[optind - 1]);
+        return srv_tool_no_option("convert", option, argv);
     }
 }
 

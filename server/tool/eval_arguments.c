@@ -1,6 +1,5 @@
 #include <getopt.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "server/tool/eval.h"
@@ -66,16 +65,6 @@ static const struct option options[] = {{"data", required_argument, NULL, OPT_DA
                                         {"help", no_argument, NULL, OPT_HELP},
                                         {NULL, 0, NULL, 0}};
 
-static int take_number(const char *option, const char *text, long long least, long long most, long long *out)
-{
-    char *end = NULL;
-    *out = strtoll(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || *out < least || *out > most)
-        return srv_tool_usage("eval", "%s takes a number from %lld to %lld, not \"%.30s\"", option, least,
-                              most, text);
-    return 0;
-}
-
 static int take_prompt(srv_eval_arguments *a, const char *text)
 {
     a->prompt_name = text;
@@ -110,7 +99,7 @@ static int take(srv_eval_arguments *a, int option, char **argv)
     case OPT_BASELINE:
         return take_baseline(a, optarg);
     case OPT_SEED:
-        code = take_number("--seed", optarg, 0, LLONG_MAX, &number);
+        code = srv_tool_number("eval", "--seed", optarg, 0, LLONG_MAX, &number);
         a->seed = (uint64_t)number;
         return code;
     case OPT_JSON:
@@ -120,7 +109,7 @@ static int take(srv_eval_arguments *a, int option, char **argv)
         a->overlays = optarg;
         return 0;
     case OPT_THREADS:
-        code = take_number("--threads", optarg, 1, 64, &number);
+        code = srv_tool_number("eval", "--threads", optarg, 1, 64, &number);
         a->threads = (int)number;
         return code;
     case OPT_WHOLE:
@@ -129,10 +118,8 @@ static int take(srv_eval_arguments *a, int option, char **argv)
     case OPT_HELP:
         a->help = true;
         return 0;
-    case ':':
-        return srv_tool_usage("eval", "%.60s needs a value", argv[optind - 1]);
     default:
-        return srv_tool_usage("eval", "there is no option %.60s", argv[optind - 1]);
+        return srv_tool_no_option("eval", option, argv);
     }
 }
 

@@ -1,6 +1,8 @@
 /* msa: the model tool. */
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/log.h"
@@ -25,12 +27,8 @@ static const char usage[] =
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
-} commands[] = {{"segment", srv_tool_segment},
-                {"train", srv_tool_train},
-                {"eval", srv_tool_eval},
-                {"bench", srv_tool_bench},
-                {"convert", srv_tool_convert},
-                {"inspect", srv_tool_inspect}};
+} commands[] = {{"segment", srv_tool_segment}, {"train", srv_tool_train},     {"eval", srv_tool_eval},
+                {"bench", srv_tool_bench},     {"convert", srv_tool_convert}, {"inspect", srv_tool_inspect}};
 
 int srv_tool_fail(const msa_error *err)
 {
@@ -59,6 +57,23 @@ int srv_tool_usage(const char *command, const char *fmt, ...)
     (void)fprintf(stderr, " (see \"msa%s%s --help\")\n", *command ? " " : "", command);
     va_end(args);
     return SRV_EXIT_USAGE;
+}
+
+int srv_tool_number(const char *command, const char *option, const char *text, long long least,
+                    long long most, long long *out)
+{
+    char *end = NULL;
+    *out = strtoll(text, &end, 10);
+    if (*text != '\0' && *end == '\0' && *out >= least && *out <= most) return 0;
+    return srv_tool_usage(command, "%s takes a number from %lld to %lld, not \"%.30s\"", option, least, most,
+                          text);
+}
+
+int srv_tool_no_option(const char *command, int returned, char *const argv[])
+{
+    const char *given = argv[optind - 1];
+    if (returned == ':') return srv_tool_usage(command, "%.60s needs a value", given);
+    return srv_tool_usage(command, "there is no option %.60s", given);
 }
 
 int srv_tool_precision(const char *command, const char *text, msa_precision *out)

@@ -25,14 +25,19 @@ int srv_tool_fail(const msa_error *err);
 /* The same for wrong arguments: "msa: <sentence>" and where to find help. */
 int srv_tool_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* The value of --precision. 0, or the exit code after the sentence has been printed. */
+/* A whole number of an option. 0, or the exit code after the sentence has been printed; likewise the next. */
+int srv_tool_number(const char *command, const char *option, const char *text, long long least,
+                    long long most, long long *out);
+/* The value of --precision. */
 int srv_tool_precision(const char *command, const char *text, msa_precision *out);
+/* What getopt_long() returned that is none of the options; of their list ":" is the first. The exit code. */
+int srv_tool_no_option(const char *command, int returned, char *const argv[]);
 
 /* With its parents; one that is there is fine. Errors: MSA_E_IO, MSA_E_INVALID. */
 MSA_NODISCARD msa_status srv_tool_make_folder(const char *path, msa_error *err);
 
-/* Whether a file is DICOM by its preamble; and what is wrong with a segmentation: prints, and returns the exit code.
- * series_dir: its images; NULL: it is looked at alone. */
+/* Whether a file is DICOM by its preamble; and what is wrong with a segmentation: prints, and returns the
+ * exit code. series_dir: its images; NULL: it is looked at alone. */
 bool srv_tool_is_dicom(const char *path);
 int srv_tool_inspect_seg(const char *path, const char *series_dir);
 
