@@ -3,15 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_nameless(const char *label)
-{
-    static const char word[] = "Object";
-    const size_t n = sizeof word - 1;
-    if (strncmp(label, word, n) != 0) return false;
-    return label[n] == '\0' || (label[n] == ' ' && label[n + 1] != '\0' &&
-                                strspn(label + n + 1, "0123456789") == strlen(label + n + 1));
-}
-
 static bool is_taken(const srv_objects *o, const char *label)
 {
     for (size_t i = 0; i < o->n; i++)
@@ -41,8 +32,9 @@ void srv_objects_take_rules(srv_objects *o, const srv_segment_request *q)
         char asked[DICOM_LABEL_MAX]; /* a number behind a default label says nothing to the table */
         name->automatic = name->automatic || q->by_itself;
         if (rule == NULL) continue;
+        const bool nameless = strcmp(name->label, "Object") == 0 || srv_label_is_invented(name->label);
         memcpy(asked, name->label, sizeof asked);
-        if (is_nameless(name->label) && rule->default_label[0] != '\0') {
+        if (nameless && rule->default_label[0] != '\0') {
             (void)snprintf(asked, sizeof asked, "%s", rule->default_label);
             take_label(o, i, asked);
         }

@@ -25,8 +25,7 @@ static bool prompts_something(const draft *d)
     return d->n > 0 && (d->from->kind != DICOM_PROMPT_POINT || d->from->positive);
 }
 
-/* "Object 3": the number that a report's reader gives to a region without a name (dicom/annot/sr.cc). */
-static bool is_invented(const char *label)
+bool srv_label_is_invented(const char *label)
 {
     static const char word[] = "Object ";
     const size_t n = sizeof word - 1;
@@ -53,7 +52,7 @@ static bool same_object(const draft *a, const draft *b)
 {
     const char *label = label_of(a->from);
     const bool same_label = strcmp(label, label_of(b->from)) == 0;
-    if (!is_invented(label) || !is_invented(label_of(b->from))) return same_label;
+    if (!srv_label_is_invented(label) || !srv_label_is_invented(label_of(b->from))) return same_label;
     return (same_label && strcmp(a->from->source_instance_uid, b->from->source_instance_uid) == 0) ||
            same_places(a, b);
 }

@@ -38,4 +38,7 @@ MSA_NODISCARD msa_status srv_objects_new(srv_objects **out, const srv_segment_re
 void srv_objects_free(srv_objects *o);
 MSA_DEFINE_AUTO(srv_objects, srv_objects_free);
 
+/* "Object 3": the number that a reader of annotations gives to what has no name (dicom/annot/). */
+bool srv_label_is_invented(const char *label);
+
 #endif
