@@ -301,6 +301,19 @@ class Carriers(harness.Case):
         self.assertGreater(len(noted[0]['note']), 10)
         self.assertEqual(service.json('/v1/instances/' + str(report.SOPInstanceUID)), noted[0])
 
+    def test_on_the_command_line(self):
+        """msa segment takes the same objects; those without an area and those with one."""
+        folder, headers = self.series()
+        masks = {}
+        for name, dataset in (('GSPS', annot.presentation_state(headers, self.shapes, self.label)),
+                              ('RTSTRUCT', annot.structure_set(headers, self.shapes, self.label)),
+                              ('SEG', annot.segmentation(headers, self.shapes, self.label))):
+            out = self.path(name)
+            harness.run_tool([os.path.join(harness.BUILD, 'msa'), 'segment', folder, '--annot', self.stored(dataset), '--out', out])
+            masks[name] = self.mask(pydicom.dcmread(os.path.join(out, 'seg.dcm')), headers)
+        for mask in masks.values():
+            self.assertGreaterEqual(harness.dice(mask, masks['GSPS']), 0.99)
+
     def test_our_own_result_prompts_nothing(self):
         service = self.msad()
         folder, headers = self.series()
