@@ -68,6 +68,7 @@ typedef struct srv_config {
 
     int32_t result_series_number;       /* 900 */
     char result_series_description[65]; /* "MSAD segmentation" */
+    bool result_report;                 /* true */
 
     char log_level[8]; /* info */
 } srv_config;

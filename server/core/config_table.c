@@ -234,6 +234,7 @@ const srv_setting srv_settings[] = {
 
     INT("result", "series_number", result_series_number, 900, 1, 2147483647, "Series Number (0020,0011) of results"),
     TEXT("result", "series_description", result_series_description, "MSAD segmentation", check_lo, "Series Description (0008,103E) of results"),
+    BOOL("result", "report", result_report, true, "send a structured report (TID 1500) of the measurements beside the segmentation, and of what was not found"),
 
     TEXT("log", "level", log_level, "info", check_level, "error, warn, info or debug"),
 };

@@ -103,6 +103,7 @@ typedef struct srv_ipc_work_start {
     int32_t series_number;
     msa_auto_options automatic;
     char series_description[65];
+    bool report;
     char log_level[8];
 } srv_ipc_work_start;
 
@@ -154,7 +155,7 @@ typedef struct srv_ipc_segment {
 } srv_ipc_segment;
 
 typedef struct srv_ipc_result { /* file `name` in the job folder; core's store side hashes and keeps it */
-    char name[32];
+    char name[40];
     int32_t form; /* which of the job's; -1: it is no segmentation and goes to every destination */
     char sop_class_uid[DICOM_UID_MAX], sop_instance_uid[DICOM_UID_MAX], series_uid[DICOM_UID_MAX];
 } srv_ipc_result;

@@ -380,6 +380,7 @@ static msa_status start_worker(srv_worker *w, msa_error *err)
                    config->model_adapters_dir);
     start.automatic = w->pool->core->automatic;
     start.n_rules = config->n_rules;
+    start.report = config->result_report;
     (void)snprintf(start.series_description, sizeof start.series_description, "%s",
                    config->result_series_description);
     (void)snprintf(start.log_level, sizeof start.log_level, "%s", config->log_level);

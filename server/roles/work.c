@@ -125,12 +125,22 @@ static msa_status load_series(const work_role *w, const dicom_series_request *wa
     return dicom_series_load(out, paths, w->n_instances, wanted, err);
 }
 
+static msa_status tell_file(const dicom_seg_file *file, int32_t form, msa_error *err)
+{
+    srv_ipc_result m = {.form = form};
+    (void)snprintf(m.name, sizeof m.name, "%s", file->name);
+    memcpy(m.sop_class_uid, file->sop_class_uid, sizeof m.sop_class_uid);
+    memcpy(m.sop_instance_uid, file->sop_instance_uid, sizeof m.sop_instance_uid);
+    memcpy(m.series_uid, file->series_uid, sizeof m.series_uid);
+    return srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_RESULT, &m, sizeof m, err);
+}
+
 static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *err)
 {
     for (size_t i = 0; i < outcome->n_stats; i++) {
         const srv_segment_stat *s = &outcome->stats[i];
         srv_ipc_segment m = {.voxels = s->voxels,
-                             .volume_ml = s->volume_ml,
+                             .volume_ml = s->measures.volume_ml,
                              .mean_iou = s->mean_iou,
                              .first_slice = s->first_slice,
                              .last_slice = s->last_slice,
@@ -139,15 +149,9 @@ static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *er
         memcpy(m.note, s->note, sizeof m.note);
         MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_SEGMENT, &m, sizeof m, err));
     }
-    for (size_t i = 0; i < outcome->n_files; i++) {
-        srv_ipc_result m = {.form = outcome->form[i]};
-        (void)snprintf(m.name, sizeof m.name, "%.31s", outcome->files[i].name);
-        memcpy(m.sop_class_uid, outcome->files[i].sop_class_uid, sizeof m.sop_class_uid);
-        memcpy(m.sop_instance_uid, outcome->files[i].sop_instance_uid, sizeof m.sop_instance_uid);
-        memcpy(m.series_uid, outcome->files[i].series_uid, sizeof m.series_uid);
-        MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_RESULT, &m, sizeof m, err));
-    }
-    return MSA_OK;
+    for (size_t i = 0; i < outcome->n_files; i++)
+        MSA_TRY(tell_file(&outcome->files[i], outcome->form[i], err));
+    return outcome->report.name[0] ? tell_file(&outcome->report, -1, err) : MSA_OK;
 }
 
 /* Prompts and what belongs to each, as the segmenter takes them. */
@@ -202,8 +206,7 @@ static msa_status unpack_prompts(const work_role *w, job_prompts *p, msa_error *
     p->files = calloc(w->n_prompts + 1, sizeof *p->files);
     p->paths = calloc(w->n_prompts + 1, PATH_SIZE);
     p->n = w->n_prompts;
-    if (p->prompts == NULL || p->rules == NULL || p->models == NULL || p->files == NULL ||
-        p->paths == NULL)
+    if (p->prompts == NULL || p->rules == NULL || p->models == NULL || p->files == NULL || p->paths == NULL)
         return msa_fail(err, MSA_E_NOMEM, "out of memory");
     for (size_t i = 0; i < w->n_prompts; i++) {
         p->prompts[i] = w->prompts[i].prompt;
@@ -267,6 +270,7 @@ static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
         .forms = w->job.forms.form,
         .n_forms = w->job.forms.n <= SRV_DESTINATIONS_MAX ? w->job.forms.n : 0,
         .series_description = w->start.series_description,
+        .report = w->start.report,
         .cache = w->cache,
         .progress = tell_progress,
         .progress_ctx = w,

@@ -184,9 +184,9 @@ static void describe(const srv_segment_stat *stat, char *out, size_t size)
     if (stat->voxels == 0)
         (void)snprintf(out, size, "nothing found");
     else if (stat->first_slice == stat->last_slice)
-        (void)snprintf(out, size, "%.2f ml  slice %d", stat->volume_ml, stat->first_slice);
+        (void)snprintf(out, size, "%.2f ml  slice %d", stat->measures.volume_ml, stat->first_slice);
     else
-        (void)snprintf(out, size, "%.2f ml  slices %d-%d", stat->volume_ml, stat->first_slice,
+        (void)snprintf(out, size, "%.2f ml  slices %d-%d", stat->measures.volume_ml, stat->first_slice,
                        stat->last_slice);
 }
 

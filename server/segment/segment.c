@@ -7,6 +7,7 @@
 #include "server/segment/automatic.h"
 #include "server/segment/classes.h"
 #include "server/segment/groups.h"
+#include "server/segment/measure.h"
 #include "server/segment/naming.h"
 #include "server/segment/objects.h"
 #include "server/segment/preview.h"
@@ -23,6 +24,7 @@ typedef struct run {
     const msa_model **models; /* of each object */
     const msa_model *model;   /* of all of them; NULL: they differ */
     srv_volume v;
+    dicom_seg_place *places; /* of each object */
 } run;
 
 static void run_clear(run *r)
@@ -31,6 +33,7 @@ static void run_clear(run *r)
         free(r->results[i].mask);
     free(r->results);
     free(r->models);
+    free(r->places);
     srv_volume_clear(&r->v);
     srv_objects_free(r->objects);
 }
@@ -66,22 +69,24 @@ static void fill_note(const run *r, size_t i, char *note, size_t size)
     if (!r->model) (void)snprintf(note + n, size - n, "; by %s", msa_model_config(r->models[i])->name);
 }
 
-static void fill_stats(const run *r, srv_segment_outcome *outcome)
+static msa_status fill_stats(const run *r, srv_segment_outcome *outcome, msa_error *err)
 {
-    const double voxel_ml = r->info->spacing_mm[0] * r->info->spacing_mm[1] * r->info->step_mm / 1000;
     outcome->n_stats = r->objects->n;
     for (size_t i = 0; i < r->objects->n; i++) {
         const msa_object_result *result = &r->results[i];
         srv_segment_stat *stat = &outcome->stats[i];
         memcpy(stat->label, r->objects->names[i].label, sizeof stat->label);
         stat->voxels = result->voxels;
-        stat->volume_ml = (double)result->voxels * voxel_ml;
         stat->mean_iou = (double)result->mean_iou;
         stat->first_slice = result->first_slice;
         stat->last_slice = result->last_slice;
         stat->candidates = result->candidates;
         fill_note(r, i, stat->note, sizeof stat->note);
+        if (result->voxels > 0)
+            MSA_TRY(srv_measure(&stat->measures, r->request->series, result->mask, result->first_slice,
+                                result->last_slice, err));
     }
+    return MSA_OK;
 }
 
 static void fill_warnings(const run *r, srv_segment_outcome *outcome)
@@ -148,8 +153,23 @@ static msa_status name_models(run *r, msa_error *err)
     return MSA_OK;
 }
 
+static dicom_seg_options options_of(const run *r, const char *description)
+{
+    const srv_segment_request *q = r->request;
+    return (dicom_seg_options){.key = q->key,
+                               .series_description = description,
+                               .content_description = content_description(r),
+                               .model_name = r->model ? msa_model_config(r->model)->name : "several",
+                               .model_version = r->model ? msa_model_config(r->model)->version : "models",
+                               .model_hash = r->model ? msa_model_hash(r->model) : NULL,
+                               .software_version = "msad " MSAD_VERSION,
+                               .series_number = q->series_number,
+                               .prompts = q->prompts,
+                               .n_prompts = q->n_prompts};
+}
+
 /* In each form that is wanted: the first as seg.dcm, the next as form2.dcm. */
-static msa_status write_forms(const run *r, dicom_seg_options *options, srv_segment_outcome *outcome,
+static msa_status write_forms(const run *r, dicom_seg_options options, srv_segment_outcome *outcome,
                               msa_error *err)
 {
     static const dicom_seg_form usual = {0};
@@ -159,11 +179,14 @@ static msa_status write_forms(const run *r, dicom_seg_options *options, srv_segm
         char name[16] = "seg";
         size_t n = 0;
         if (k > 0) (void)snprintf(name, sizeof name, "form%d", k + 1);
-        options->form = q->n_forms > 0 ? q->forms[k] : usual;
-        options->file_name = name;
-        MSA_TRY(dicom_seg_write(q->series, r->objects->names, r->objects->n, options, q->out_dir, files, &n, err));
+        options.form = q->n_forms > 0 ? q->forms[k] : usual;
+        options.file_name = name;
+        options.places = k == 0 ? r->places : NULL; /* the report names the segments of the first form */
+        MSA_TRY(dicom_seg_write(q->series, r->objects->names, r->objects->n, &options, q->out_dir, files, &n,
+                                err));
         if (n > SRV_FILES_MAX - outcome->n_files)
-            return msa_fail(err, MSA_E_UNSUPPORTED, "the result needs more than %d segmentations", SRV_FILES_MAX);
+            return msa_fail(err, MSA_E_UNSUPPORTED, "the result needs more than %d segmentations",
+                            SRV_FILES_MAX);
         for (size_t i = 0; i < n; i++) {
             outcome->form[outcome->n_files] = k;
             outcome->files[outcome->n_files++] = files[i];
@@ -172,30 +195,51 @@ static msa_status write_forms(const run *r, dicom_seg_options *options, srv_segm
     return MSA_OK;
 }
 
-static msa_status write_seg(const run *r, srv_segment_outcome *outcome, msa_error *err)
+static msa_status write_seg(run *r, dicom_seg_options options, srv_segment_outcome *outcome, msa_error *err)
 {
-    const srv_segment_request *q = r->request;
-    char description[4 * DESCRIPTION_MAX + 1];
-    const char *wanted =
-        q->series_description && q->series_description[0] ? q->series_description : "Segmentation";
     int64_t voxels = 0;
+    r->places = calloc(r->objects->n + 1, sizeof *r->places);
+    if (!r->places) return msa_fail(err, MSA_E_NOMEM, "out of memory for the result");
     for (size_t i = 0; i < r->objects->n; i++)
         voxels += r->results[i].voxels;
     if (voxels == 0) return MSA_OK;
-    srv_text_suffix(description, sizeof description, wanted, is_untrained(r) ? " (untrained model)" : "",
+    return write_forms(r, options, outcome, err);
+}
+
+/* Beside the SEG, in a series of its own whose number follows. */
+static msa_status write_report(const run *r, dicom_seg_options options, srv_segment_outcome *outcome,
+                               msa_error *err)
+{
+    MSA_AUTO_FREE dicom_finding *findings = calloc(r->objects->n + 1, sizeof *findings);
+    if (!findings) return msa_fail(err, MSA_E_NOMEM, "out of memory for the report");
+    for (size_t i = 0; i < r->objects->n; i++) {
+        const srv_segment_stat *stat = &outcome->stats[i];
+        findings[i] = (dicom_finding){.segment = &r->objects->names[i]};
+        if (stat->voxels == 0) continue;
+        findings[i].number = r->places[i].number;
+        findings[i].file = &outcome->files[r->places[i].file];
+        findings[i].first_slice = stat->first_slice;
+        findings[i].last_slice = stat->last_slice;
+        findings[i].measures = stat->measures;
+    }
+    char description[4 * DESCRIPTION_MAX + 1];
+    srv_text_suffix(description, sizeof description, options.series_description, ", measured",
                     DESCRIPTION_MAX);
-    dicom_seg_options options = {.key = q->key,
-                                       .series_description = description,
-                                       .content_description = content_description(r),
-                                       .model_name = r->model ? msa_model_config(r->model)->name : "several",
-                                       .model_version =
-                                           r->model ? msa_model_config(r->model)->version : "models",
-                                       .model_hash = r->model ? msa_model_hash(r->model) : NULL,
-                                       .software_version = "msad " MSAD_VERSION,
-                                       .series_number = q->series_number,
-                                       .prompts = q->prompts,
-                                       .n_prompts = q->n_prompts};
-    return write_forms(r, &options, outcome, err);
+    options.series_description = description;
+    options.series_number++;
+    return dicom_report_write(r->request->series, findings, r->objects->n, &options, r->request->out_dir,
+                              &outcome->report, err);
+}
+
+static msa_status write_objects(run *r, srv_segment_outcome *outcome, msa_error *err)
+{
+    char description[4 * DESCRIPTION_MAX + 1];
+    const char *given = r->request->series_description;
+    srv_text_suffix(description, sizeof description, given && given[0] ? given : "Segmentation",
+                    is_untrained(r) ? " (untrained model)" : "", DESCRIPTION_MAX);
+    const dicom_seg_options options = options_of(r, description);
+    MSA_TRY(write_seg(r, options, outcome, err));
+    return r->request->report ? write_report(r, options, outcome, err) : MSA_OK;
 }
 
 static msa_status write_pictures(const run *r, const srv_segment_outcome *outcome, msa_error *err)
@@ -241,8 +285,8 @@ msa_status srv_segment_run(const srv_segment_request *request, srv_segment_outco
     run r = {.request = request, .info = dicom_series_info(request->series)};
     memset(outcome, 0, sizeof *outcome);
     MSA_TRY(request->automatic ? find_automatically(&r, err) : find_prompted(&r, err));
-    fill_stats(&r, outcome);
+    MSA_TRY(fill_stats(&r, outcome, err));
     fill_warnings(&r, outcome);
-    MSA_TRY(write_seg(&r, outcome, err));
+    MSA_TRY(write_objects(&r, outcome, err));
     return write_pictures(&r, outcome, err);
 }

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "dicom/annotation.h"
+#include "dicom/report.h"
 #include "dicom/seg.h"
 #include "dicom/series.h"
 #include "engine/automatic.h"
@@ -33,15 +34,16 @@ typedef struct srv_segment_request {
     bool by_itself;                      /* nobody prompted: `prompts`, if any, are the rule's own */
     const msa_auto_options *automatic;   /* not NULL: without prompts, what `model` finds by itself */
     const char *key;                     /* UIDs derive from it */
-    /* Exists; gets seg.dcm, seg-2.dcm, ... (form2.dcm, ... in a second form), preview.png, and overlay-NNN.png
-     * when overlays is set. */
+    /* Exists; gets seg.dcm, seg-2.dcm, ... (form2.dcm, ... in a second form), report.dcm, preview.png, and
+     * overlay-NNN.png when overlays is set. */
     const char *out_dir;
     int32_t series_number;
     const char *series_description; /* " (untrained model)" is appended when the model is untrained */
-    const dicom_seg_form *forms; /* a result is written in each; n_forms 0: in the usual one */
+    const dicom_seg_form *forms;    /* a result is written in each; n_forms 0: in the usual one */
     int32_t n_forms;
-    bool overlays;                  /* one PNG per slice that holds a mask or a prompt */
-    msa_embedding_cache *cache;     /* NULL: none beyond this call */
+    bool overlays;              /* one PNG per slice that holds a mask or a prompt */
+    bool report;                /* report.dcm beside it: what was measured, or that nothing was found */
+    msa_embedding_cache *cache; /* NULL: none beyond this call */
     const atomic_bool *cancel;
     msa_progress_fn *progress;
     void *progress_ctx;
@@ -52,8 +54,8 @@ typedef struct srv_segment_request {
 typedef struct srv_segment_stat {
     char label[DICOM_LABEL_MAX];
     int64_t voxels;
-    double volume_ml; /* voxels x pixel spacing x median distance of slices; a gap is not filled */
-    double mean_iou;  /* predicted, over the decoded slices */
+    double mean_iou;         /* predicted, over the decoded slices */
+    dicom_measures measures; /* zero where there is no voxel */
     int32_t first_slice, last_slice;
     msa_candidates candidates;
     char note[128];
@@ -63,6 +65,7 @@ typedef struct srv_segment_outcome {
     dicom_seg_file files[SRV_FILES_MAX];
     int32_t form[SRV_FILES_MAX]; /* which of the request's forms each file is */
     size_t n_files;              /* 0: nothing found */
+    dicom_seg_file report;       /* name "": none was asked for */
     srv_segment_stat stats[SRV_SEGMENTS_MAX];
     size_t n_stats;
     char warnings[512]; /* geometry that was noticed, prompts that could not be used; "; "-joined sentences */

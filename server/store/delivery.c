@@ -109,7 +109,7 @@ static msa_status settle_job(srv_store *s, int64_t job_id, int64_t now_ms, msa_e
     if (!row || sqlite3_column_int64(q, 0) > 0) return MSA_OK;
     srv_job_state state = SRV_JOB_FAILED;
     if (sqlite3_column_int64(q, 1) > 0) {
-        state = SRV_JOB_SUCCEEDED;
+        MSA_TRY(srv_job_success(s, job_id, &state, err));
     } else if (sqlite3_column_int64(q, 2) > 0) {
         state = SRV_JOB_CANCELLED;
         (void)snprintf(reason, sizeof reason, "%s", SRV_REPLACED);

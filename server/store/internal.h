@@ -90,6 +90,8 @@ MSA_NODISCARD msa_status srv_prompts_bind_slices(srv_store *s, int64_t series_id
 /* Cancels what older jobs of the series still have to deliver. */
 MSA_NODISCARD msa_status srv_deliveries_supersede(srv_store *s, int64_t series_id, int64_t job_id,
                                                   int64_t now_ms, msa_error *err);
+/* What a job that did its work has come to: SUCCEEDED or SUCCEEDED_EMPTY. */
+MSA_NODISCARD msa_status srv_job_success(srv_store *s, int64_t job_id, srv_job_state *state, msa_error *err);
 /* *yes: a newer job of the series has its result already, so nothing more comes of this one. */
 MSA_NODISCARD msa_status srv_job_is_overtaken(srv_store *s, int64_t job_id, bool *yes, msa_error *err);
 

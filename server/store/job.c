@@ -341,6 +341,19 @@ static msa_status put_deliveries(srv_store *s, int64_t job_id, const srv_result 
     return MSA_OK;
 }
 
+/* "Nothing found" is told in a report, which is a result as well. */
+msa_status srv_job_success(srv_store *s, int64_t job_id, srv_job_state *state, msa_error *err)
+{
+    int64_t empty = 0;
+    MSA_TRY(SRV_VALUE(s, &empty, err,
+                      "SELECT NOT EXISTS (SELECT 1 FROM result WHERE job_id = ?1)"
+                      " OR (EXISTS (SELECT 1 FROM segment WHERE job_id = ?1)"
+                      " AND NOT EXISTS (SELECT 1 FROM segment WHERE job_id = ?1 AND voxels > 0))",
+                      srv_i(job_id)));
+    *state = empty ? SRV_JOB_SUCCEEDED_EMPTY : SRV_JOB_SUCCEEDED;
+    return MSA_OK;
+}
+
 msa_status srv_store_job_done(srv_store *s, int64_t job_id, int64_t token, const srv_result *results,
                               size_t n_results, const srv_segment *segments, size_t n_segments,
                               const char *preview_sha256, const char *warnings,
@@ -360,10 +373,8 @@ msa_status srv_store_job_done(srv_store *s, int64_t job_id, int64_t token, const
         status = put_deliveries(s, job_id, results, n_results, destinations, n_destinations, now_ms, err);
     /* An overtaken job keeps its result on record but sends nothing: the destination has the newer one, or
      * gets it. */
-    const srv_job_state state = overtaken        ? SRV_JOB_CANCELLED
-                                : deliver        ? SRV_JOB_DELIVERING
-                                : n_results == 0 ? SRV_JOB_SUCCEEDED_EMPTY
-                                                 : SRV_JOB_SUCCEEDED;
+    srv_job_state state = overtaken ? SRV_JOB_CANCELLED : SRV_JOB_DELIVERING;
+    if (status == MSA_OK && !overtaken && !deliver) status = srv_job_success(s, job_id, &state, err);
     if (status == MSA_OK)
         status = SRV_RUN(
             s, NULL, err,

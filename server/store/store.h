@@ -248,8 +248,9 @@ MSA_NODISCARD msa_status srv_store_job_put_back(srv_store *s, int64_t job_id, in
                                                 msa_error *err);
 /**
  * The work is done: results, segments and one delivery per result and destination that it is for are recorded
- * in one transaction. With no result: SUCCEEDED_EMPTY. With no destination: SUCCEEDED. Else DELIVERING. An
- * older job of the same series that still delivers has its pending deliveries cancelled.
+ * in one transaction. With results and destinations: DELIVERING; the end is SUCCEEDED, or SUCCEEDED_EMPTY where
+ * there is no result or no segment has a voxel (a report may say so). An older job of the same series that
+ * still delivers has its pending deliveries cancelled.
  */
 MSA_NODISCARD msa_status srv_store_job_done(srv_store *s, int64_t job_id, int64_t token,
                                             const srv_result *results, size_t n_results,
@@ -343,7 +344,7 @@ MSA_NODISCARD msa_status srv_store_delivery_claim(srv_store *s, const char *dest
 /**
  * outcome: dicom_delivery. Retry: pending again at retry_at_ms, or dead when give_up_ms have passed since it
  * was created; refused: dead after 2 tries. When no delivery of the job is pending any more the job becomes
- * SUCCEEDED, or FAILED ("not delivered to ...") when all are dead.
+ * SUCCEEDED (or SUCCEEDED_EMPTY), or FAILED ("not delivered to ...") when all are dead.
  */
 MSA_NODISCARD msa_status srv_store_delivery_done(srv_store *s, int64_t id, int64_t token, int32_t outcome,
                                                  int32_t dimse_status, const char *comment,

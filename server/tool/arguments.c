@@ -42,7 +42,7 @@ const char srv_segment_usage[] =
     "  --json FILE    what was found, with the model's scores, as JSON; -: to standard output instead of "
     "the\n"
     "                 text\n"
-    "  --out DIR      made if needed; gets seg.dcm (seg-2.dcm, ... when segments overlap), preview.png and\n"
+    "  --out DIR      made if needed; gets seg.dcm (seg-2.dcm, ... when segments overlap), report.dcm, preview.png and\n"
     "                 overlay-NNN.png for each slice that holds a mask or a prompt\n"
     "\n"
     "Boxes of one label are one object. One box is carried through neighbouring slices until the object "

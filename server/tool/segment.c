@@ -102,7 +102,7 @@ static msa_status read_prompts(const srv_segment_arguments *a, prompt_list *l, m
 /* A stale result must not look like this run's. */
 static void remove_old_results(const char *dir)
 {
-    static const char *const ours[] = {"seg.dcm", "seg-*.dcm", "preview.png", "overlay-*.png"};
+    static const char *const ours[] = {"seg.dcm", "seg-*.dcm", "report.dcm", "preview.png", "overlay-*.png"};
     DIR *d = opendir(dir);
     if (!d) return;
     for (const struct dirent *e = readdir(d); e; e = readdir(d))
@@ -119,19 +119,16 @@ static void print_outcome(const srv_segment_outcome *o, const msa_model *model, 
     for (size_t i = 0; i < o->n_stats; i++) {
         const srv_segment_stat *s = &o->stats[i];
         if (s->voxels > 0)
-            printf("segment \"%s\": %.2f ml, %lld voxels, slices %d to %d; %s\n", s->label, s->volume_ml,
-                   (long long)s->voxels, s->first_slice, s->last_slice, s->note);
+            printf("segment \"%s\": %.2f ml, %lld voxels, slices %d to %d; %s\n", s->label,
+                   s->measures.volume_ml, (long long)s->voxels, s->first_slice, s->last_slice, s->note);
         else
             printf("segment \"%s\": %s\n", s->label, s->note);
     }
     if (o->warnings[0]) printf("note: %s\n", o->warnings);
-    for (size_t i = 0; i < o->n_files; i++) {
-        if (i == 0)
-            printf("SEG %s/seg.dcm", out_dir);
-        else
-            printf("SEG %s/seg-%zu.dcm", out_dir, i + 1);
-        printf("  %d frames, %d segments\n", o->files[i].frames, o->files[i].segments);
-    }
+    for (size_t i = 0; i < o->n_files; i++)
+        printf("SEG %s/%s  %d frames, %d segments\n", out_dir, o->files[i].name, o->files[i].frames,
+               o->files[i].segments);
+    printf("REPORT %s/%s\n", out_dir, o->report.name);
     printf("PREVIEW %s/preview.png\n", out_dir);
 }
 
@@ -176,6 +173,7 @@ static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outco
                                          .series_number = SERIES_NUMBER,
                                          .series_description = "msad segmentation",
                                          .overlays = true,
+                                         .report = true,
                                          .cache = cache,
                                          .cancel = srv_running_interrupted(),
                                          .progress = srv_progress_show,
@@ -208,7 +206,7 @@ int srv_tool_segment(int argc, char **argv)
         return srv_tool_fail(&err);
     if (!a.json || strcmp(a.json, "-") != 0) print_outcome(outcome, model, a.out_dir);
     if (outcome->n_files > 0) return SRV_EXIT_OK;
-    (void)fprintf(stderr, "msa: the model found nothing%s, so there is no SEG\n",
+    (void)fprintf(stderr, "msa: the model found nothing%s, so there is no SEG; the report says so\n",
                   a.automatic ? " by itself" : " in the prompts");
     return SRV_EXIT_NOTHING;
 }

@@ -20,17 +20,28 @@ static json_t *candidates_of(const msa_candidates *c)
     return json_pack("{s:i, s:o, s:i}", "slice", c->slice, "predicted_iou", iou, "chosen", c->chosen);
 }
 
+static json_t *measures_of(const srv_segment_stat *s)
+{
+    const dicom_measures *m = &s->measures;
+    if (s->voxels == 0) return json_null();
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:[o, o, o]}", "volume_ml", number(m->volume_ml),
+                     "long_axis_mm", number(m->long_axis_mm), "short_axis_mm", number(m->short_axis_mm),
+                     "mean", number(m->mean), "standard_deviation", number(m->deviation), "minimum",
+                     number(m->least), "maximum", number(m->greatest), "center_mm", number(m->center_mm[0]),
+                     number(m->center_mm[1]), number(m->center_mm[2]));
+}
+
 static json_t *segments_of(const srv_segment_outcome *o)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < o->n_stats; i++) {
         const srv_segment_stat *s = &o->stats[i];
         (void)json_array_append_new(
-            list,
-            json_pack("{s:i, s:s, s:I, s:o, s:i, s:i, s:o, s:o, s:s}", "number", (int)i + 1, "label",
-                      s->label, "voxels", (json_int_t)s->voxels, "volume_ml", number(s->volume_ml),
-                      "first_slice", s->first_slice, "last_slice", s->last_slice, "mean_predicted_iou",
-                      number(s->mean_iou), "candidates", candidates_of(&s->candidates), "note", s->note));
+            list, json_pack("{s:i, s:s, s:I, s:o, s:i, s:i, s:o, s:o, s:o, s:s}", "number", (int)i + 1,
+                            "label", s->label, "voxels", (json_int_t)s->voxels, "volume_ml",
+                            number(s->measures.volume_ml), "first_slice", s->first_slice, "last_slice",
+                            s->last_slice, "mean_predicted_iou", number(s->mean_iou), "measures",
+                            measures_of(s), "candidates", candidates_of(&s->candidates), "note", s->note));
     }
     return list;
 }
@@ -38,15 +49,11 @@ static json_t *segments_of(const srv_segment_outcome *o)
 static json_t *files_of(const srv_segment_outcome *o, const char *out_dir)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < o->n_files; i++) {
-        char number_text[16] = "";
-        if (i > 0) (void)snprintf(number_text, sizeof number_text, "-%zu", i + 1);
-        (void)json_array_append_new(list,
-                                    json_pack("{s:o, s:s, s:i, s:i}", "path",
-                                              json_sprintf("%s/seg%s.dcm", out_dir, number_text),
-                                              "sop_instance_uid", o->files[i].sop_instance_uid, "frames",
-                                              o->files[i].frames, "segments", o->files[i].segments));
-    }
+    for (size_t i = 0; i < o->n_files; i++)
+        (void)json_array_append_new(
+            list, json_pack("{s:o, s:s, s:i, s:i}", "path", json_sprintf("%s/%s", out_dir, o->files[i].name),
+                            "sop_instance_uid", o->files[i].sop_instance_uid, "frames", o->files[i].frames,
+                            "segments", o->files[i].segments));
     return list;
 }
 
@@ -54,9 +61,10 @@ msa_status srv_segment_json_write(const char *path, const srv_segment_outcome *o
                                   const char *out_dir, msa_error *err)
 {
     const msa_config *c = msa_model_config(model);
-    json_t *root = json_pack("{s:{s:s, s:s, s:s, s:b}, s:o, s:o, s:s}", "model", "name", c->name, "version",
-                             c->version, "hash", msa_model_hash(model), "untrained", c->untrained, "segments",
-                             segments_of(o), "files", files_of(o, out_dir), "warnings", o->warnings);
+    json_t *root = json_pack("{s:{s:s, s:s, s:s, s:b}, s:o, s:o, s:o, s:s}", "model", "name", c->name,
+                             "version", c->version, "hash", msa_model_hash(model), "untrained", c->untrained,
+                             "segments", segments_of(o), "files", files_of(o, out_dir), "report",
+                             json_sprintf("%s/%s", out_dir, o->report.name), "warnings", o->warnings);
     if (root == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory for the JSON");
     FILE *f = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
     errno = 0;

@@ -249,7 +249,7 @@ class Msad:
             'MSAD_DELIVERY_RETRY_MIN_S': '1', 'MSAD_DELIVERY_RETRY_MAX_S': '1',
             'MSAD_DESTINATIONS': ','.join('%s=%s@127.0.0.1:%d' % (d.ae_title.lower(), d.ae_title, d.port)
                                           for d in destinations)})
-        self.environment.update({'MSAD_' + k.upper(): str(v) for k, v in settings.items()})
+        self.environment.update({'MSAD_' + k.upper(): str(v).lower() if isinstance(v, bool) else str(v) for k, v in settings.items()})
         if config is not None:
             self.configure(config)
 
@@ -454,6 +454,8 @@ class Case(unittest.TestCase):
         return made.start() if start else made
 
     def msad(self, name='msad', destinations=(), config=None, **settings):
+        """Without a report unless asked for: most tests count the segmentations that arrive."""
+        settings.setdefault('result_report', False)
         made = Msad(self.path(name), destinations, config, **settings)
         self.services.append(made)
         return made.start()
@@ -508,6 +510,17 @@ class Case(unittest.TestCase):
         bits = seg.Rows * seg.Columns * seg.NumberOfFrames
         self.assertEqual(len(seg.PixelData), (bits + 7) // 8 + (bits + 7) // 8 % 2)
         return seg
+
+    def assert_valid_report(self, path, job):
+        """dciodvfy and DCMTK's reader of structured reports find no error; every segment found is measured."""
+        said = run_tool(['dciodvfy', '-new', path], None).stdout
+        self.assertEqual([line for line in said.split('\n') if line.startswith('Error')], [], 'dciodvfy:\n' + said)
+        text = run_tool(['dsrdump', path]).stdout
+        self.assertEqual(text.count('"Referenced Segment"'), sum(s['voxels'] > 0 for s in job['segments']))
+        for segment in job['segments']:
+            if segment['voxels'] > 0:
+                self.assertIn('"Volume")="%s"' % ('%.3f' % segment['volume_ml']).rstrip('0').rstrip('.'), text)
+        self.assertEqual(text.count('"Not detected"'), sum(s['voxels'] == 0 for s in job['segments']))
 
     def assert_geometry(self, seg, headers):
         """Every frame lies exactly where the image that it names lies: the same strings. Invariant 6."""

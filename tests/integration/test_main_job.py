@@ -7,14 +7,25 @@ import pydicom
 import harness
 
 
+SR_CLASS = '1.2.840.10008.5.1.4.1.1.88.34'
+
+
 class MainJob(harness.Case):
+    def msad(self, *arguments, **settings):
+        return super().msad(*arguments, result_report=True, **settings)
+
     def finish(self, service, receiver, headers, labels, untrained=False):
         """Waits for the job and holds everything that it made to what it must be; returns it."""
         job = service.wait_job('succeeded', series_uid=str(headers[0].SeriesInstanceUID))
         self.assertEqual(len(job['results']), len(receiver.wait_files(len(job['results']))))
         found = set()
+        reports = [r for r in job['results'] if r['sop_class_uid'] == SR_CLASS]
+        self.assertEqual(len(reports), 1)
         for result in job['results']:
             path = next(p for p in receiver.files() if result['sop_instance_uid'] in p)
+            if result in reports:
+                self.assert_valid_report(path, job)
+                continue
             seg = self.assert_valid_seg(path)
             self.assert_geometry(seg, headers)
             self.assertEqual('untrained' in seg.SeriesDescription, untrained)
@@ -115,7 +126,7 @@ class MainJob(harness.Case):
         second = service.wait_job('succeeded', skip=[first['id']])
         self.assertEqual(second['supersedes'], first['id'])
         self.assertNotEqual(second['results'][0]['sop_instance_uid'], first['results'][0]['sop_instance_uid'])
-        receiver.wait_files(2)
+        receiver.wait_files(4)
 
     def test_same_images_again_make_no_new_job(self):
         receiver = self.receiver()

@@ -139,7 +139,7 @@ static void a_box_becomes_a_seg_and_pictures(void **state)
     assert_string_equal(outcome.stats[1].label, "Object");
     assert_true(outcome.stats[0].voxels > 0);
     const dicom_volume_info *info = dicom_series_info(series);
-    assert_near(outcome.stats[0].volume_ml,
+    assert_near(outcome.stats[0].measures.volume_ml,
                 (double)outcome.stats[0].voxels * 3.1 * 2.3 * info->step_mm / 1000, 1e-6);
     assert_true(exists("seg.dcm") && exists("seg-2.dcm") && exists("preview.png") &&
                 exists("overlay-004.png"));
