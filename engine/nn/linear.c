@@ -6,6 +6,7 @@
 #include "engine/base/pool.h"
 #include "engine/kern/gemm.h"
 #include "engine/kern/vec.h"
+#include "engine/nn/on_the_fly.h"
 #include "engine/nn/packed.h"
 #include "engine/nn/reduced.h"
 
@@ -56,6 +57,11 @@ void msa_linear_forward(const msa_linear *l, int64_t M, const float *x, int64_t 
         return;
     }
     if (M == 0) return;
+    if (M >= MSA_ON_THE_FLY_ROWS) {
+        msa_product_on_the_fly(M, l->N, l->K, x, ldx, (msa_changing_weight){l->weight, l->K, false}, l->bias,
+                               epilogue, false, y, ldy);
+        return;
+    }
     linear_job j = {.l = l, .x = x, .y = y, .M = M, .ldx = ldx, .ldy = ldy, .epilogue = epilogue};
     const int64_t pieces = (M + TILE_ROWS - 1) / TILE_ROWS; /* of nearly equal height: no sliver at the end */
     j.tile_rows = ((M + pieces - 1) / pieces + 7) / 8 * 8;
@@ -105,6 +111,11 @@ void msa_linear_backward_input(const msa_linear *l, int64_t M, const float *dy, 
                                int64_t lddx, bool add)
 {
     if (M == 0) return;
+    if (M >= MSA_ON_THE_FLY_ROWS) {
+        msa_product_on_the_fly(M, l->K, l->N, dy, lddy, (msa_changing_weight){l->weight, l->K, true}, NULL,
+                               MSA_EPILOGUE_NONE, add, dx, lddx);
+        return;
+    }
     input_job j = {.l = l, .dy = dy, .dx = dx, .M = M, .lddy = lddy, .lddx = lddx, .add = add};
     const int64_t pieces = (M + TILE_ROWS - 1) / TILE_ROWS;
     j.tile_rows = ((M + pieces - 1) / pieces + 7) / 8 * 8;

@@ -12,6 +12,7 @@
 
 #include "engine/base/pool.h"
 #include "engine/kern/tile_table.h"
+#include "engine/nn/on_the_fly.h"
 #include "engine/nn/packed.h"
 
 #define GUARD 12345.0f
@@ -225,6 +226,42 @@ static void check_rows(const msa_tile_table *t)
     free(up), free(line), free(s), free(y);
 }
 
+/* ---- weights that change ---- */
+
+static void check_changing(int64_t M, int64_t N, int64_t K, bool turned, bool add, msa_epilogue epilogue)
+{
+    const int64_t ldw = (turned ? N : K) + 2, ldx = K + 1, ldy = N + 5;
+    float *x = noise(M * ldx), *w = noise((turned ? K : N) * ldw), *bias = noise(N), *was = noise(M * ldy);
+    float *y[2] = {take(M * ldy), take(M * ldy)};
+    for (int i = 0; i < 2; i++) {
+        memcpy(y[i], was, (size_t)(M * ldy) * sizeof **y);
+        msa_threads_set(i == 0 ? 1 : 3);
+        msa_product_on_the_fly(M, N, K, x, ldx, (msa_changing_weight){w, ldw, turned}, bias, epilogue, add,
+                               y[i], ldy);
+    }
+    for (int64_t i = 0; i < M * ldy; i++) {
+        const int64_t m = i / ldy, n = i % ldy;
+        double sum = n >= N || add ? (double)was[i] : (double)bias[n];
+        for (int64_t k = 0; k < K && n < N; k++)
+            sum += (double)x[m * ldx + k] * (double)w[turned ? k * ldw + n : n * ldw + k];
+        if (n < N && epilogue == MSA_EPILOGUE_RELU && sum < 0.0) sum = 0.0;
+        expect("changing weight", i, (double)y[0][i], sum, n >= N ? 0.0 : sum_tolerance(K));
+        expect("changing weight, threads", i, (double)y[1][i], (double)y[0][i], 0.0);
+    }
+    msa_threads_set(1);
+    free(x), free(w), free(bias), free(was), free(y[0]), free(y[1]);
+}
+
+static void check_changing_weights(void)
+{
+    static const int64_t shapes[][3] = {
+        {33, 1, 5}, {40, 37, 513}, {200, 801, 64}, {169, 384, 1030}, {32, 64, 16}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        for (int form = 0; form < 4; form++)
+            check_changing(shapes[i][0], shapes[i][1], shapes[i][2], form % 2 == 1, form / 2 == 1,
+                           form == 1 ? MSA_EPILOGUE_RELU : MSA_EPILOGUE_NONE);
+}
+
 /* Levels with a fused multiply-add have one sum for an element, so they have one result. */
 static void check_same_bits(void)
 {
@@ -306,6 +343,8 @@ int main(void)
     }
     if (msa_cpu_detected() == MSA_CPU_AVX512) check_same_bits();
     check_layers();
+    level = "changing weights";
+    check_changing_weights();
     printf("levels up to %s, %d failures\n", msa_cpu_level_name(msa_cpu_detected()), failures);
     return failures == 0 ? 0 : 1;
 }
