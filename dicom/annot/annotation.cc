@@ -61,6 +61,7 @@ msa_status read_annotation(std::vector<dicom_prompt> &out, const char **note, co
     }
     MSA_TRY(carrier->read(list, dataset, err));
     MSA_TRY(list.finish());
+    if (list.empty()) list.remark("the annotation draws nothing that could prompt");
     for (dicom_prompt &p : out) {
         copy(p.source_class_uid, sizeof p.source_class_uid, file.header.sop_class_uid);
         copy(p.source_instance_uid, sizeof p.source_instance_uid, file.header.sop_instance_uid);
