@@ -197,6 +197,29 @@ static void keep_result(void *ctx, const srv_result *r)
     *(srv_result *)ctx = *r;
 }
 
+/* The report that says so is delivered first. */
+static void nothing_found_is_reported_and_empty(void **state)
+{
+    srv_store *s = ((fixture *)*state)->store;
+    const char *to[] = {"PACS"};
+    const srv_segment none = {.number = 1, .label = "liver", .candidates = {.slice = -1}};
+    const srv_result report = {.number = 1,
+                               .size_bytes = 10,
+                               .sha256 = "ab",
+                               .sop_class_uid = "1.2.840.10008.5.1.4.1.1.88.34",
+                               .sop_instance_uid = "2.25.1",
+                               .series_uid = "2.25.2"};
+    srv_delivery d;
+    (void)queue_one(s, "1.5", 1000);
+    const srv_job job = fx_claim(s, 10000);
+    assert_ok(srv_store_job_done(s, job.id, job.token, &report, 1, &none, 1, "", "", to, 1, 11000, &err));
+    assert_int_equal(fx_job(s, job.id).state, SRV_JOB_DELIVERING);
+    assert_ok(srv_store_delivery_claim(s, "PACS", 12000, &d, &err));
+    assert_string_equal(d.result.sop_class_uid, report.sop_class_uid);
+    assert_ok(srv_store_delivery_done(s, d.id, d.token, DICOM_DELIVERED, 0, "", 0, HOUR_MS, 12500, &err));
+    assert_int_equal(fx_job(s, job.id).state, SRV_JOB_SUCCEEDED_EMPTY);
+}
+
 static void a_delivered_job_has_succeeded(void **state)
 {
     srv_store *s = ((fixture *)*state)->store;
@@ -423,6 +446,7 @@ int main(void)
         CASE(a_job_that_kills_core_is_given_up_after_three),
         CASE(recovery_takes_up_what_was_under_way),
         CASE(an_empty_result_is_a_success),
+        CASE(nothing_found_is_reported_and_empty),
         CASE(a_delivered_job_has_succeeded),
         CASE(a_delivery_is_tried_again_until_it_is_given_up),
         CASE(a_refusal_is_final_the_second_time),
