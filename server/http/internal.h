@@ -58,7 +58,6 @@ const char *srv_problem_slug(int status);
 
 typedef enum srv_param_kind {
     SRV_PARAM_INT,
-    SRV_PARAM_BOOL,
     SRV_PARAM_UID,
     SRV_PARAM_OPAQUE, /* an id of ours: 1 to 64 letters, digits, '-' or '_' */
     SRV_PARAM_CURSOR, /* `number` is the id behind it */

@@ -186,9 +186,6 @@ static const char *read_value(const srv_param *p, srv_param_value *v)
     switch (p->kind) {
     case SRV_PARAM_INT:
         return read_int(p, v) ? NULL : "a whole number in the range";
-    case SRV_PARAM_BOOL:
-        v->number = strcmp(v->text, "true") == 0;
-        return v->number == 1 || strcmp(v->text, "false") == 0 ? NULL : "true or false";
     case SRV_PARAM_UID:
         return srv_text_is_uid(v->text) ? NULL : "a DICOM UID (digits and dots, at most 64)";
     case SRV_PARAM_OPAQUE:

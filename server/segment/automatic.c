@@ -2,6 +2,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "server/segment/lay.h"
 
 /* A place and no anatomy: PS3.16 CID 7150, and DCM for the type. */
 static const dicom_code category = {"309825002", "SCT", "Spatial and Relational Concept"};
@@ -13,6 +16,7 @@ typedef struct found {
     msa_auto_regions *regions;
     srv_objects *objects;
     msa_object_result *results;
+    srv_laid *laid;                        /* its slices: the key images */
     uint8_t *layers[SRV_AUTOMATIC_LAYERS]; /* (D, H, W), as far as they were needed: what is taken */
 } found;
 
@@ -25,6 +29,28 @@ static void found_clear(found *f)
     free(f->results);
     srv_objects_free(f->objects);
     msa_auto_regions_free(f->regions);
+    srv_laid_free(f->laid);
+}
+
+/* Where there are key images, nothing lies on other slices. */
+static void keep_key_images(const found *f, msa_object_result *r)
+{
+    const size_t pixels = (size_t)f->volume->H * (size_t)f->volume->W;
+    const int32_t first = r->first_slice, last = r->last_slice;
+    if (!f->laid->slices || r->voxels == 0) return;
+    r->voxels = 0;
+    r->first_slice = r->last_slice = -1;
+    for (int32_t k = first; k <= last; k++) {
+        uint8_t *plane = r->mask + (size_t)k * pixels;
+        int64_t area = 0;
+        if (!f->laid->slices[k]) memset(plane, 0, pixels);
+        for (size_t i = 0; i < pixels; i++)
+            area += plane[i];
+        if (area == 0) continue;
+        if (r->first_slice < 0) r->first_slice = k;
+        r->last_slice = k;
+        r->voxels += area;
+    }
 }
 
 static bool overlaps(const found *f, const msa_object_result *r, const uint8_t *layer)
@@ -69,6 +95,12 @@ static msa_status take_region(found *f, int32_t index, msa_error *err)
     if (!r->mask)
         return msa_fail(err, MSA_E_NOMEM, "out of memory for the masks of %zu regions", f->objects->n + 1);
     msa_auto_regions_get(f->regions, index, r);
+    keep_key_images(f, r);
+    if (r->voxels == 0) {
+        free(r->mask);
+        *r = (msa_object_result){0};
+        return MSA_OK;
+    }
     const msa_status status = take_layer(f, r, &taken, err);
     if (status == MSA_OK && taken) {
         name_region(f->objects);
@@ -105,6 +137,7 @@ msa_status srv_automatic_find(srv_objects **objects, msa_object_result **results
     const size_t room = SRV_AUTOMATIC_MASK_BYTES / (f.voxels ? f.voxels : 1);
     *objects = NULL;
     *results = NULL;
+    MSA_TRY(srv_laid_new(&f.laid, request, err));
     if (room < (size_t)options.regions_max) options.regions_max = room > 1 ? (int32_t)room : 1;
     MSA_TRY(msa_segment_automatic(&f.regions, request->model, volume, &options, request->cache,
                                   request->cancel, request->progress, request->progress_ctx, err));

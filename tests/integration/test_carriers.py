@@ -240,6 +240,18 @@ class Carriers(harness.Case):
         free = self.mask(self.direct(service), headers)
         self.assertGreaterEqual(harness.dice(mask[keys], free[keys]), 0.99)
 
+    def test_key_images_restrict_what_is_found_by_itself(self):
+        service = self.msad(rules='CT=auto:default-ct', automatic_points_per_side=8, automatic_iou_percent=0,
+                            automatic_stability_percent=5, automatic_area_min_mm2=30, automatic_regions_max=5,
+                            automatic_link_percent=30)
+        folder, headers = self.series()
+        keys = [4, 5]
+        service.send(self.stored(annot.key_objects(headers, keys)), tool='storescu', options=['-R'])
+        service.send(folder)
+        _, seg = self.finish(service, headers)
+        found = np.any(list(self.volumes(seg, headers).values()), axis=0)
+        self.assertEqual([k for k in range(len(found)) if found[k].any()], keys)
+
     def direct(self, service):
         folder, headers = self.series()
         service.send(folder)
