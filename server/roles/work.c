@@ -228,7 +228,7 @@ static bool asks_nothing(const work_role *w)
 static msa_status add_default_box(job_prompts *p, const srv_rule *rule, const msa_model *model,
                                   const dicom_series *series, msa_error *err)
 {
-    MSA_TRY(srv_default_box(&p->prompts[p->n], series, rule->box_percent, err));
+    MSA_TRY(srv_default_box(&p->prompts[p->n], series, p->prompts, p->n, rule->box_percent, err));
     p->rules[p->n] = rule;
     p->models[p->n] = model;
     p->n++;

@@ -2,7 +2,10 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "engine/base/cleanup.h"
 
 #define BINS 64
 
@@ -91,7 +94,31 @@ void srv_default_box_of(dicom_prompt *out, const float *v, int32_t rows, int32_t
     out->y1 = (y0 + y1) / 2 + (y1 - y0) * part;
 }
 
-msa_status srv_default_box(dicom_prompt *out, const dicom_series *series, int32_t percent, msa_error *err)
+/* Of all slices, or of those that are key images. */
+static msa_status middle_slice(const dicom_series *series, const dicom_prompt *prompts, size_t n,
+                               int32_t *out, msa_error *err)
+{
+    const int32_t slices = dicom_series_info(series)->slices;
+    MSA_AUTO_FREE bool *is_key = calloc((size_t)slices + 1, sizeof *is_key);
+    int32_t keys = 0;
+    if (is_key == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++) {
+        if (prompts[i].kind != DICOM_PROMPT_KEY_IMAGE) continue;
+        const int32_t at = dicom_series_find(series, prompts[i].sop_instance_uid, prompts[i].frame);
+        if (at < 0 || at >= slices || is_key[at]) continue;
+        is_key[at] = true;
+        keys++;
+    }
+    *out = (slices - 1) / 2;
+    if (keys == 0) return MSA_OK;
+    int32_t left = (keys - 1) / 2;
+    for (*out = 0; !is_key[*out] || left-- > 0;)
+        (*out)++;
+    return MSA_OK;
+}
+
+msa_status srv_default_box(dicom_prompt *out, const dicom_series *series, const dicom_prompt *prompts,
+                           size_t n, int32_t percent, msa_error *err)
 {
     const dicom_volume_info *info = dicom_series_info(series);
     memset(out, 0, sizeof *out);
@@ -100,7 +127,7 @@ msa_status srv_default_box(dicom_prompt *out, const dicom_series *series, int32_
     out->kind = DICOM_PROMPT_BOX;
     out->frame = 1;
     out->positive = 1;
-    out->slice = (info->slices - 1) / 2;
+    MSA_TRY(middle_slice(series, prompts, n, &out->slice, err));
     srv_default_box_of(
         out, dicom_series_voxels(series) + (size_t)out->slice * (size_t)info->rows * (size_t)info->cols,
         info->rows, info->cols, percent);

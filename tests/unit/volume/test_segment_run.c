@@ -13,6 +13,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/pool.h"
+#include "server/segment/default_box.h"
 #include "server/segment/objects.h"
 #include "server/segment/segment.h"
 
@@ -291,6 +292,47 @@ static void a_model_that_is_not_there_is_named(void **state)
     assert_string_equal(path, out_dir);
 }
 
+static dicom_prompt key_image(int32_t slice)
+{
+    dicom_prompt p = box_on(slice, "");
+    p.kind = DICOM_PROMPT_KEY_IMAGE;
+    return p;
+}
+
+/* Where nobody annotated: a box of the rule's own, named by it, in the middle of what may hold results. */
+static void a_rule_prompts_and_names_where_nobody_did(void **state)
+{
+    (void)state;
+    const srv_rule rule = {.default_label = "thing", .prompts = "default-box"};
+    dicom_prompt prompts[5] = {key_image(7), key_image(1), key_image(2), key_image(1)};
+    const dicom_volume_info *info = dicom_series_info(series);
+    assert_int_equal(srv_default_box(&prompts[4], series, NULL, 0, 50, NULL), MSA_OK);
+    assert_int_equal(prompts[4].slice, 4); /* of nine */
+    assert_true(prompts[4].x0 > 0 && prompts[4].x1 < info->cols && prompts[4].y0 > 0 &&
+                prompts[4].y1 < info->rows);
+    assert_int_equal(srv_default_box(&prompts[4], series, prompts, 4, 50, NULL), MSA_OK);
+    assert_int_equal(prompts[4].slice, 2); /* of 1, 2 and 7 */
+    assert_int_equal(srv_default_box(&prompts[4], series, NULL, 0, 0, NULL), MSA_E_INVALID);
+    assert_int_equal(srv_default_box(&prompts[4], series, NULL, 0, 50, NULL), MSA_OK);
+    (void)snprintf(out_dir, sizeof out_dir, "%s/itself", folder);
+    (void)mkdir(out_dir, 0700);
+    const srv_segment_request request = {.series = series,
+                                         .prompts = &prompts[4],
+                                         .n_prompts = 1,
+                                         .model = model,
+                                         .rule = &rule,
+                                         .by_itself = true,
+                                         .key = "key",
+                                         .out_dir = out_dir,
+                                         .series_number = 7};
+    msa_error err = MSA_ERROR_INIT;
+    if (srv_segment_run(&request, &outcome, &err) != MSA_OK) fail_msg("%s", err.what);
+    assert_int_equal(outcome.n_stats, 1);
+    assert_string_equal(outcome.stats[0].label, "thing");
+    assert_non_null(
+        strstr(outcome.warnings, "nobody annotated the series: a box in its middle was the prompt"));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +344,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_window_that_shows_nothing_is_not_used),
         cmocka_unit_test(a_cancelled_job_leaves_nothing),
         cmocka_unit_test(a_model_that_is_not_there_is_named),
+        cmocka_unit_test(a_rule_prompts_and_names_where_nobody_did),
     };
     if (argc != 2 || access(argv[1], X_OK) != 0) {
         (void)fputs("usage: test_segment_run MAKE_SERIES\n", stderr);
