@@ -7,7 +7,8 @@
 typedef struct msa_predictor msa_predictor;
 
 /**
- * Working memory for one model, sized up front; forward passes allocate nothing.
+ * Working memory for one model, sized up front; forward passes allocate nothing. What is freed last stays for
+ * the next predictor of that model and size, until the model is freed or another one is.
  * `model` is borrowed and must outlive the predictor. Errors: MSA_E_NOMEM.
  * Threads: one predictor per calling thread; inside, the engine's pool is used (engine/base/pool.h).
  */

@@ -22,6 +22,8 @@ const msa_weights *msa_model_weights(const msa_model *m);
  * it. Errors: MSA_E_NOMEM. */
 MSA_NODISCARD msa_status msa_model_whole_weights(const msa_weights **out, const msa_model *m, msa_error *err);
 const msa_tables *msa_model_tables(const msa_model *m);
+/* 1, 2, ...: no two models of a process have the same one, whatever became of the first. */
+uint64_t msa_model_serial(const msa_model *m);
 
 /* As msa_predictor_new_stack(); `tap` (copied by reference, outlives the predictor) sees every intermediate
  * result, of a stack those of one slice after another. */

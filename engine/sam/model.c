@@ -1,6 +1,7 @@
 #include "engine/model.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,11 +14,13 @@
 #include "engine/sam/internal.h"
 #include "engine/sam/pack.h"
 #include "engine/sam/reduce.h"
+#include "engine/sam/spare.h"
 
 #define FREE_AXIS_MAX 16384
 
 struct msa_model {
     msa_config c;
+    uint64_t serial;
     msa_safetensors *file; /* of an adapted model: the adapter's */
     const msa_model *base; /* NULL; else it has the weights that the file does not hold */
     msa_model *own_base;   /* the same, when it goes with this model */
@@ -36,6 +39,7 @@ struct msa_model {
 void msa_model_free(msa_model *m)
 {
     if (m == NULL) return;
+    msa_spare_drop(m->serial);
     msa_tables_release(&m->t);
     msa_safetensors_free(m->file);
     msa_model_free(m->own_base);
@@ -242,8 +246,10 @@ static msa_status check_mode(const char *path, msa_error *err)
 
 static msa_status open_file(msa_model **out, const char *path, msa_error *err)
 {
+    static atomic_uint_fast64_t made;
     *out = calloc(1, sizeof **out);
     if (*out == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory to load a model");
+    (*out)->serial = ++made;
     return msa_safetensors_open_bare(&(*out)->file, path, err);
 }
 
@@ -378,6 +384,11 @@ int64_t msa_model_parameters(const msa_model *m)
 const msa_weights *msa_model_weights(const msa_model *m)
 {
     return &m->w;
+}
+
+uint64_t msa_model_serial(const msa_model *m)
+{
+    return m->serial;
 }
 
 const msa_tables *msa_model_tables(const msa_model *m)

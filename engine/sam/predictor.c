@@ -8,6 +8,7 @@
 #include "engine/sam/internal.h"
 #include "engine/sam/mask_decoder.h"
 #include "engine/sam/prompt_encoder.h"
+#include "engine/sam/spare.h"
 
 /* Prompts of a batch are shared out whole among this many threads; with more, the tiles of one prompt after
  * another are: a lane has its own copy of the image's side. */
@@ -23,12 +24,13 @@ typedef struct lane {
 
 struct msa_predictor {
     const msa_model *model;
+    uint64_t serial; /* the model's: it may be gone when the predictor is freed */
     const msa_tap *tap;
     msa_arena arena;
     msa_encoder_work encoder;
     msa_upscale_weights upscale;
-    float *pixels; /* (h * w, P): the embedding that is being decoded, channels last */
-    int32_t n_lanes;
+    float *pixels;                   /* (h * w, P): the embedding that is being decoded, channels last */
+    int32_t workers, stack, n_lanes; /* stack: slices there is room for */
     lane lanes[LANES_MAX];
 };
 
@@ -55,18 +57,34 @@ static void layout(msa_predictor *p, int32_t workers)
         lane_layout(p, &p->lanes[i], i == 0 ? workers : 1);
 }
 
+static void release(void *thing)
+{
+    msa_predictor *p = thing;
+    if (p == NULL) return;
+    msa_arena_release(&p->arena);
+    free(p);
+}
+
 msa_status msa_predictor_new_watched(msa_predictor **out, const msa_model *model, int32_t slices,
                                      const msa_tap *tap, msa_error *err)
 {
     *out = NULL;
     if (slices < 1 || slices > MSA_STACK_MAX)
         return msa_fail(err, MSA_E_INVALID, "a stack holds 1 to %d slices, not %d", MSA_STACK_MAX, slices);
+    const int32_t workers = msa_threads_get();
+    msa_predictor *spare = tap == NULL ? msa_spare_take(msa_model_serial(model)) : NULL;
+    if (spare != NULL && spare->stack == slices && spare->workers == workers) {
+        *out = spare;
+        return MSA_OK;
+    }
+    release(spare);
     MSA_AUTO(msa_predictor) p = calloc(1, sizeof *p);
     if (p == NULL) return msa_fail(err, MSA_E_NOMEM, "no memory for a predictor");
     p->model = model;
+    p->serial = msa_model_serial(model);
     p->tap = tap;
-    p->encoder.slices = slices;
-    const int32_t workers = msa_threads_get();
+    p->encoder.slices = p->stack = slices;
+    p->workers = workers;
     p->n_lanes = workers <= LANES_MAX && tap == NULL ? workers : 1;
     layout(p, workers);
     MSA_TRY(msa_arena_commit(&p->arena, err));
@@ -90,8 +108,10 @@ msa_status msa_predictor_new_stack(msa_predictor **out, const msa_model *model, 
 void msa_predictor_free(msa_predictor *p)
 {
     if (p == NULL) return;
-    msa_arena_release(&p->arena);
-    free(p);
+    if (p->tap == NULL && p->arena.base != NULL)
+        msa_spare_put(p->serial, p, release);
+    else
+        release(p);
 }
 
 msa_status msa_predictor_encode(msa_predictor *p, const float *image, float *embedding, msa_error *err)

@@ -146,6 +146,40 @@ static void company_and_threads_change_no_bit(void **state)
     msa_threads_set(1);
 }
 
+static const msa_predictor *address_of_new(const msa_model *m, int32_t slices)
+{
+    MSA_AUTO(msa_predictor) p = NULL;
+    assert_int_equal(msa_predictor_new_stack(&p, m, slices, NULL), MSA_OK);
+    return p; /* freed here */
+}
+
+/* What was freed last serves again, where it fits, and gives what a new one gives. */
+static void a_spare_one_serves_its_model(void **state)
+{
+    MSA_AUTO(msa_model) m = load(state);
+    static float logits[LOGITS];
+    float iou[TOKENS];
+    const msa_prompt_set prompt = prompt_of(1);
+    decode_alone(m);
+    const msa_predictor *first = address_of_new(m, 1);
+    assert_ptr_equal(address_of_new(m, 1), first);
+    MSA_AUTO(msa_predictor) p = NULL;
+    MSA_AUTO(msa_predictor) beside = NULL;
+    assert_int_equal(msa_predictor_new(&p, m, NULL), MSA_OK);
+    assert_int_equal(msa_predictor_new(&beside, m, NULL), MSA_OK);
+    assert_ptr_equal(p, first);
+    assert_ptr_not_equal(beside, p);
+    assert_int_equal(msa_predictor_decode(p, embedding, &prompt, logits, iou, NULL), MSA_OK);
+    assert_memory_equal(logits, alone[1], sizeof logits);
+    msa_predictor_free(p);
+    p = NULL;
+    msa_threads_set(3); /* room for other threads */
+    assert_int_equal(msa_predictor_new(&p, m, NULL), MSA_OK);
+    assert_int_equal(msa_predictor_decode(p, embedding, &prompt, logits, iou, NULL), MSA_OK);
+    assert_memory_equal(logits, alone[1], sizeof logits);
+    msa_threads_set(1);
+}
+
 static void the_first_bad_prompt_is_named(void **state)
 {
     MSA_AUTO(msa_model) m = load(state);
@@ -180,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(is_the_decoder_of_training, setup, fixture_remove),
         cmocka_unit_test_setup_teardown(company_and_threads_change_no_bit, setup, fixture_remove),
+        cmocka_unit_test_setup_teardown(a_spare_one_serves_its_model, setup, fixture_remove),
         cmocka_unit_test_setup_teardown(the_first_bad_prompt_is_named, setup, fixture_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
