@@ -446,6 +446,21 @@ static msa_status collect_bound(srv_store *s, int64_t job_id, bound_prompts *out
     }
 }
 
+/* It was queued by rules that did without an annotation, and those of today do not. */
+static msa_status withdraw(srv_store *s, const srv_job *job, const srv_rule *rule, msa_error *err)
+{
+    char title[64], reason[128];
+    srv_rule_title(rule, title);
+    (void)snprintf(reason, sizeof reason,
+                   "by rule %s series that nobody annotated are not segmented any more", title);
+    MSA_TRY(put_rule(s, job->id, rule, err));
+    MSA_TRY(SRV_RUN(
+        s, NULL, err,
+        "UPDATE job SET state = 8, finished_ms = started_ms, lease_until_ms = 0, reason = ?2 WHERE id = ?1",
+        srv_i(job->id), srv_t(reason)));
+    return msa_fail(err, MSA_E_NOT_FOUND, "job %lld is withdrawn", (long long)job->id);
+}
+
 msa_status srv_store_job_rebind(srv_store *s, srv_job *job, const srv_job_policy *policy, msa_error *err)
 {
     __attribute__((cleanup(bound_prompts_clear))) bound_prompts prompts = {0};
@@ -455,6 +470,9 @@ msa_status srv_store_job_rebind(srv_store *s, srv_job *job, const srv_job_policy
     MSA_TRY(srv_store_job_subject(s, job->id, &prompts.subject, err));
     choose_begin(&prompts, policy);
     MSA_TRY(collect_bound(s, job->id, &prompts, err));
+    const srv_policy what = srv_rule_policy(prompts.rule);
+    if (asks_nothing(&prompts) && (what == SRV_POLICY_WAIT || what == SRV_POLICY_SKIP))
+        return withdraw(s, job, prompts.rule, err);
     join_models(&prompts, &model);
     MSA_TRY(input_key(s, IMAGES_OF_JOB, job->id, &prompts, &model, policy, content, err));
     MSA_TRY(SRV_VALUE(s, &same, err, "SELECT 1 FROM job WHERE id = ? AND content_key = ?", srv_i(job->id),

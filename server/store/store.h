@@ -248,9 +248,9 @@ MSA_NODISCARD msa_status srv_store_job_put_back(srv_store *s, int64_t job_id, in
                                                 msa_error *err);
 /**
  * The work is done: results, segments and one delivery per result and destination that it is for are recorded
- * in one transaction. With results and destinations: DELIVERING; the end is SUCCEEDED, or SUCCEEDED_EMPTY where
- * there is no result or no segment has a voxel (a report may say so). An older job of the same series that
- * still delivers has its pending deliveries cancelled.
+ * in one transaction. With results and destinations: DELIVERING; the end is SUCCEEDED, or SUCCEEDED_EMPTY
+ * where there is no result or no segment has a voxel (a report may say so). An older job of the same series
+ * that still delivers has its pending deliveries cancelled.
  */
 MSA_NODISCARD msa_status srv_store_job_done(srv_store *s, int64_t job_id, int64_t token,
                                             const srv_result *results, size_t n_results,

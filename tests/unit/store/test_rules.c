@@ -273,6 +273,24 @@ static void a_claimed_job_follows_rules_that_changed(void **state)
     assert_string_equal(fx_job(s, job.id).rule, "two");
 }
 
+static void a_claimed_job_that_rules_do_not_want_any_more_is_withdrawn(void **state)
+{
+    srv_store *s = ((fixture *)*state)->store;
+    srv_rule *rule = add_policy("", "auto");
+    add_rule("*", "*", "*", 0, false);
+    send(s, NULL, 0);
+    assert_int_equal(tick(s, 60000), 1);
+    srv_job job = fx_claim(s, 61000);
+    (void)snprintf(rule->prompts, sizeof rule->prompts, "wait");
+    assert_fails(MSA_E_NOT_FOUND, "withdrawn", srv_store_job_rebind(s, &job, &policy, &err));
+    job = fx_newest(s, "1.5");
+    assert_int_equal(job.state, SRV_JOB_CANCELLED);
+    assert_int_equal(job.finished_ms, 61000);
+    assert_string_equal(job.reason, "by rule 1 series that nobody annotated are not segmented any more");
+    fx_post(s, "id-1", "1.5", 0, "x", 63000); /* a prompt makes a new job, as ever */
+    assert_int_equal(tick(s, 70000), 1);
+}
+
 static void waiting_series_are_looked_at_again_when_rules_change(void **state)
 {
     srv_store *s = ((fixture *)*state)->store;
@@ -471,6 +489,7 @@ int main(void)
         CASE(a_series_may_be_skipped_until_somebody_annotates_it),
         cmocka_unit_test(the_key_holds_what_the_rule_says_of_the_result),
         CASE(a_claimed_job_follows_rules_that_changed),
+        CASE(a_claimed_job_that_rules_do_not_want_any_more_is_withdrawn),
         CASE(waiting_series_are_looked_at_again_when_rules_change),
         CASE(the_subject),
         CASE(the_subject_of_one_image),
