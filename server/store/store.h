@@ -309,7 +309,8 @@ MSA_NODISCARD msa_status srv_store_series_close(srv_store *s, int64_t series_id,
 MSA_NODISCARD msa_status srv_store_job_bind(srv_store *s, int64_t job_id, const srv_job_policy *policy,
                                             int64_t now_ms, srv_job_state *state, msa_error *err);
 /* A claimed job that rules and settings make another one than when it was bound, as after a restart: its
- * input key, rule and model become those of what it will really run with, in the catalogue and in *job. */
+ * input key, rule and model become those of what it will really run with, in the catalogue and in *job.
+ * MSA_E_NOT_FOUND: by these rules it is not run, and it is CANCELLED. */
 MSA_NODISCARD msa_status srv_store_job_rebind(srv_store *s, srv_job *job, const srv_job_policy *policy,
                                               msa_error *err);
 typedef struct srv_series_evidence { /* what completeness is judged by */
