@@ -181,6 +181,11 @@ OFCondition dicom::seg::put_patient_and_study(DcmItem &out, DcmItem &head, const
         if (whole_references(head, tag)) to.copy(tag, head);
     for (const auto &t : trial)
         if (head.tagExistsWithValue(t.sign)) to.copy2(t.needs, head);
+    /* Some de-identified images do not say how they were: type 1C, PS3.3 C.7.1.1. */
+    if (text_of(head, DCM_PatientIdentityRemoved) == "YES" &&
+        !head.tagExistsWithValue(DCM_DeidentificationMethod) &&
+        !head.tagExistsWithValue(DCM_DeidentificationMethodCodeSequence))
+        to.text(DCM_DeidentificationMethod, "Not stated by the source images");
     to.copy(DCM_StudyInstanceUID, head)
         .copy(DCM_FrameOfReferenceUID, head)
         .copy2(DCM_PositionReferenceIndicator, head);

@@ -112,7 +112,7 @@ class Negotiation(Case):
     def test_refusals(self):
         r, got = self.results([(CT, [MPEG]), (US, [EXPLICIT]), ("1.2.3.private", [EXPLICIT]), (CT, [EXPLICIT])])
         self.assertEqual([got[i][0] for i in (1, 3, 5, 7)], [4, 3, 3, 0])
-        self.assertIn("MPEG2MainProfileAtMainLevel is not decoded; let the sender use Explicit VR Little Endian",
+        self.assertIn("MPEG2MainProfile@MainLevel is not decoded; let the sender use Explicit VR Little Endian",
                       r.seen(r"^refused HOSTILE.CTImageStorage")[0])
         self.assertEqual(len(r.seen("^refused .*a malformed UID")), 1)
 

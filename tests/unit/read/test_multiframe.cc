@@ -270,6 +270,34 @@ void what_is_refused(void **)
     }
 }
 
+/* Changed bytes and cuts, in plain, deflated and RLE objects: a volume or a sentence. */
+void damage(void **)
+{
+    const unsigned seed = 20261123;
+    std::mt19937 random(seed);
+    for (const E_TransferSyntax syntax :
+         {EXS_LittleEndianExplicit, EXS_DeflatedLittleEndianExplicit, EXS_RLELossless}) {
+        const TempDir dir;
+        enhanced::Options o = small();
+        o.syntax = syntax;
+        (void)enhanced::write(o, dir / "plain", dir / "many");
+        const std::string path = dir / "many/enhanced.dcm", good = read_bytes(path);
+        int taken = 0;
+        for (int round = 0; round < 150; round++) {
+            std::string bad = good;
+            for (unsigned k = 0; k <= random() % 3; k++) /* mostly in the header, where the structure is */
+                bad[132 + random() % (bad.size() - 132) / (round % 2 ? 1 : 4)] = char(random());
+            if (round % 10 == 0) bad.resize(random() % bad.size());
+            write_bytes(path, bad);
+            msa_error err = MSA_ERROR_INIT;
+            const SeriesPtr s = load_series(dir / "many", {}, &err);
+            if (!s && err.what[0] == '\0') fail_msg("seed %u, round %d: no sentence", seed, round);
+            taken += s != nullptr;
+        }
+        assert_in_range(taken, 1, 149);
+    }
+}
+
 /* A segmentation over frames names them: read back by the writer's own check, and here. */
 void segmentation_names_frames(void **)
 {
@@ -359,6 +387,7 @@ int main()
                                 cmocka_unit_test(echoes),
                                 cmocka_unit_test(several_instances),
                                 cmocka_unit_test(what_is_refused),
+                                cmocka_unit_test(damage),
                                 cmocka_unit_test(segmentation_names_frames),
                                 cmocka_unit_test(real_objects)};
     return cmocka_run_group_tests(tests, start_dicom, nullptr);
