@@ -5,6 +5,7 @@
 #include "dcmtk/dcmdata/dcrledrg.h"
 
 #include "engine/base/hash.h"
+#include "engine/base/pool.h"
 
 namespace
 {
@@ -299,6 +300,30 @@ void same_input_same_bytes_in_every_form(void **)
         }
 }
 
+/* Invariant 10. One call of this test starts threads for good, so it comes last. */
+void any_number_of_threads_gives_the_same_bytes(void **)
+{
+    temp_dir dir;
+    synthetic s(40, 41, 90);
+    for (int k = 0; k < 6; k++) {
+        const size_t segment = s.add_segment(("structure " + std::to_string(k)).c_str());
+        for (int32_t slice = k; slice < 80 + k; slice++)
+            for (int32_t c = 0; c < 9; c++)
+                s.at(segment, slice, (slice + k) % 40, 4 * k + c) = 1;
+    }
+    const result one = write_form(s, dir, {}, "one");
+    msa_threads_set(4);
+    const result four = write_form(s, dir, {}, "four");
+    msa_threads_set(1);
+    assert_int_equal(one.status, MSA_OK);
+    assert_int_equal(four.status, MSA_OK);
+    assert_int_equal(one.n, four.n);
+    assert_true(one.n > 1);
+    for (size_t k = 0; k < one.n; k++)
+        assert_string_equal(sha256(dir.path + "/" + one.files[k].name).c_str(),
+                            sha256(dir.path + "/" + four.files[k].name).c_str());
+}
+
 /* The read-back of each form sees one changed byte of its pixels. */
 void a_changed_byte_is_noticed(void **)
 {
@@ -367,6 +392,7 @@ int main()
         cmocka_unit_test(same_input_same_bytes_in_every_form),
         cmocka_unit_test(a_changed_byte_is_noticed),
         cmocka_unit_test(forms_that_are_none_are_refused),
+        cmocka_unit_test(any_number_of_threads_gives_the_same_bytes),
     };
     return cmocka_run_group_tests(tests, init_codecs, nullptr);
 }
