@@ -105,7 +105,9 @@ static void on_tick(uv_timer_t *timer)
         srv_core_fatal(
             core, "the catalogue could not be made durable (a write or fsync failed): check the disk that "
                   "holds storage.path, then start msad again");
-    if (srv_blobs_bad(core->blobs)) srv_core_fatal(core, "a file could not be made durable (fsync failed)");
+    if (srv_blobs_bad(core->blobs)) /* of an upload */
+        srv_core_fatal(core, "a file could not be made durable (fsync failed): check the disk that holds "
+                             "storage.path, then start msad again");
     submit_later(core); /* before leases are looked at, so that what was held up does not run out */
     srv_intake_deadlines(core->intake);
     srv_indexer_tick(core->indexer);

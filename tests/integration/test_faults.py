@@ -166,6 +166,24 @@ class FailingDisk(harness.Case):
                 folder, = self.blob_folders(service) - before
                 shutil.rmtree(service.folder)
 
+    def test_an_upload_whose_sync_fails_is_not_acknowledged_either(self):
+        for ending in ('.part', '/incoming', 'catalogue.sqlite-wal'):
+            with self.subTest(ending):
+                service = self.faulty(ending)
+                try:
+                    status = service.post('/v1/annotations', b'\2' * 3000, content_type='application/dicom').status
+                except OSError:
+                    status = 500  # ended before it could answer
+                self.assertGreaterEqual(status, 500)
+                harness.until('msad to end', lambda service=service: service.process.poll() is not None, 20)
+                self.assertRegex(service.log(), 'fatal why=".*fsync.*check the disk that holds storage.path, then start msad again"')
+                service.environment.pop('LD_PRELOAD')
+                service.start()
+                status = service.post('/v1/annotations', b'\2' * 3000, content_type='application/dicom').status
+                self.assertIn(status, (200, 201))  # the row may have come to the disk all the same
+                self.assertEqual(service.stop(), 0)
+                shutil.rmtree(service.folder)
+
 
 class Workers(harness.Case):
     def test_a_replaced_model_is_named_and_not_used(self):
