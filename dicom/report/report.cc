@@ -29,7 +29,7 @@ OFCondition put_series(DcmItem &out, const source &from)
     to.text(DCM_Modality, "SR").text(DCM_SeriesInstanceUID, from.uid("series"));
     to.text(DCM_SeriesNumber, std::to_string(o.series_number));
     to.text(DCM_SeriesDescription, from.text.encode(description, 64));
-    return to.note(out.insertEmptyElement(DCM_ReferencedPerformedProcedureStepSequence)).cond();
+    return to.empty(DCM_ReferencedPerformedProcedureStepSequence).cond();
 }
 
 OFCondition put_document(DcmItem &out, const source &from)
@@ -40,7 +40,7 @@ OFCondition put_document(DcmItem &out, const source &from)
     to.text(DCM_SOPClassUID, SR_CLASS).text(DCM_SOPInstanceUID, from.uid("instance"));
     to.text(DCM_InstanceNumber, "1").text(DCM_ContentDate, date).text(DCM_ContentTime, time);
     to.text(DCM_CompletionFlag, "COMPLETE").text(DCM_VerificationFlag, "UNVERIFIED");
-    return to.note(out.insertEmptyElement(DCM_PerformedProcedureCodeSequence)).cond();
+    return to.empty(DCM_PerformedProcedureCodeSequence).cond();
 }
 
 void add_instance(put &series, const char *class_uid, const char *instance_uid)
@@ -153,7 +153,7 @@ msa_status write(const dicom_series &series, const dicom_finding *findings, size
     (void)std::snprintf(file.sop_instance_uid, sizeof file.sop_instance_uid, "%s",
                         from.uid("instance").c_str());
     (void)std::snprintf(file.series_uid, sizeof file.series_uid, "%s", from.uid("series").c_str());
-    return dicom::seg::write_dataset(dir, "report", dataset, err);
+    return dicom::seg::write_dataset(dir, "report", dataset, EXS_LittleEndianExplicit, err);
 }
 
 } // namespace

@@ -43,14 +43,16 @@ OFCondition put_meta(DcmMetaInfo &meta, DcmDataset &dataset, const char *syntax)
 }
 
 /* What DCMTK encodes of `part`, piece by piece to `sink`. */
-template <typename Part, typename Sink> msa_status encode_part(Part &part, Sink &&sink, msa_error *err)
+template <typename Part, typename Sink>
+msa_status encode_part(Part &part, Sink &&sink, msa_error *err,
+                       E_TransferSyntax syntax = EXS_LittleEndianExplicit)
 {
     std::vector<char> buffer(CHUNK);
     DcmOutputBufferStream stream(buffer.data(), static_cast<offile_off_t>(buffer.size()));
     part.transferInit();
     OFCondition cond = EC_StreamNotifyClient;
     while (cond == EC_StreamNotifyClient) {
-        cond = part.write(stream, EXS_LittleEndianExplicit, EET_ExplicitLength, nullptr);
+        cond = part.write(stream, syntax, EET_ExplicitLength, nullptr);
         void *full = nullptr;
         offile_off_t size = 0;
         stream.flushBuffer(full, size);
@@ -90,16 +92,17 @@ msa_status dicom::seg::write_file(const char *path, DcmDataset &header, const so
     return file.finish(err);
 }
 
-msa_status dicom::seg::write_dataset(const char *dir, const char *name, DcmDataset &dataset, msa_error *err)
+msa_status dicom::seg::write_dataset(const char *dir, const char *name, DcmDataset &dataset,
+                                     E_TransferSyntax syntax, msa_error *err)
 {
     DcmMetaInfo meta;
-    const OFCondition cond = put_meta(meta, dataset, UID_LittleEndianExplicitTransferSyntax);
+    const OFCondition cond = put_meta(meta, dataset, DcmXfer(syntax).getXferID());
     if (cond.bad()) return fail(err, cond, "write the file meta information");
     staging stage(dir, name);
     output file(stage.add(1).c_str());
     const auto sink = [&](const char *data, size_t size) { file.write(data, size); };
     MSA_TRY(encode_part(meta, sink, err));
-    MSA_TRY(encode_part(dataset, sink, err));
+    MSA_TRY(encode_part(dataset, sink, err, syntax));
     MSA_TRY(file.finish(err));
     return stage.publish(err);
 }

@@ -15,6 +15,11 @@ put &put::text(const DcmTagKey &tag, const std::string &value)
     return note(item_.putAndInsertOFStringArray(tag, OFString(value.c_str(), value.size())));
 }
 
+put &put::empty(const DcmTagKey &tag)
+{
+    return note(item_.insertEmptyElement(tag));
+}
+
 put &put::element(DcmElement *made)
 {
     const OFCondition cond = item_.insert(made, OFTrue);

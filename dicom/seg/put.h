@@ -30,6 +30,7 @@ class put
     /* The same for attributes of type 2: empty when the source has none. */
     put &copy2(const DcmTagKey &tag, DcmItem &from);
     put &element(DcmElement *made); /* takes it over */
+    put &empty(const DcmTagKey &tag);
     put &note(const OFCondition &cond);
     /* A new last item of a sequence; never NULL, but only part of the object while cond() is good. */
     DcmItem &item(const DcmTagKey &sequence);
@@ -65,8 +66,9 @@ std::string tracking_uid(const char *key, const dicom_segment &segment, size_t i
 /* When the images were made: the result has no other time that is the same in every run. */
 void content_date_time(std::string &date, std::string &time, DcmItem &image);
 
-/* "NAME.dcm" in `dir`: meta information and dataset, Explicit VR little endian, all there or not. Fsynced. */
-msa_status write_dataset(const char *dir, const char *name, DcmDataset &dataset, msa_error *err);
+/* "NAME.dcm" in `dir`: meta information and dataset in that transfer syntax, all there or not. Fsynced. */
+msa_status write_dataset(const char *dir, const char *name, DcmDataset &dataset, E_TransferSyntax syntax,
+                         msa_error *err);
 
 } // namespace seg
 } // namespace dicom

@@ -141,6 +141,11 @@ static const char *check_regions(const char *text)
     return strcmp(text, "box") == 0 || strcmp(text, "mask") == 0 ? NULL : "is neither box nor mask";
 }
 
+static const char *check_contours(const char *text)
+{
+    return strcmp(text, "none") == 0 || strcmp(text, "rtstruct") == 0 ? NULL : "is neither none nor rtstruct";
+}
+
 static const char *check_rule_name(const char *text)
 {
     return text[0] == '\0' ? NULL : check_name(text);
@@ -284,6 +289,7 @@ static const srv_setting rule_fields[] = {
     RULE_TEXT("labels", labels, "", srv_rule_labels_wrong, "codes of labels that come without one, as \"tumour=SCT:108369006:Neoplasm; liver=SCT:10200004\"; others are looked up by their name"),
     RULE_INT("settle_ms", settle_ms, 0, 0, 600000, "in place of completeness.settle_ms; 0: as there"),
     RULE_INT("quiet_ms", quiet_ms, 0, 0, 86400000, "in place of completeness.quiet_ms; 0: as there"),
+    RULE_TEXT("contours", contours, "none", check_contours, "rtstruct: results go out as the contours of an RT Structure Set as well, for systems that plan radiotherapy"),
     RULE_TEXT("destinations", destinations, "*", check_list_of_names, "names of those that results go to, with commas between; none"),
 };
 
@@ -317,7 +323,7 @@ const srv_list srv_lists[SRV_N_LISTS] = {
     {                                                                                                        \
         .modality = of, .body_part = "*", .label = "*", .study = "*", .series = "*", .protocol = "*",        \
         .sender = "*", .orientation = "*", .adapter = which, .prompts = "wait", .box_percent = 50,           \
-        .regions = "box", .destinations = "*", .number = at                                                  \
+        .regions = "box", .contours = "none", .destinations = "*", .number = at                              \
     }
 const srv_rule srv_rules_built_in[] = {BUILT_IN(1, "CT", "default-ct"), BUILT_IN(2, "MR", "default-mr")};
 const int32_t srv_n_rules_built_in = sizeof srv_rules_built_in / sizeof *srv_rules_built_in;

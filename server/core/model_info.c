@@ -64,6 +64,7 @@ static void mend_rule(srv_rule *r)
     END(r->adapter);
     END(r->prompts);
     END(r->regions);
+    END(r->contours);
     END(r->default_label);
     END(r->labels);
     END(r->destinations);

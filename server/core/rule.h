@@ -33,6 +33,7 @@ typedef struct srv_rule {
     char default_label[DICOM_LABEL_MAX]; /* of objects that nobody named; "": Object */
     char labels[1024];                   /* srv_rule_code_of() */
     int32_t settle_ms, quiet_ms;         /* 0: as under completeness */
+    char contours[12];                   /* none or rtstruct: results as an RT Structure Set as well */
     char destinations[512];              /* srv_rule_sends_to() */
 
     int32_t number; /* from 1, as the configuration counts */

@@ -151,7 +151,8 @@ static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *er
     }
     for (size_t i = 0; i < outcome->n_files; i++)
         MSA_TRY(tell_file(&outcome->files[i], outcome->form[i], err));
-    return outcome->report.name[0] ? tell_file(&outcome->report, -1, err) : MSA_OK;
+    if (outcome->report.name[0]) MSA_TRY(tell_file(&outcome->report, -1, err));
+    return outcome->contours.name[0] ? tell_file(&outcome->contours, -1, err) : MSA_OK;
 }
 
 /* Prompts and what belongs to each, as the segmenter takes them. */
@@ -271,6 +272,7 @@ static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
         .n_forms = w->job.forms.n <= SRV_DESTINATIONS_MAX ? w->job.forms.n : 0,
         .series_description = w->start.series_description,
         .report = w->start.report,
+        .contours = strcmp(rule->contours, "rtstruct") == 0,
         .cache = w->cache,
         .progress = tell_progress,
         .progress_ctx = w,

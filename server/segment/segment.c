@@ -231,6 +231,18 @@ static msa_status write_report(const run *r, dicom_seg_options options, srv_segm
                               &outcome->report, err);
 }
 
+static msa_status write_contours(const run *r, dicom_seg_options options, srv_segment_outcome *outcome,
+                                 msa_error *err)
+{
+    char description[4 * DESCRIPTION_MAX + 1];
+    srv_text_suffix(description, sizeof description, options.series_description, ", contours",
+                    DESCRIPTION_MAX);
+    options.series_description = description;
+    options.series_number += 2;
+    return dicom_structure_set_write(r->request->series, r->objects->names, r->objects->n, &options,
+                                     r->request->out_dir, &outcome->contours, err);
+}
+
 static msa_status write_objects(run *r, srv_segment_outcome *outcome, msa_error *err)
 {
     char description[4 * DESCRIPTION_MAX + 1];
@@ -239,7 +251,9 @@ static msa_status write_objects(run *r, srv_segment_outcome *outcome, msa_error 
                     is_untrained(r) ? " (untrained model)" : "", DESCRIPTION_MAX);
     const dicom_seg_options options = options_of(r, description);
     MSA_TRY(write_seg(r, options, outcome, err));
-    return r->request->report ? write_report(r, options, outcome, err) : MSA_OK;
+    if (r->request->report) MSA_TRY(write_report(r, options, outcome, err));
+    const bool found = outcome->n_files > 0;
+    return found && r->request->contours ? write_contours(r, options, outcome, err) : MSA_OK;
 }
 
 static msa_status write_pictures(const run *r, const srv_segment_outcome *outcome, msa_error *err)

@@ -10,6 +10,7 @@
 #include "dicom/report.h"
 #include "dicom/seg.h"
 #include "dicom/series.h"
+#include "dicom/structure_set.h"
 #include "engine/automatic.h"
 #include "engine/base/hash.h"
 #include "engine/segmenter.h"
@@ -43,6 +44,7 @@ typedef struct srv_segment_request {
     int32_t n_forms;
     bool overlays;              /* one PNG per slice that holds a mask or a prompt */
     bool report;                /* report.dcm beside it: what was measured, or that nothing was found */
+    bool contours;              /* structure-set.dcm: the masks as contours, where something was found */
     msa_embedding_cache *cache; /* NULL: none beyond this call */
     const atomic_bool *cancel;
     msa_progress_fn *progress;
@@ -66,6 +68,7 @@ typedef struct srv_segment_outcome {
     int32_t form[SRV_FILES_MAX]; /* which of the request's forms each file is */
     size_t n_files;              /* 0: nothing found */
     dicom_seg_file report;       /* name "": none was asked for */
+    dicom_seg_file contours;     /* the same */
     srv_segment_stat stats[SRV_SEGMENTS_MAX];
     size_t n_stats;
     char warnings[512]; /* geometry that was noticed, prompts that could not be used; "; "-joined sentences */

@@ -236,6 +236,8 @@ class Msad:
     """One msad. Its storage folder outlives it, so a second start() is a restart."""
 
     def __init__(self, folder, destinations=(), config=None, **settings):
+        """Without a report unless asked for: most tests count the segmentations that arrive."""
+        settings.setdefault('result_report', False)
         self.folder, self.arguments = folder, []
         self.storage = os.path.join(folder, 'data')
         self.log_path = os.path.join(folder, 'msad.log')
@@ -454,8 +456,6 @@ class Case(unittest.TestCase):
         return made.start() if start else made
 
     def msad(self, name='msad', destinations=(), config=None, **settings):
-        """Without a report unless asked for: most tests count the segmentations that arrive."""
-        settings.setdefault('result_report', False)
         made = Msad(self.path(name), destinations, config, **settings)
         self.services.append(made)
         return made.start()

@@ -8,6 +8,7 @@ import pydicom
 import harness
 
 SEG, LABEL_MAP = '1.2.840.10008.5.1.4.1.1.66.4', '1.2.840.10008.5.1.4.1.1.66.7'
+STRUCTURE_SET = '1.2.840.10008.5.1.4.1.1.481.3'
 EXPLICIT, DEFLATED, RLE = '1.2.840.10008.1.2.1', '1.2.840.10008.1.2.1.99', '1.2.840.10008.1.2.5'
 
 
@@ -40,6 +41,35 @@ class Forms(harness.Case):
         del service.environment['MSAD_DESTINATIONS']
         self.services.append(service)
         return service.start(), receivers
+
+    def test_contours_where_a_rule_says_so(self):
+        """An RT Structure Set beside the SEG, whose contours are closed and lie on its images; sent back, it prompts nothing."""
+        receiver = self.receiver()
+        service = self.msad(destinations=[receiver], config='rules:\n  - contours: rtstruct\n    adapter: ""\n')
+        ct = self.ct_with_report()
+        service.send(ct.folder)
+        service.send(ct.report, tool='storescu')
+        job = service.wait_job('succeeded')
+        self.assertEqual([r['sop_class_uid'] for r in job['results']], [SEG, STRUCTURE_SET])
+        paths = receiver.wait_files(2)
+        path = next(p for p in paths if job['results'][1]['sop_instance_uid'] in p)
+        said = harness.run_tool(['dciodvfy', path], None).stdout
+        self.assertEqual([line for line in said.split('\n') if line.startswith('Error')], [], said)
+        d = pydicom.dcmread(path)
+        self.assertEqual([r.ROIName for r in d.StructureSetROISequence], ct.labels)
+        images = {str(h.SOPInstanceUID): float(h.ImagePositionPatient[2]) for h in ct.headers}
+        for roi, segment in zip(d.ROIContourSequence, job['segments']):
+            slices = collections.Counter()
+            for contour in roi.ContourSequence:
+                self.assertEqual((contour.ContourGeometricType, len(contour.ContourData)),
+                                 ('CLOSED_PLANAR', 3 * contour.NumberOfContourPoints))
+                image = str(contour.ContourImageSequence[0].ReferencedSOPInstanceUID)
+                self.assertTrue(all(abs(float(z) - images[image]) < 0.006 for z in contour.ContourData[2::3]))
+                slices[image] += 1
+            self.assertEqual(len(slices), segment['last_slice'] - segment['first_slice'] + 1)
+        service.send(path, tool='storescu')
+        service.wait_quiet()
+        self.assertEqual([j['id'] for j in service.jobs()], [job['id']])
 
     def test_each_gets_its_own(self):
         service, receivers = self.start([
