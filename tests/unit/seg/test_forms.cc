@@ -309,7 +309,7 @@ void any_number_of_threads_gives_the_same_bytes(void **)
         const size_t segment = s.add_segment(("structure " + std::to_string(k)).c_str());
         for (int32_t slice = k; slice < 80 + k; slice++)
             for (int32_t c = 0; c < 9; c++)
-                s.at(segment, slice, (slice + k) % 40, 4 * k + c) = 1;
+                s.at(segment, slice, slice % 40, 4 * k + c) = 1;
     }
     const result one = write_form(s, dir, {}, "one");
     msa_threads_set(4);
