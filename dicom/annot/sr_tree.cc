@@ -12,6 +12,8 @@ namespace dicom
 namespace
 {
 
+constexpr size_t LOOKS_MAX = size_t{1} << 24; /* items passed on the way to others by reference */
+
 /* What a measurement group (TID 1410, 1411, 1501) says about the regions in it. */
 struct Group {
     int number = 0; /* from 1, in document order; 0 outside of any */
@@ -43,6 +45,7 @@ class Walker
     msa_status walk(DcmItem &item, DcmItem *parent, Group &group);
     msa_status draw(DcmItem &item, DcmItem *parent, Group &group, bool in_space);
     ImageReference image_of(DcmItem &scoord, DcmItem *parent);
+    const ImageReference &image_in(DcmItem &parent);
     DcmItem *resolve(DcmItem &reference);
     std::shared_ptr<const Subject> subject_of(Group &group);
 
@@ -51,6 +54,8 @@ class Walker
     msa_error *err_;
     std::string charset_;
     std::map<std::string, std::string> series_of_; /* of the images in evidence */
+    std::map<DcmItem *, ImageReference> image_in_; /* so that many regions of one group cost no square */
+    size_t looked_at_ = 0;
     int groups_ = 0, ungrouped_ = 0;
 };
 
@@ -161,7 +166,9 @@ DcmItem *Walker::resolve(DcmItem &reference)
     if (!parse_numbers(text(reference, DCM_ReferencedContentItemIdentifier), path)) return nullptr;
     DcmItem *at = &root_;
     for (size_t i = 1; i < path.size(); i++) {
+        if (looked_at_ > LOOKS_MAX) return nullptr;
         const std::vector<DcmItem *> list = children(*at);
+        looked_at_ += list.size();
         if (path[i] < 1 || path[i] > double(list.size())) return nullptr;
         at = list[size_t(path[i]) - 1];
     }
@@ -177,17 +184,24 @@ ImageReference Walker::image_of(DcmItem &scoord, DcmItem *parent)
         const ImageReference ref = image_reference(*target);
         if (!ref.sop_instance_uid.empty()) return ref;
     }
-    ImageReference beside;
-    if (parent == nullptr) return beside;
+    return parent != nullptr ? image_in(*parent) : ImageReference();
+}
+
+/* The only image among the children of an item. */
+const ImageReference &Walker::image_in(DcmItem &parent)
+{
+    const auto known = image_in_.find(&parent);
+    if (known != image_in_.end()) return known->second;
+    ImageReference only;
     int found = 0;
-    for (DcmItem *sibling : children(*parent)) {
-        if (value_type(*sibling) != "IMAGE") continue;
-        const ImageReference ref = image_reference(*sibling);
+    for (DcmItem *child : children(parent)) {
+        if (value_type(*child) != "IMAGE") continue;
+        const ImageReference ref = image_reference(*child);
         if (ref.sop_instance_uid.empty()) continue;
-        beside = ref;
+        only = ref;
         found++;
     }
-    return found == 1 ? beside : ImageReference();
+    return image_in_.emplace(&parent, found == 1 ? only : ImageReference()).first->second;
 }
 
 std::vector<double> graphic_data(DcmItem &scoord)
