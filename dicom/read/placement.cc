@@ -38,6 +38,12 @@ bool belongs_to_frame(const DcmTagKey &tag)
     return tag.getGroup() == 0x0018 || tag.getGroup() == 0x0028;
 }
 
+void insert_copy(DcmItem &to, const DcmObject &element)
+{
+    std::unique_ptr<DcmObject> copy(element.clone());
+    if (to.insert(static_cast<DcmElement *>(copy.get()), OFTrue).good()) (void)copy.release();
+}
+
 /* Lays the one item of each functional group flat into `to`. Groups that name other images are no attributes
  * of this one, and private groups may be large. */
 void flatten(DcmItem &to, DcmItem &groups)
@@ -51,7 +57,7 @@ void flatten(DcmItem &to, DcmItem &groups)
         if (sequence.card() != 1) continue;
         DcmItem &macro = *sequence.getItem(0);
         for (DcmObject *e = macro.nextInContainer(nullptr); e != nullptr; e = macro.nextInContainer(e))
-            if (belongs_to_frame(e->getTag())) (void)to.insert(static_cast<DcmElement *>(e->clone()), OFTrue);
+            if (belongs_to_frame(e->getTag())) insert_copy(to, *e);
     }
 }
 
@@ -116,7 +122,7 @@ std::unique_ptr<DcmFileFormat> single_frame_header(const File &f, Frame &frame)
         const DcmTagKey tag = e->getTag();
         if (tag.getGroup() > 0x0040 || (tag.getGroup() & 1) != 0 || tag == DCM_DimensionIndexSequence)
             continue;
-        (void)to.insert(static_cast<DcmElement *>(e->clone()), OFTrue);
+        insert_copy(to, *e);
     }
     while (DcmElement *e = frame.groups->remove(static_cast<unsigned long>(0)))
         if (to.insert(e, OFTrue).bad()) delete e;
