@@ -217,9 +217,10 @@ msa_status parse_dataset(std::unique_ptr<DcmFileFormat> &out, const Prescan &sca
     auto file = std::make_unique<DcmFileFormat>();
     DcmDataset &d = *file->getDataset();
     constexpr Uint32 all_in_memory = 0xfffffffeu;
+    const DcmTagKey AFTER_PIXELS(0x7fe0, 0x0011); /* the pre-scan has not looked there */
     d.transferInit();
     const OFCondition cond = d.readUntilTag(stream, scan.xfer, EGL_noChange, all_in_memory,
-                                            with_pixels ? DCM_UndefinedTagKey : DCM_PixelData);
+                                            with_pixels ? AFTER_PIXELS : DCM_PixelData);
     d.transferEnd();
     if (cond.bad()) return fail(err, cond, "parse the dataset");
     out = std::move(file);
