@@ -106,7 +106,9 @@ static bool read_one(srv_role *role)
     ssize_t n;
     do
         n = recv(role->fd, message, sizeof buffer - 8, MSG_DONTWAIT | MSG_TRUNC);
-    while (n < 0 && errno == EINTR);
+    /* A role that died with messages from us unread leaves ECONNRESET, once, ahead of its own last words
+     * (unix(7)). */
+    while (n < 0 && (errno == EINTR || errno == ECONNRESET));
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
     if (n <= 0) {
         role->eof = true;
