@@ -1,4 +1,5 @@
 """What the network tests share: tiny DICOM files, a bare DICOM sender that may break every rule, and mini_scp."""
+import contextlib
 import os
 import re
 import socket
@@ -241,6 +242,20 @@ class Case(unittest.TestCase):
         r = Receiver(self.path(root), *args)
         self.addCleanup(r.__exit__)
         return r
+
+    def play_peer(self, play):
+        """A peer by hand, for one connection; returns its port."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+
+        def run():
+            with contextlib.suppress(OSError):
+                peer, _ = listener.accept()
+                with peer:
+                    play(peer)
+
+        threading.Thread(target=run, daemon=True).start()
+        return listener.getsockname()[1]
 
     def assert_nothing_kept(self, r):
         self.assertEqual(r.blobs(), {})

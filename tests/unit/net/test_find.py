@@ -1,9 +1,6 @@
 """dicom_find_images() against an archive by hand: what each answer counts for, and archives that misbehave."""
-import contextlib
 import os
-import socket
 import struct
-import threading
 import time
 import unittest
 
@@ -76,18 +73,6 @@ class Archive(Sender):
 
 
 class Find(Case):
-    def listen(self, play):
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.addCleanup(listener.close)
-
-        def run():
-            with contextlib.suppress(OSError):
-                peer, _ = listener.accept()
-                with peer:
-                    play(peer)
-        threading.Thread(target=run, daemon=True).start()
-        return listener.getsockname()[1]
-
     def find(self, port, timeout=5):
         """(images, outcome, status, sentence)"""
         rc, said = tool(os.path.join(BIN, "mini_scu"), "127.0.0.1", port, "ARCHIVE", timeout, "--find", "1.2.3", SERIES)
@@ -101,7 +86,7 @@ class Find(Case):
         def play(peer):
             archive.append(Archive(peer, answers))
             archive[0].serve()
-        images, outcome, status, sentence = self.find(self.listen(play))
+        images, outcome, status, sentence = self.find(self.play_peer(play))
         if levels:
             self.assertEqual(["IMAGE" if b"IMAGE" in a else "SERIES" for a in archive[0].asked], levels)
             for asked in archive[0].asked:
@@ -142,7 +127,7 @@ class Find(Case):
 
     def quick(self, play, words):
         began = time.monotonic()
-        images, outcome, _, sentence = self.find(self.listen(play), 1)
+        images, outcome, _, sentence = self.find(self.play_peer(play), 1)
         self.assertLess(time.monotonic() - began, 12)
         self.assertEqual((images, outcome), (0, RETRY), sentence)
         self.assertIn(words, sentence)

@@ -4,7 +4,6 @@ import os
 import socket
 import struct
 import subprocess
-import threading
 import time
 import unittest
 
@@ -136,20 +135,6 @@ class Send(Case):
         outcome, _, sentence = self.send(104, self.file, host="no-such-host.invalid")
         self.assertEqual(outcome, RETRY)
         self.assertIn("is not known by that name", sentence)
-
-    def play_peer(self, play):
-        """A peer by hand; returns its port."""
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.addCleanup(listener.close)
-
-        def run():
-            with contextlib.suppress(OSError):
-                peer, _ = listener.accept()
-                with peer:
-                    play(peer)
-
-        threading.Thread(target=run, daemon=True).start()
-        return listener.getsockname()[1]
 
     def quick(self, port, timeout=1):
         start = time.monotonic()
