@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "dicom/init.h"
+#include "dicom/tls.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -14,7 +15,22 @@ extern "C" {
 
 typedef struct dicom_assoc_info {
     char calling_ae[DICOM_AE_MAX], called_ae[DICOM_AE_MAX], peer[48];
+    char tls[16];                            /* "TLSv1.3"; "": without */
+    char certificate[DICOM_FINGERPRINT_MAX]; /* of the peer's; "": it showed none */
+    char subject[128];                       /* likewise, as RFC 4514 writes it */
 } dicom_assoc_info;
+
+typedef enum dicom_admission { /* PS3.8 section 9.3.4 */
+    DICOM_ADMITTED = 0,
+    DICOM_NOT_CALLING = 1, /* permanent: calling AE title not recognized */
+    DICOM_NOT_NOW = 2,     /* transient: local limit exceeded */
+} dicom_admission;
+
+typedef struct dicom_verdict {
+    int32_t admission;             /* dicom_admission */
+    int64_t object_max_bytes;      /* 0: as in the options */
+    char why[MSA_ERROR_WHAT_MAX];  /* of a refusal: a sentence for the administrator */
+} dicom_verdict;
 
 typedef struct dicom_store_info {
     char sop_class_uid[DICOM_UID_MAX], sop_instance_uid[DICOM_UID_MAX], transfer_syntax_uid[DICOM_UID_MAX];
@@ -22,6 +38,7 @@ typedef struct dicom_store_info {
 
 /**
  * Where datasets go. All called on the thread of dicom_receive_run(); `ctx` is passed through.
+ * admit   may this peer have its association? NULL: any may. Asked when the request is well formed and calls us
  * begin   an object starts; its Part 10 preamble and file meta information come first through write()
  * write   bytes in order; a failure stops the object
  * commit  the object is whole: make it durable; MSA_OK only then. The sentence in *err goes to the log and to Error
@@ -32,6 +49,7 @@ typedef struct dicom_store_info {
  */
 typedef struct dicom_receive_sink {
     void *ctx;
+    void (*admit)(void *ctx, const dicom_assoc_info *assoc, dicom_verdict *verdict);
     void (*opened)(void *ctx, const dicom_assoc_info *assoc);
     msa_status (*begin)(void *ctx, const dicom_store_info *info, msa_error *err);
     msa_status (*write)(void *ctx, const void *bytes, size_t size, msa_error *err);
@@ -46,6 +64,7 @@ typedef struct dicom_receive_options {
     bool busy;                /* reject with "local limit exceeded" (transient) and return */
     int32_t associate_timeout_s, idle_timeout_s, association_max_s;
     int64_t object_max_bytes;
+    const dicom_tls_context *tls; /* NULL: DICOM without TLS */
 } dicom_receive_options;
 
 typedef struct dicom_receive_result {

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "dicom/init.h"
+#include "dicom/tls.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -18,6 +19,7 @@ typedef struct dicom_destination {
      * file alone. */
     char format[16], profile[16], compression[16];
     bool empty_frames;
+    dicom_tls tls; /* its name "": that of the host */
 } dicom_destination;
 
 typedef enum dicom_delivery { /* what the sender does next */

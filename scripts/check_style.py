@@ -55,7 +55,7 @@ TABLE = {
     'engine/base': (('engine/base/',), {'openssl', 'blas'}, False),
     'engine': (('engine/',), {'blas', 'jansson', 'nifti'}, False),
     'dicom/*.h': (('dicom/', 'engine/base/'), set(), False),
-    'dicom': (('dicom/', 'engine/base/'), {'dcmtk', 'openjpeg', 'zlib'}, True),
+    'dicom': (('dicom/', 'engine/base/'), {'dcmtk', 'openjpeg', 'openssl', 'zlib'}, True),
     'server': (('server/', 'engine/', 'dicom/'), {'uv', 'mhd', 'sqlite', 'yaml', 'jansson', 'png', 'zlib'}, False),
     'tests': (('engine/', 'dicom/', 'server/', 'tests/'),
               {'cmocka', 'dcmtk', 'openjpeg', 'uv', 'mhd', 'sqlite', 'yaml', 'jansson', 'png', 'zlib', 'openssl', 'blas'}, True),
@@ -63,6 +63,7 @@ TABLE = {
 # Libraries that only some files of a row may include: the row, the library, what their path begins with.
 ONLY = (('engine/base', 'openssl', ('engine/base/hash.c',)),
         ('engine/base', 'blas', ('engine/base/pool.c',)),  # the one place where threads are set, OpenBLAS's too
+        ('dicom', 'openssl', ('dicom/net/t',)),  # tls and the transport under it
         ('engine', 'jansson', ('engine/io/',)),
         ('engine', 'nifti', ('engine/io/nifti.c',)))
 

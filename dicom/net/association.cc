@@ -49,6 +49,8 @@ const char *describe(link_end end)
         return "the peer was silent for too long";
     case link_end::too_slow:
         return "the peer sent too slowly";
+    case link_end::insecure:
+        return "TLS failed";
     case link_end::too_much:
         return "the peer sent too large a message";
     }

@@ -6,6 +6,7 @@
 #include "dcmtk/dcmnet/assoc.h"
 #include "dcmtk/dcmnet/dimse.h"
 
+#include <memory>
 #include <string>
 
 #include "dicom/net/transport.h"
@@ -30,6 +31,7 @@ struct association {
     association &operator=(const association &) = delete;
 
     net_link &link;
+    std::unique_ptr<dicom_tls_context> tls; /* of an association that we request */
     net_layer layer;
     T_ASC_Network *net = nullptr;
     T_ASC_Association *assoc = nullptr;

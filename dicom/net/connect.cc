@@ -89,6 +89,10 @@ void conclude_refused(const OFCondition &cond, T_ASC_Parameters *params, const a
         const bool transient = reject.result == ASC_RESULT_REJECTEDTRANSIENT;
         conclude(result, to, transient ? DICOM_RETRY : DICOM_REFUSED, -1, "refused the association: %s (%s)",
                  reject_reason(reject), transient ? "transient" : "permanent");
+    } else if (!as.link.tls_failure().empty()) {
+        /* Retried: whoever renews a certificate wants the results that waited for it. */
+        conclude(result, to, DICOM_RETRY, -1, "is not connected to by TLS: %s",
+                 as.link.tls_failure().c_str());
     } else if (as.link.end() != link_end::open) {
         conclude(result, to, DICOM_RETRY, -1, "did not answer the association request: %s",
                  describe(as.link.end()));
@@ -98,6 +102,18 @@ void conclude_refused(const OFCondition &cond, T_ASC_Parameters *params, const a
         conclude(result, to, DICOM_RETRY, -1, "cannot be reached: %s",
                  printable(connect_error(cond), 80).c_str());
     }
+}
+
+msa_status open_tls(association &as, const dicom_destination &to, msa_error *err)
+{
+    if (!to.tls.on) return MSA_OK;
+    dicom_tls wanted = to.tls;
+    if (wanted.name[0] == '\0') (void)std::snprintf(wanted.name, sizeof wanted.name, "%s", to.host);
+    dicom_tls_context *made = nullptr;
+    MSA_TRY(dicom_tls_open(&made, &wanted, false, err));
+    as.tls.reset(made);
+    as.layer.tls = made;
+    return MSA_OK;
 }
 
 OFCondition add_contexts(T_ASC_Parameters *params, const proposal &what)
@@ -119,6 +135,7 @@ msa_status connect(association &as, const dicom_destination &to, const proposal 
 {
     std::string address;
     stands = false;
+    MSA_TRY(open_tls(as, to, err));
     if (!find_address(address, to, result)) return MSA_OK;
     dcmConnectionTimeout.set(to.timeout_s);
 

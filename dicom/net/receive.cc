@@ -53,7 +53,9 @@ class session
 
   private:
     msa_status accept(bool &open, msa_error *err);
-    bool reject_wanted(T_ASC_RejectParameters &reject, std::string &why) const;
+    msa_status secure(msa_error *err);
+    bool admitted(T_ASC_RejectParameters &reject, std::string &why);
+    bool reject_wanted(T_ASC_RejectParameters &reject, std::string &why);
     msa_status serve(msa_error *err);
     msa_status one_command(bool &open, msa_error *err);
     msa_status echo(T_ASC_PresentationContextID id, const T_DIMSE_C_EchoRQ &rq, msa_error *err);
@@ -67,7 +69,7 @@ class session
         put(result.ended, how);
     }
 
-    const dicom_receive_options &options;
+    dicom_receive_options options;
     const dicom_receive_sink &sink;
     dicom_receive_result &result;
     const int64_t idle_ms;
@@ -99,7 +101,7 @@ msa_status session::give_up(const char *doing, msa_error *err)
                     "%s while %s", describe(why), doing);
 }
 
-bool session::reject_wanted(T_ASC_RejectParameters &reject, std::string &why) const
+bool session::reject_wanted(T_ASC_RejectParameters &reject, std::string &why)
 {
     char context[DUL_LEN_NAME + 1] = "";
     reject.result = ASC_RESULT_REJECTEDPERMANENT;
@@ -120,10 +122,49 @@ bool session::reject_wanted(T_ASC_RejectParameters &reject, std::string &why) co
         reject.result = ASC_RESULT_REJECTEDTRANSIENT;
         reject.source = ASC_SOURCE_SERVICEPROVIDER_PRESENTATION_RELATED;
         reject.reason = ASC_REASON_SP_PRES_LOCALLIMITEXCEEDED;
-        why = "the service takes no more associations at the moment; the sender should try again later";
+        why =
+            "the service takes no more associations at the moment; the sender should try again later, or set "
+            "dicom.max_associations higher";
         return true;
     }
+    return !admitted(reject, why);
+}
+
+/* Who it is and what it may: core's decision. */
+bool session::admitted(T_ASC_RejectParameters &reject, std::string &why)
+{
+    dicom_verdict verdict = {};
+    if (sink.admit != nullptr) sink.admit(sink.ctx, &info, &verdict);
+    if (verdict.object_max_bytes > 0) options.object_max_bytes = verdict.object_max_bytes;
+    if (verdict.admission == DICOM_ADMITTED) return true;
+    reject.reason = ASC_REASON_SU_CALLINGAETITLENOTRECOGNIZED;
+    if (verdict.admission == DICOM_NOT_NOW) {
+        reject.result = ASC_RESULT_REJECTEDTRANSIENT;
+        reject.source = ASC_SOURCE_SERVICEPROVIDER_PRESENTATION_RELATED;
+        reject.reason = ASC_REASON_SP_PRES_LOCALLIMITEXCEEDED;
+    }
+    why = verdict.why;
     return false;
+}
+
+/* TLS before the first byte of DICOM, where it is wanted. What fails is told as the refusal that it is. */
+msa_status session::secure(msa_error *err)
+{
+    if (options.tls == nullptr) return MSA_OK;
+    link.begin_message(seconds_or(options.associate_timeout_s, 10), ASSOCIATE_RQ_MAX);
+    if (!link.start_tls(*options.tls)) {
+        ended(link.end() == link_end::timed_out ? "timeout" : "rejected");
+        const std::string why =
+            link.end() == link_end::insecure
+                ? link.tls_failure() + "; see dicom.tls_ca and the certificate that the sender uses"
+                : std::string(describe(link.end())) + " during the TLS handshake";
+        if (sink.refused != nullptr) sink.refused(sink.ctx, &info, "TLS", why.c_str());
+        return msa_fail(err, MSA_E_PARSE, "%s", why.c_str());
+    }
+    put(info.tls, link.tls_version());
+    put(info.certificate, link.peer_fingerprint());
+    put(info.subject, link.peer_subject());
+    return MSA_OK;
 }
 
 /* From the first byte to the A-ASSOCIATE-AC. open: an association stands. */
@@ -131,6 +172,7 @@ msa_status session::accept(bool &open, msa_error *err)
 {
     std::vector<unsigned char> request;
     const int64_t patience_ms = seconds_or(options.associate_timeout_s, 10);
+    MSA_TRY(secure(err));
     link.begin_message(patience_ms, ASSOCIATE_RQ_MAX);
     const msa_status read = associate_rq_read(link, request, err);
     if (read != MSA_OK) {

@@ -1,11 +1,16 @@
 #include "dicom/net/transport.h"
 
+#include "dcmtk/dcmnet/cond.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <climits>
 #include <ctime>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -79,6 +84,12 @@ void net_link::wind_up(int64_t ms)
 void net_link::close()
 {
     if (fd < 0) return;
+    if (ssl != nullptr) {
+        if (SSL_is_init_finished(ssl)) (void)SSL_shutdown(ssl); /* a TLS alert: nothing was cut off */
+        SSL_free(ssl);
+        ssl = nullptr;
+        ERR_clear_error();
+    }
     const link_end before = ended; /* what comes now is no news */
     if (!winding_up) wind_up(1000);
     if (::shutdown(fd, SHUT_WR) == 0) {
@@ -138,9 +149,90 @@ bool net_link::wait(short events, int64_t limit_ms)
 
 bool net_link::readable(int64_t limit_ms)
 {
-    if (prefix_at < prefix.size()) return true;
+    if (prefix_at < prefix.size() || (ssl != nullptr && SSL_has_pending(ssl))) return true;
     if (ended != link_end::open && !winding_up) return false;
     return wait(POLLIN, limit_ms);
+}
+
+bool net_link::start_tls(const dicom_tls_context &context)
+{
+    serves = context.server;
+    const int flags = ::fcntl(fd, F_GETFL);
+    if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        (ssl = tls_new(context, fd)) == nullptr) {
+        failure = "TLS could not be begun";
+        ended = link_end::insecure;
+        return false;
+    }
+    for (;;) {
+        short wanted = 0;
+        ERR_clear_error();
+        const long n = tls_outcome(SSL_do_handshake(ssl), wanted);
+        if (n > 0) return true;
+        if (n < 0 && wait(wanted, INT64_MAX)) continue;
+        if (ended == link_end::open) ended = failure.empty() ? link_end::closed : link_end::insecure;
+        return false;
+    }
+}
+
+std::string net_link::tls_version() const
+{
+    return ssl != nullptr ? SSL_get_version(ssl) : "";
+}
+
+std::string net_link::peer_fingerprint() const
+{
+    return ssl != nullptr ? tls_fingerprint(ssl) : "";
+}
+
+std::string net_link::peer_subject() const
+{
+    return ssl != nullptr ? tls_subject(ssl) : "";
+}
+
+/* What a call of OpenSSL came to: bytes, 0 at the end, -1 when the socket must first be `wanted`. */
+long net_link::tls_outcome(int n, short &wanted)
+{
+    if (n > 0) return n;
+    const int error = SSL_get_error(ssl, n);
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
+        wanted = error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT;
+        return -1;
+    }
+    const std::string problem = error == SSL_ERROR_SSL ? tls_problem(ssl, serves) : "";
+    if (failure.empty()) failure = problem;
+    return 0;
+}
+
+/* One attempt without waiting: as tls_outcome(). */
+long net_link::receive_now(void *buffer, size_t size, short &wanted)
+{
+    if (ssl != nullptr) {
+        ERR_clear_error();
+        return tls_outcome(SSL_read(ssl, buffer, int(std::min<size_t>(size, INT_MAX))), wanted);
+    }
+    ssize_t n;
+    do
+        n = ::recv(fd, buffer, size, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    wanted = POLLIN;
+    if (n >= 0) return long(n);
+    return errno == EAGAIN || errno == EWOULDBLOCK ? -1 : 0;
+}
+
+long net_link::send_now(const void *buffer, size_t size, short &wanted)
+{
+    if (ssl != nullptr) {
+        ERR_clear_error();
+        return tls_outcome(SSL_write(ssl, buffer, int(std::min<size_t>(size, INT_MAX))), wanted);
+    }
+    ssize_t n;
+    do
+        n = ::send(fd, buffer, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    wanted = POLLOUT;
+    if (n >= 0) return long(n);
+    return errno == EAGAIN || errno == EWOULDBLOCK ? -1 : 0;
 }
 
 long net_link::read(void *buffer, size_t size)
@@ -158,18 +250,16 @@ long net_link::read(void *buffer, size_t size)
     }
     size = size_t(std::min<int64_t>(int64_t(size), budget));
     for (;;) {
-        const ssize_t n = ::recv(fd, buffer, size, MSG_DONTWAIT);
+        short wanted = 0;
+        const long n = receive_now(buffer, size, wanted);
         if (n > 0) {
             budget -= n;
             window_bytes += n;
             set_option(fd, IPPROTO_TCP, TCP_QUICKACK, 1); /* the kernel forgets it */
-            return long(n);
+            return n;
         }
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            if (wait(POLLIN, INT64_MAX)) continue;
-            return 0;
-        }
+        if (n < 0 && wait(wanted, INT64_MAX)) continue;
+        if (n < 0) return 0;
         if (ended == link_end::open) ended = link_end::closed;
         return 0;
     }
@@ -190,23 +280,22 @@ long net_link::write(const void *buffer, size_t size)
 {
     size_t done = 0;
     while (done < size) {
-        const ssize_t n =
-            ::send(fd, static_cast<const char *>(buffer) + done, size - done, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n >= 0) {
+        short wanted = 0;
+        const long n = send_now(static_cast<const char *>(buffer) + done, size - done, wanted);
+        if (n > 0) {
             done += size_t(n);
             window_bytes += n;
             continue;
         }
-        if (errno == EINTR) continue;
-        if ((errno == EAGAIN || errno == EWOULDBLOCK) && wait(POLLOUT, INT64_MAX)) continue;
+        if (n < 0 && wait(wanted, INT64_MAX)) continue;
         if (ended == link_end::open) ended = link_end::closed;
         return -1;
     }
     return long(size);
 }
 
-net_connection::net_connection(DcmNativeSocketType socket, net_link &l)
-    : DcmTransportConnection(socket), link(l)
+net_connection::net_connection(DcmNativeSocketType socket, net_link &l, const dicom_tls_context *t)
+    : DcmTransportConnection(socket), link(l), tls(t)
 {
     link.attach(socket);
 }
@@ -223,7 +312,9 @@ OFCondition net_connection::serverSideHandshake()
 
 OFCondition net_connection::clientSideHandshake()
 {
-    return EC_Normal;
+    return tls == nullptr || link.start_tls(*tls)
+               ? EC_Normal
+               : makeDcmnetCondition(DULC_TLSERROR, OF_error, "TLS failed");
 }
 
 OFCondition net_connection::renegotiate(const char *)
@@ -280,7 +371,7 @@ OFString &net_connection::dumpConnectionParameters(OFString &text)
 
 DcmTransportConnection *net_layer::createConnection(DcmNativeSocketType socket, OFBool secure)
 {
-    return secure ? nullptr : new net_connection(socket, link);
+    return secure ? nullptr : new net_connection(socket, link, tls);
 }
 
 } // namespace dicom

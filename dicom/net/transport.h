@@ -11,7 +11,10 @@
 #include "dcmtk/dcmnet/dcmtrans.h"
 
 #include <cstdint>
+#include <string>
 #include <vector>
+
+#include "dicom/net/tls.h"
 
 namespace dicom
 {
@@ -19,7 +22,7 @@ namespace dicom
 int64_t now_ms(); /* monotonic */
 
 /* Why a link stopped giving bytes. */
-enum class link_end { open, closed, timed_out, too_slow, too_much };
+enum class link_end { open, closed, timed_out, too_slow, too_much, insecure };
 
 /**
  * One socket with its limits. Outlives the connection object, which DCMTK owns and deletes. Not thread-safe.
@@ -31,6 +34,21 @@ class net_link
     explicit net_link(int64_t deadline_ms) : deadline(deadline_ms) {}
 
     void attach(int socket_fd); /* takes the socket over */
+    /**
+     * TLS from here on: the whole handshake, under the limits of begin_message(). `context` outlives the
+     * link. false: see end() (`insecure`: TLS itself failed) and tls_failure().
+     */
+    bool start_tls(const dicom_tls_context &context);
+    /* Why TLS failed, or what the peer alerted us of: a sentence about "the peer"; "" when nothing did. */
+    const std::string &tls_failure() const
+    {
+        return failure;
+    }
+    /* "TLSv1.3", ... and the peer's certificate (dicom/net/tls.h); "" without TLS. */
+    std::string tls_version() const;
+    std::string peer_fingerprint() const;
+    std::string peer_subject() const;
+
     /* A message (or an A-ASSOCIATE PDU) must be whole by `ms` and not longer than `max_bytes`. */
     void begin_message(int64_t ms, int64_t max_bytes);
     /* A dataset: no pause longer than idle_ms, and at least min_bytes in every window_ms spent waiting for
@@ -57,10 +75,16 @@ class net_link
     }
 
   private:
+    long receive_now(void *buffer, size_t size, short &wanted);
+    long send_now(const void *buffer, size_t size, short &wanted);
+    long tls_outcome(int n, short &wanted);
     int64_t time_left(int64_t now) const;
     void account_wait(int64_t waited_ms);
 
     int fd = -1;
+    SSL *ssl = nullptr; /* freed by close() */
+    bool serves = false;
+    std::string failure;
     bool was_attached = false;
     link_end ended = link_end::open;
     bool winding_up = false;
@@ -77,7 +101,8 @@ class net_link
 class net_connection : public DcmTransportConnection
 {
   public:
-    net_connection(DcmNativeSocketType socket, net_link &l);
+    /* tls: to be started when DCMTK has connected; NULL: none, or it has been. */
+    net_connection(DcmNativeSocketType socket, net_link &l, const dicom_tls_context *tls);
     ~net_connection() override;
     OFCondition serverSideHandshake() override;
     OFCondition clientSideHandshake() override;
@@ -94,6 +119,7 @@ class net_connection : public DcmTransportConnection
 
   private:
     net_link &link;
+    const dicom_tls_context *tls;
 };
 
 /* Makes a net_connection of the socket that DCMTK accepted or connected. */
@@ -102,6 +128,7 @@ class net_layer : public DcmTransportLayer
   public:
     explicit net_layer(net_link &l) : link(l) {}
     DcmTransportConnection *createConnection(DcmNativeSocketType socket, OFBool secure) override;
+    const dicom_tls_context *tls = nullptr; /* of connections that we open */
 
   private:
     net_link &link;

@@ -3,7 +3,7 @@
  * store. Prints its port, then one line an event. Ends when standard input ends.
  *
  *   mini_scp ROOT [--ae AE] [--any-called] [--busy] [--commit ok|fail|parse] [--associate-s N] [--idle-s N]
- *            [--max-s N] [--max-bytes N]
+ *            [--max-s N] [--max-bytes N] [--tls FOLDER[?]]
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -38,6 +38,16 @@ __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
     if ((size_t)n > sizeof line - 2) n = (int)sizeof line - 2;
     line[n++] = '\n';
     if (write(STDOUT_FILENO, line, (size_t)n) < 0) _exit(3);
+}
+
+/* Who calls itself NOBODY or LATER is not let in. */
+static void on_admit(void *ctx, const dicom_assoc_info *a, dicom_verdict *verdict)
+{
+    (void)ctx;
+    if (strcmp(a->calling_ae, "NOBODY") == 0) verdict->admission = DICOM_NOT_CALLING;
+    if (strcmp(a->calling_ae, "LATER") == 0) verdict->admission = DICOM_NOT_NOW;
+    (void)snprintf(verdict->why, sizeof verdict->why, "the test said so");
+    if (a->tls[0] != '\0') say("secured %s %s %s", a->tls, a->certificate, a->subject);
 }
 
 static void on_opened(void *ctx, const dicom_assoc_info *a)
@@ -104,13 +114,31 @@ static int serve(int fd, const char *root, const dicom_receive_options *options,
         say("closed lost stored=0 failed=0 echoed=0 io|%s", err.what);
         return 1;
     }
-    const dicom_receive_sink sink = {&s, on_opened, on_begin, on_write, on_commit, on_abort, on_refused};
+    const dicom_receive_sink sink = {&s,       on_admit,  on_opened, on_begin,
+                                     on_write, on_commit, on_abort,  on_refused};
     const msa_status st = dicom_receive_run(fd, options, &sink, &result, &err);
     say("closed %s stored=%d failed=%d echoed=%d %s|%s", result.ended, result.stored, result.failed,
         result.echoed, msa_status_name(st), err.what);
     drop(&s);
     srv_blobs_free(s.blobs);
     return 0;
+}
+
+/* FOLDER has key.pem, cert.pem and ca.pem; a "?" at its end: peers may be anonymous. */
+static void open_tls(dicom_receive_options *o, const char *folder)
+{
+    static dicom_tls_context *context;
+    const int n = (int)strcspn(folder, "?");
+    dicom_tls tls = {.on = true, .peer_may_be_anonymous = folder[n] == '?'};
+    msa_error err = MSA_ERROR_INIT;
+    (void)snprintf(tls.key, sizeof tls.key, "%.*s/key.pem", n, folder);
+    (void)snprintf(tls.certificate, sizeof tls.certificate, "%.*s/cert.pem", n, folder);
+    (void)snprintf(tls.ca, sizeof tls.ca, "%.*s/ca.pem", n, folder);
+    if (dicom_tls_open(&context, &tls, true, &err) != MSA_OK) {
+        say("tls %s", err.what);
+        exit(4);
+    }
+    o->tls = context;
 }
 
 static int listen_anywhere(void)
@@ -151,6 +179,8 @@ int main(int argc, char **argv)
             commit_status = parse_commit(value), i++;
         else if (strcmp(argv[i], "--associate-s") == 0)
             o.associate_timeout_s = atoi(value), i++;
+        else if (strcmp(argv[i], "--tls") == 0)
+            open_tls(&o, value), i++;
         else if (strcmp(argv[i], "--idle-s") == 0)
             o.idle_timeout_s = atoi(value), i++;
         else if (strcmp(argv[i], "--max-s") == 0)

@@ -1,5 +1,6 @@
-/* One delivery for the tests: mini_scu HOST PORT CALLED_AE TIMEOUT_S [FILE]. Prints outcome, DIMSE status and
- * the sentence. One question: ... TIMEOUT_S --find STUDY SERIES. Prints the number of images before them. */
+/* One delivery for the tests: mini_scu HOST PORT CALLED_AE TIMEOUT_S [--tls FOLDER NAME] [FILE]. Prints
+ * outcome, DIMSE status and the sentence. One question: ... TIMEOUT_S --find STUDY SERIES. Prints the number
+ * of images before them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,16 @@ int main(int argc, char **argv)
         .port = atoi(argv[2]), .timeout_s = atoi(argv[4]), .name = "test", .calling_ae = "MSAD"};
     (void)snprintf(to.host, sizeof to.host, "%s", argv[1]);
     (void)snprintf(to.ae_title, sizeof to.ae_title, "%s", argv[3]);
+    if (argc > 6 &&
+        strcmp(argv[5], "--tls") == 0) { /* FOLDER with key.pem, cert.pem and ca.pem, NAME or "" */
+        to.tls.on = true;
+        (void)snprintf(to.tls.key, sizeof to.tls.key, "%s/key.pem", argv[6]);
+        (void)snprintf(to.tls.certificate, sizeof to.tls.certificate, "%s/cert.pem", argv[6]);
+        (void)snprintf(to.tls.ca, sizeof to.tls.ca, "%s/ca.pem", argv[6]);
+        (void)snprintf(to.tls.name, sizeof to.tls.name, "%s", argv[7]);
+        argc -= 3;
+        argv += 3;
+    }
     if (argc == 8 && strcmp(argv[5], "--find") == 0) return find(&to, argv[6], argv[7]);
     const msa_status st = argc > 5 ? dicom_send_file(&to, argv[5], &r, &err) : dicom_send_echo(&to, &r, &err);
     if (st != MSA_OK)
