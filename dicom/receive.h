@@ -44,6 +44,8 @@ typedef struct dicom_store_info {
  * commit  the object is whole: make it durable; MSA_OK only then. The sentence in *err goes to the log and to Error
  *         Comment (0000,0902), its status to the C-STORE response (dicom/net/status.cc)
  * abort   the object will not be finished: forget it. Not called after commit.
+ * stopping the service stops: asked between objects; may be NULL. The association is then aborted at the sender's next pause,
+ *         or some seconds later, and never inside an object
  * refused a presentation context was refused, or the association; `what` names the SOP class or transfer syntax, `reason` is a
  *         sentence for the administrator
  */
@@ -56,6 +58,7 @@ typedef struct dicom_receive_sink {
     msa_status (*commit)(void *ctx, const dicom_store_info *info, msa_error *err);
     void (*abort)(void *ctx);
     void (*refused)(void *ctx, const dicom_assoc_info *assoc, const char *what, const char *reason);
+    bool (*stopping)(void *ctx);
 } dicom_receive_sink;
 
 typedef struct dicom_receive_options {
@@ -69,7 +72,7 @@ typedef struct dicom_receive_options {
 
 typedef struct dicom_receive_result {
     int32_t stored, failed, echoed;
-    char ended[16]; /* "released", "aborted", "timeout", "rejected", "lost" */
+    char ended[16]; /* "released", "aborted", "stopped", "timeout", "rejected", "lost" */
 } dicom_receive_result;
 
 /**

@@ -28,6 +28,9 @@ namespace
 constexpr int64_t COMMAND_MAX = 2 * MAX_PDU;
 constexpr int64_t RATE_WINDOW_MS = 30000, RATE_BYTES = 32000; /* a second */
 constexpr int FAILURES_LOGGED = 3;
+/* While a sender is silent: how often it is looked whether the service stops. Then: how long a pause ends the
+ * association, and how long one goes on that makes none. Core's own patience (lifecycle.c) is longer. */
+constexpr int64_t LOOK_MS = 500, STOP_PAUSE_MS = 1000, STOP_MS = 15000;
 
 int64_t seconds_or(int32_t s, int32_t otherwise)
 {
@@ -57,6 +60,7 @@ class session
     bool admitted(T_ASC_RejectParameters &reject, std::string &why);
     bool reject_wanted(T_ASC_RejectParameters &reject, std::string &why);
     msa_status serve(msa_error *err);
+    bool await_command();
     msa_status one_command(bool &open, msa_error *err);
     msa_status echo(T_ASC_PresentationContextID id, const T_DIMSE_C_EchoRQ &rq, msa_error *err);
     msa_status store(T_ASC_PresentationContextID id, const T_DIMSE_C_StoreRQ &rq, msa_error *err);
@@ -77,6 +81,7 @@ class session
     net_link link;
     association as;
     const int socket_fd;
+    int64_t stop_by_ms = INT64_MAX;
 };
 
 void session::find_peer()
@@ -315,6 +320,18 @@ msa_status session::store(T_ASC_PresentationContextID id, const T_DIMSE_C_StoreR
     return respond(id, rq, status, stream.error.what, err);
 }
 
+/* false: the service stops, and the sender has paused or has had its time; what it sends again is no loss. */
+bool session::await_command()
+{
+    for (;;) {
+        const bool stopping = sink.stopping != nullptr && sink.stopping(sink.ctx);
+        if (stopping && stop_by_ms == INT64_MAX) stop_by_ms = now_ms() + STOP_MS;
+        if (now_ms() > stop_by_ms) return false;
+        if (link.readable(stopping ? STOP_PAUSE_MS : LOOK_MS) || link.end() != link_end::open) return true;
+        if (stopping) return false;
+    }
+}
+
 msa_status session::one_command(bool &open, msa_error *err)
 {
     T_ASC_PresentationContextID id = 0;
@@ -322,6 +339,13 @@ msa_status session::one_command(bool &open, msa_error *err)
     DcmDataset *detail = nullptr;
     std::memset(static_cast<void *>(&msg), 0, sizeof msg);
     link.begin_message(idle_ms, COMMAND_MAX);
+    if (!await_command()) {
+        ended("stopped");
+        open = false;
+        link.wind_up(1000);
+        (void)ASC_abortAssociation(as.assoc);
+        return MSA_OK;
+    }
     const OFCondition cond = DIMSE_receiveCommand(as.assoc, DIMSE_NONBLOCKING, 86400, &id, &msg, &detail);
     delete detail;
     if (link.end() != link_end::open) return give_up("a command was awaited", err);

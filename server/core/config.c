@@ -324,3 +324,13 @@ msa_status srv_config_load(srv_config *out, const char *path, msa_error *err)
     *out = *config;
     return MSA_OK;
 }
+
+/* The settings left to us: few workers with many threads, or many with few, never more threads than cores. */
+void srv_config_settle(srv_config *config)
+{
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    const int32_t cores = online < 1 ? 1 : (int32_t)online;
+    if (config->work_workers == 0) config->work_workers = cores >= 2 ? cores / 2 : 1;
+    if (config->work_threads == 0)
+        config->work_threads = cores / config->work_workers >= 1 ? cores / config->work_workers : 1;
+}

@@ -82,6 +82,8 @@ typedef struct srv_config {
  * all or defaults.
  */
 MSA_NODISCARD msa_status srv_config_load(srv_config *out, const char *path, msa_error *err);
+/* Puts numbers in place of those that are left to us (0: as many as there are cores). */
+void srv_config_settle(srv_config *config);
 /* The rules where no configuration says otherwise, as `msa` has none. */
 extern const srv_rule srv_rules_built_in[];
 extern const int32_t srv_n_rules_built_in;

@@ -537,3 +537,41 @@ msa_status srv_list_add(srv_config *config, const srv_list *list, const void *en
     memcpy((char *)config + list->count, &more, sizeof more);
     return MSA_OK;
 }
+
+/* What is read from core->config each time that it is needed. A setting that is not here needs a restart. */
+static const char *const live[] = {
+    "dicom.ae_title",
+    "dicom.bind",
+    "dicom.port",
+    "dicom.accept_any_called_ae",
+    "dicom.max_associations",
+    "dicom.associate_timeout_s",
+    "dicom.idle_timeout_s",
+    "dicom.association_max_s",
+    "dicom.object_max_mib",
+    "work.attempts",
+    "work.timeout_s",
+    "work.jobs_per_worker",
+    "completeness.settle_ms",
+    "completeness.quiet_ms",
+    "completeness.prompt_settle_ms",
+    "delivery.retry_min_s",
+    "delivery.retry_max_s",
+    "delivery.give_up_h",
+    "delivery.timeout_s",
+    "log.level",
+};
+
+bool srv_setting_is_live(const srv_setting *s)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "%s.%s", s->section, s->key);
+    for (size_t i = 0; i < sizeof live / sizeof *live; i++)
+        if (strcmp(live[i], name) == 0) return true;
+    return false;
+}
+
+bool srv_list_is_live(const srv_list *list)
+{
+    return list == &srv_lists[SRV_LIST_DESTINATIONS] || list == &srv_lists[SRV_LIST_SOURCES];
+}

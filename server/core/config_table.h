@@ -70,6 +70,9 @@ const void *srv_list_at(const srv_config *config, const srv_list *list, int32_t 
 /* Appends; refuses a key that is there already and more than list->max. */
 MSA_NODISCARD msa_status srv_list_add(srv_config *config, const srv_list *list, const void *entry,
                                       const char *where, msa_error *err);
+/* SIGHUP brings a change into force; without this it needs a restart. */
+bool srv_setting_is_live(const srv_setting *setting);
+bool srv_list_is_live(const srv_list *list);
 const srv_setting *srv_setting_find(const char *section, const char *key);
 /* The known "section.key" (or section, when key is NULL) that reads most like this one. */
 void srv_setting_nearest(const char *section, const char *key, char out[64]);

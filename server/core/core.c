@@ -12,7 +12,6 @@
 #include "engine/base/log.h"
 
 #define TICK_MS       250u
-#define DRAIN_MS      25000u /* SIGTERM: then what still runs is ended; systemd's own limit is longer */
 #define MODEL_WAIT_MS 120000u
 
 void srv_core_submit(srv_core *core, srv_task *task)
@@ -113,6 +112,7 @@ static void on_tick(uv_timer_t *timer)
     srv_indexer_tick(core->indexer);
     srv_workers_tick(core->workers);
     srv_outbox_tick(core->outbox);
+    srv_lifecycle_tick(core);
     srv_inquiry_tick(core->inquiry);
     srv_core_poke_jobs(core);
     /* Retries of jobs whose pause is over, once a second; an idle worker asks the queue, which is one indexed
@@ -144,57 +144,6 @@ static msa_status look(void *ctx, const char *path, srv_header_fn *done, void *d
     srv_core *core = ctx;
     if (core->stopping) return msa_fail(err, MSA_E_BUSY, "the service is stopping");
     return srv_indexer_look(core->indexer, path, done, done_ctx, err);
-}
-
-/* ---- stopping ---- */
-
-static void stop_now(uv_timer_t *timer)
-{
-    srv_core *core = timer->data;
-    msa_log(MSA_LOG_WARN, "core", "what=\"ending what still runs\"");
-    srv_intake_stop(core->intake, true);
-    srv_indexer_stop(core->indexer, true);
-    srv_workers_stop(core->workers, true);
-    srv_outbox_stop(core->outbox, true);
-    srv_inquiry_stop(core->inquiry, true);
-}
-
-static void begin_stop(srv_core *core, uint64_t drain_ms)
-{
-    if (!core->stopping) {
-        core->stopping = true;
-        msa_log(MSA_LOG_INFO, "core", "stopping");
-        srv_intake_stop(core->intake, false);
-        srv_indexer_stop(core->indexer, false);
-        srv_workers_stop(core->workers, false);
-        srv_outbox_stop(core->outbox, false);
-    } else {
-        drain_ms = 0; /* told twice */
-    }
-    (void)uv_timer_start(&core->stop_deadline, stop_now, drain_ms, 1000);
-    srv_core_part_stopped(core);
-}
-
-static void on_signal(uv_signal_t *handle, int signum)
-{
-    (void)signum;
-    begin_stop(handle->data, DRAIN_MS);
-}
-
-void srv_core_fatal(srv_core *core, const char *why)
-{
-    if (core->exit_status == 0) msa_log(MSA_LOG_ERROR, "core", "fatal why=\"%s\"", why);
-    core->exit_status = 1;
-    begin_stop(core, 0);
-}
-
-void srv_core_part_stopped(srv_core *core)
-{
-    if (!core->stopping || core->ticking || !srv_intake_idle(core->intake) ||
-        !srv_indexer_idle(core->indexer) || !srv_workers_idle(core->workers) ||
-        !srv_outbox_idle(core->outbox) || !srv_inquiry_idle(core->inquiry))
-        return;
-    uv_stop(core->loop);
 }
 
 /* ---- starting ---- */
@@ -328,6 +277,7 @@ static msa_status wait_for_model(srv_core *core, msa_error *err)
     (void)uv_run(core->loop, UV_RUN_DEFAULT);
     (void)uv_timer_stop(timer);
     (void)uv_timer_stop(&core->stop_deadline);
+    if (core->stopping) return msa_fail(err, MSA_E_CANCELED, "told to stop before a worker was ready");
     if (!core->model_known)
         return msa_fail(err, MSA_E_INVALID, "no worker could start; its own line above says why");
     return MSA_OK;
@@ -396,12 +346,8 @@ static void finish(srv_core *core)
     srv_http_stop(core->http);
     core->http = NULL; /* tasks that the store thread still finishes may want to tell it */
     if (core->store != NULL) srv_store_thread_stop(core->store);
-    (void)uv_timer_stop(&core->tick);
-    (void)uv_timer_stop(&core->stop_deadline);
     uv_close((uv_handle_t *)&core->tick, NULL);
-    uv_close((uv_handle_t *)&core->stop_deadline, NULL);
-    uv_close((uv_handle_t *)&core->on_term, NULL);
-    uv_close((uv_handle_t *)&core->on_int, NULL);
+    srv_lifecycle_close(core);
     /* uv_stop() may be called once more by the last of the roles: run until nothing is left. */
     for (int i = 0; i < 8 && uv_run(core->loop, UV_RUN_DEFAULT) != 0; i++)
         continue;
@@ -451,33 +397,34 @@ static void serve(srv_core *core)
     (void)uv_timer_start(&core->tick, on_tick, TICK_MS, TICK_MS);
     srv_indexer_kick(core->indexer);
     srv_workers_kick(core->workers);
+    srv_lifecycle_ready(core);
     (void)uv_run(core->loop, UV_RUN_DEFAULT);
 }
 
-int srv_core_run(const srv_config *config)
+int srv_core_run(const srv_config *config, const char *config_path)
 {
-    srv_core core = {.config = config, .loop = uv_default_loop()};
+    srv_core core = {.config = config, .config_path = config_path, .loop = uv_default_loop()};
     msa_error err = MSA_ERROR_INIT;
     int lock_fd = -1;
     (void)signal(SIGPIPE, SIG_IGN);
     (void)uv_timer_init(core.loop, &core.tick);
-    (void)uv_timer_init(core.loop, &core.stop_deadline);
-    (void)uv_signal_init(core.loop, &core.on_term);
-    (void)uv_signal_init(core.loop, &core.on_int);
-    core.tick.data = core.stop_deadline.data = core.on_term.data = core.on_int.data = &core;
-    if (start(&core, &lock_fd, &err) == MSA_OK) {
-        (void)uv_signal_start(&core.on_term, on_signal, SIGTERM);
-        (void)uv_signal_start(&core.on_int, on_signal, SIGINT);
+    core.tick.data = &core;
+    srv_lifecycle_open(&core);
+    const msa_status status = start(&core, &lock_fd, &err);
+    if (status == MSA_OK) {
         serve(&core);
     } else {
-        msa_log(MSA_LOG_ERROR, "core", "cannot_start why=\"%s\"", err.what);
-        core.exit_status = 1;
+        if (!core.stopping) {
+            msa_log(MSA_LOG_ERROR, "core", "cannot_start why=\"%s\"", err.what);
+            core.exit_status = 1;
+        }
         core.stopping = true;
         if (core.workers != NULL) srv_workers_stop(core.workers, true);
         if (core.indexer != NULL) srv_indexer_stop(core.indexer, true);
     }
     finish(&core);
     if (lock_fd >= 0) (void)close(lock_fd);
+    srv_reload_free(&core);
     msa_log(MSA_LOG_INFO, "core", "stopped status=%d", core.exit_status);
     return core.exit_status;
 }

@@ -10,6 +10,7 @@
 #include "server/core/clock.h"
 #include "server/core/config.h"
 #include "server/core/ipc.h"
+#include "server/core/notify.h"
 #include "server/http/http.h"
 #include "server/jobs/jobs.h"
 #include "server/store/store_thread.h"
@@ -22,7 +23,9 @@ typedef struct srv_inquiry srv_inquiry; /* questions to sources, by send roles: 
 
 typedef struct srv_core {
     uv_loop_t *loop;
-    const srv_config *config;
+    const srv_config *config;      /* replaced by SIGHUP: nobody keeps pointers into it; loop thread only */
+    const char *config_path;       /* NULL: no file */
+    srv_config *reloaded, *before; /* owned: what `config` is since the last SIGHUP, and was until then */
     srv_store_thread *store;
     srv_blobs *blobs;
     srv_http *http;
@@ -36,20 +39,24 @@ typedef struct srv_core {
     char settings_key[256]; /* the settings that shape a result: part of every job's input key */
     msa_auto_options automatic;
     char automatic_key[160]; /* the same of a job without prompts */
+    bool serving;            /* a worker has the model, and the listener stands */
     bool stopping;           /* SIGTERM: nothing new is begun */
     int exit_status;
     int32_t dicom_port, http_port; /* the ones bound */
     srv_http_live live;            /* counters; filled up by srv_core_live() */
     uv_timer_t tick;
     uv_timer_t stop_deadline;
-    uv_signal_t on_term, on_int;
+    uv_signal_t on_term, on_int, on_hup;
+    srv_notify notify;
+    bool pulsing; /* the watchdog's task is with the store thread */
+    uint64_t pulse_at_ms;
     bool ticking;    /* a jobs tick is on its way */
     srv_task *later; /* found the disk full */
 } srv_core;
 
 /* The service until it is told to stop. Returns the exit status: 0 after SIGTERM, 1 after a failure that was
  * logged. */
-int srv_core_run(const srv_config *config);
+int srv_core_run(const srv_config *config, const char *config_path);
 
 /* Submits a task; on MSA_E_BUSY calls its done with that status at once, so a caller has one place for
  * failure. */
@@ -69,9 +76,26 @@ void srv_core_poke_jobs(srv_core *core);
 /* A part has ended its work after srv_core.stopping was set; the last one lets the loop end. */
 void srv_core_part_stopped(srv_core *core);
 
+/* lifecycle.c: signals and the service manager, around everything else. */
+void srv_lifecycle_open(srv_core *core);
+void srv_lifecycle_ready(srv_core *core);
+void srv_lifecycle_tick(srv_core *core); /* the watchdog */
+void srv_lifecycle_close(srv_core *core);
+
+/**
+ * reload.c: the settings read again, all or none. Errors, with nothing changed: the file cannot be read
+ * (MSA_E_NOT_FOUND, MSA_E_PARSE, MSA_E_IO), a setting has changed that needs a restart (MSA_E_UNSUPPORTED),
+ * the new listener cannot be had (MSA_E_IO).
+ */
+MSA_NODISCARD msa_status srv_core_reload(srv_core *core, msa_error *err);
+void srv_reload_free(srv_core *core);
+
 MSA_NODISCARD msa_status srv_intake_start(srv_core *core, msa_error *err);
-void srv_intake_stop(srv_intake *in, bool now); /* closes the listener; now: kills associations too */
-void srv_intake_deadlines(srv_intake *in);      /* once per tick */
+/* Listens where `config` says, before core->config is that; on failure the listener stays as it was. */
+MSA_NODISCARD msa_status srv_intake_reload(srv_intake *in, const srv_config *config, msa_error *err);
+/* Closes the listener and tells associations to end after the object at hand; now: kills them. */
+void srv_intake_stop(srv_intake *in, bool now);
+void srv_intake_deadlines(srv_intake *in); /* once per tick */
 bool srv_intake_idle(const srv_intake *in);
 void srv_intake_free(srv_intake *in);
 
@@ -104,6 +128,9 @@ bool srv_inquiry_idle(const srv_inquiry *q);
 void srv_inquiry_free(srv_inquiry *q);
 
 MSA_NODISCARD msa_status srv_outbox_start(srv_core *core, msa_error *err);
+/* Makes room for what `config` has more; MSA_E_NOMEM, with nothing changed. Then srv_outbox_reloaded(). */
+MSA_NODISCARD msa_status srv_outbox_reload(srv_outbox *o, const srv_config *config, msa_error *err);
+void srv_outbox_reloaded(srv_outbox *o, const srv_config *config); /* sends as it says from now on */
 void srv_outbox_kick(srv_outbox *o);
 void srv_outbox_tick(srv_outbox *o);
 void srv_outbox_stop(srv_outbox *o, bool now);

@@ -119,6 +119,11 @@ msa_status srv_doorstep_new(srv_doorstep **out, uv_loop_t *loop, uint64_t patien
     return MSA_OK;
 }
 
+void srv_doorstep_patience(srv_doorstep *d, uint64_t patience_ms)
+{
+    d->patience_ms = patience_ms;
+}
+
 void srv_doorstep_add(srv_doorstep *d, int fd, const char *peer)
 {
     const int head = HEAD_BYTES;

@@ -23,6 +23,8 @@ typedef struct srv_doorstep_events {
 
 MSA_NODISCARD msa_status srv_doorstep_new(srv_doorstep **out, uv_loop_t *loop, uint64_t patience_ms,
                                           const srv_doorstep_events *events, msa_error *err);
+/* For those who come from now on. */
+void srv_doorstep_patience(srv_doorstep *d, uint64_t patience_ms);
 /* Takes `fd`. When too many wait, the one that has waited longest is turned away. */
 void srv_doorstep_add(srv_doorstep *d, int fd, const char *peer);
 /* Turns away whose patience is over. */

@@ -24,3 +24,15 @@ void srv_forms_wanted(srv_forms *out, const srv_config *config, const srv_rule *
     }
     if (out->n == 0) out->n = 1; /* all zero: the usual form */
 }
+
+void srv_targets_of(srv_targets *out, const srv_config *config, const srv_rule *rule)
+{
+    srv_forms forms;
+    srv_forms_wanted(&forms, config, rule);
+    memset(out, 0, sizeof *out);
+    for (int32_t i = 0; i < config->n_destinations; i++) {
+        if (forms.of[i] < 0) continue;
+        memcpy(out->name[out->n], config->destinations[i].name, sizeof out->name[0]);
+        out->form[out->n++] = forms.of[i];
+    }
+}

@@ -17,6 +17,15 @@ typedef struct srv_forms {
     int32_t of[SRV_DESTINATIONS_MAX];
 } srv_forms;
 
+/* Whom results of one job go to, and which of its forms each gets. */
+typedef struct srv_targets {
+    int32_t n;
+    int32_t form[SRV_DESTINATIONS_MAX];
+    char name[SRV_DESTINATIONS_MAX][sizeof(((dicom_destination *)NULL)->name)];
+} srv_targets;
+
+void srv_targets_of(srv_targets *out, const srv_config *config, const srv_rule *rule);
+
 /* Each form that a destination of the rule wants, once; the usual one where there is no destination. */
 void srv_forms_wanted(srv_forms *out, const srv_config *config, const srv_rule *rule);
 

@@ -14,7 +14,7 @@ struct srv_inquiry {
     srv_role *role;
     int32_t next;      /* the source whose series are looked for next */
     int64_t series_id; /* asked for; 0: none */
-    const dicom_destination *source;
+    dicom_destination source;
     dicom_find_result result;
     bool answered;
     int tasks; /* under way */
@@ -24,7 +24,7 @@ struct srv_inquiry {
 typedef struct ask_task {
     srv_task task; /* first */
     srv_inquiry *q;
-    const dicom_destination *source;
+    dicom_destination source;
     srv_series series;
     int64_t now_ms;
     int32_t images;
@@ -68,8 +68,8 @@ static void conclude(srv_inquiry *q)
     const dicom_find_result *r = &q->result;
     const bool known = r->said.outcome == DICOM_DELIVERED;
     msa_log(known ? MSA_LOG_INFO : MSA_LOG_WARN, "inquiry",
-            "source=\"%s\" series=%lld images=%d comment=\"%s\"", q->source->ae_title,
-            (long long)q->series_id, r->images, r->said.comment);
+            "source=\"%s\" series=%lld images=%d comment=\"%s\"", q->source.ae_title, (long long)q->series_id,
+            r->images, r->said.comment);
     ask_task *t = new_task(q, run_found, done_found);
     if (t != NULL) { /* else the quiet time decides */
         t->series.id = q->series_id;
@@ -108,11 +108,11 @@ static void on_exited(void *ctx, const srv_role_exit *how)
 static msa_status start_role(srv_inquiry *q, const srv_series *series, msa_error *err)
 {
     const srv_role_events events = {.ctx = q, .message = on_message, .exited = on_exited};
-    srv_ipc_find_start start = {.source = *q->source};
+    srv_ipc_find_start start = {.source = q->source};
     memcpy(start.study_uid, series->study_uid, sizeof start.study_uid);
     memcpy(start.series_uid, series->series_uid, sizeof start.series_uid);
     q->answered = false;
-    q->deadline_ms = uv_now(q->core->loop) + ((uint64_t)q->source->timeout_s * 5u + 10u) * 1000u;
+    q->deadline_ms = uv_now(q->core->loop) + ((uint64_t)q->source.timeout_s * 5u + 10u) * 1000u;
     MSA_TRY(srv_role_spawn(&q->role, q->core->loop, "send", -1, &events, err));
     /* A role that cannot take its order exits, and its exit is the answer. */
     (void)srv_role_send(q->role, SRV_IPC_FIND_START, &start, sizeof start, NULL);
@@ -122,7 +122,7 @@ static msa_status start_role(srv_inquiry *q, const srv_series *series, msa_error
 static msa_status run_ask(srv_task *task, srv_store *store, msa_error *err)
 {
     ask_task *t = (ask_task *)task;
-    return srv_store_series_ask(store, t->source->ae_title, t->now_ms, &t->series, err);
+    return srv_store_series_ask(store, t->source.ae_title, t->now_ms, &t->series, err);
 }
 
 static void done_ask(srv_task *task)
@@ -157,7 +157,7 @@ void srv_inquiry_tick(srv_inquiry *q)
         now < q->look_at_ms)
         return;
     q->next = (q->next + 1) % config->n_sources;
-    q->source = &config->sources[q->next];
+    q->source = config->sources[q->next];
     ask_task *t = new_task(q, run_ask, done_ask);
     if (t == NULL) return;
     q->look_at_ms = now + (q->next == config->n_sources - 1 ? PAUSE_MS : 0);

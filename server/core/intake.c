@@ -31,11 +31,10 @@ typedef struct connection {
 
 struct srv_intake {
     srv_core *core;
-    uv_tcp_t listener;
+    uv_tcp_t *listener; /* NULL: none */
     srv_doorstep *doorstep;
     connection *connections;
     int open, busy;
-    bool listening;
 };
 
 typedef struct intake_task {
@@ -383,24 +382,74 @@ static void on_connection(uv_stream_t *listener, int status)
     uv_close((uv_handle_t *)tcp, on_accepted_closed);
 }
 
-static msa_status bind_listener(srv_intake *in, msa_error *err)
+static void on_listener_closed(uv_handle_t *handle)
 {
-    const srv_config *config = in->core->config;
+    free(handle);
+}
+
+static void close_listener(uv_tcp_t *listener)
+{
+    if (listener != NULL) uv_close((uv_handle_t *)listener, on_listener_closed);
+}
+
+/* In its place comes a new one, or none. */
+static msa_status open_listener(srv_intake *in, const char *bind, int32_t port, uv_tcp_t **out,
+                                msa_error *err)
+{
     struct sockaddr_storage address;
-    int rc = uv_ip4_addr(config->dicom_bind, config->dicom_port, (struct sockaddr_in *)&address);
-    if (rc != 0) rc = uv_ip6_addr(config->dicom_bind, config->dicom_port, (struct sockaddr_in6 *)&address);
-    if (rc != 0)
-        return msa_fail(err, MSA_E_PARSE, "dicom.bind \"%s\" is not an IP address", config->dicom_bind);
-    rc = uv_tcp_bind(&in->listener, (const struct sockaddr *)&address, 0);
-    if (rc == 0) rc = uv_listen((uv_stream_t *)&in->listener, 128, on_connection);
-    if (rc != 0)
+    int rc = uv_ip4_addr(bind, port, (struct sockaddr_in *)&address);
+    if (rc != 0) rc = uv_ip6_addr(bind, port, (struct sockaddr_in6 *)&address);
+    if (rc != 0) return msa_fail(err, MSA_E_PARSE, "dicom.bind \"%s\" is not an IP address", bind);
+    uv_tcp_t *listener = calloc(1, sizeof *listener);
+    if (listener == NULL || uv_tcp_init(in->core->loop, listener) != 0) {
+        free(listener);
+        return msa_fail(err, MSA_E_IO, "cannot make a socket");
+    }
+    listener->data = in;
+    rc = uv_tcp_bind(listener, (const struct sockaddr *)&address, 0);
+    if (rc == 0) rc = uv_listen((uv_stream_t *)listener, 128, on_connection);
+    if (rc != 0) {
+        close_listener(listener);
         return msa_fail(err, MSA_E_IO,
-                        "cannot listen for DICOM on %s port %d: %s; choose another with dicom.port",
-                        config->dicom_bind, config->dicom_port, uv_strerror(rc));
+                        "cannot listen for DICOM on %s port %d: %s; choose another with dicom.port", bind,
+                        port, uv_strerror(rc));
+    }
     int size = sizeof address;
-    (void)uv_tcp_getsockname(&in->listener, (struct sockaddr *)&address, &size);
+    (void)uv_tcp_getsockname(listener, (struct sockaddr *)&address, &size);
     in->core->dicom_port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
                                                                : ((struct sockaddr_in *)&address)->sin_port);
+    *out = listener;
+    return MSA_OK;
+}
+
+/* One port on two addresses may exclude each other (0.0.0.0 and 127.0.0.1): then the old listener goes first,
+ * and comes back if the new one cannot be had. Who connects in between is refused and may try again. */
+static msa_status move_listener(srv_intake *in, const srv_config *to, msa_error *err)
+{
+    const srv_config *from = in->core->config;
+    const int32_t port = in->core->dicom_port;
+    msa_error back = MSA_ERROR_INIT;
+    uv_tcp_t *old = in->listener;
+    if (to->dicom_port == port) {
+        close_listener(old);
+        old = in->listener = NULL;
+    }
+    if (open_listener(in, to->dicom_bind, to->dicom_port, &in->listener, err) == MSA_OK) {
+        close_listener(old);
+        return MSA_OK;
+    }
+    if (in->listener == NULL && open_listener(in, from->dicom_bind, port, &in->listener, &back) != MSA_OK)
+        srv_core_fatal(in->core, "the old DICOM listener could not be had back after a reload");
+    return MSA_E_IO;
+}
+
+msa_status srv_intake_reload(srv_intake *in, const srv_config *config, msa_error *err)
+{
+    const srv_config *old = in->core->config;
+    const bool moved =
+        strcmp(old->dicom_bind, config->dicom_bind) != 0 || old->dicom_port != config->dicom_port;
+    if (moved) MSA_TRY(move_listener(in, config, err));
+    srv_doorstep_patience(in->doorstep, (uint64_t)config->dicom_associate_timeout_s * 1000u);
     return MSA_OK;
 }
 
@@ -410,23 +459,25 @@ msa_status srv_intake_start(srv_core *core, msa_error *err)
     if (in == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     in->core = core;
     core->intake = in;
-    in->listener.data = in;
     const srv_doorstep_events events = {.ctx = in, .ready = on_request, .turned_away = on_turned_away};
     MSA_TRY(srv_doorstep_new(&in->doorstep, core->loop,
                              (uint64_t)core->config->dicom_associate_timeout_s * 1000u, &events, err));
-    if (uv_tcp_init(core->loop, &in->listener) != 0) return msa_fail(err, MSA_E_IO, "cannot make a socket");
-    in->listening = true;
-    return bind_listener(in, err);
+    return open_listener(in, core->config->dicom_bind, core->config->dicom_port, &in->listener, err);
 }
 
 void srv_intake_stop(srv_intake *in, bool now)
 {
-    if (in->listening) uv_close((uv_handle_t *)&in->listener, NULL);
-    in->listening = false;
+    close_listener(in->listener);
+    in->listener = NULL;
     srv_doorstep_free(in->doorstep);
     in->doorstep = NULL;
-    for (connection *c = in->connections; now && c != NULL; c = c->next)
-        if (c->role != NULL) srv_role_kill(c->role);
+    for (connection *c = in->connections; c != NULL; c = c->next) {
+        if (c->role == NULL) continue;
+        if (now)
+            srv_role_kill(c->role);
+        else
+            (void)srv_role_send(c->role, SRV_IPC_RECEIVE_STOP, NULL, 0, NULL);
+    }
 }
 
 void srv_intake_deadlines(srv_intake *in)

@@ -26,6 +26,7 @@ typedef enum srv_ipc_type {
     /* core to receive */
     SRV_IPC_RECEIVE_START = 1, /* srv_ipc_receive_start */
     SRV_IPC_COMMITTED,         /* srv_ipc_committed: answer to COMMIT */
+    SRV_IPC_RECEIVE_STOP,      /* no body: the service stops; end when the sender pauses */
     /* receive to core */
     SRV_IPC_OPENED,            /* dicom_assoc_info */
     SRV_IPC_REFUSED,           /* srv_ipc_refused */

@@ -63,7 +63,7 @@ typedef struct end_task {
     srv_worker *w;
     int64_t job_id, token, now_ms;
     srv_failure failure;
-    const srv_rule *rule; /* of core's table: says where results go */
+    srv_targets targets;
     char reason[MSA_ERROR_WHAT_MAX], warnings[512];
     char public_id[33], preview_sha256[MSA_SHA256_HEX];
     /* storing result files: on libuv's pool */
@@ -88,7 +88,7 @@ static end_task *new_end_task(srv_worker *w, msa_status (*run)(srv_task *, srv_s
     t->w = w;
     t->job_id = w->job.id;
     t->token = w->job.token;
-    t->rule = w->rule;
+    t->targets = w->targets;
     t->now_ms = srv_now_ms();
     t->blobs = w->pool->core->blobs;
     memcpy(t->public_id, w->job.public_id, sizeof t->public_id);
@@ -147,19 +147,17 @@ void srv_worker_fail_job(srv_worker *w, const char *reason, srv_failure failure)
 static msa_status run_done(srv_task *task, srv_store *store, msa_error *err)
 {
     end_task *t = (end_task *)task;
-    const srv_config *config = t->w->pool->core->config;
+    const srv_targets *to = &t->targets;
     const char *destinations[SRV_DESTINATIONS_MAX];
-    size_t n = 0;
-    srv_forms forms; /* as they were when the job was given out: settings and rule are the same */
-    srv_forms_wanted(&forms, config, t->rule);
-    for (int32_t i = 0; i < config->n_destinations; i++) {
-        if (forms.of[i] < 0) continue;
+    for (int32_t i = 0; i < to->n; i++) {
+        destinations[i] = to->name[i];
         for (size_t k = 0; k < t->n_results; k++)
-            if (t->names[k].form < 0 || t->names[k].form == forms.of[i]) t->results[k].destinations |= 1u << n;
-        destinations[n++] = config->destinations[i].name;
+            if (t->names[k].form < 0 || t->names[k].form == to->form[i])
+                t->results[k].destinations |= 1u << i;
     }
     return srv_store_job_done(store, t->job_id, t->token, t->results, t->n_results, t->segments,
-                              t->n_segments, t->preview_sha256, t->warnings, destinations, n, t->now_ms, err);
+                              t->n_segments, t->preview_sha256, t->warnings, destinations, (size_t)to->n,
+                              t->now_ms, err);
 }
 
 static void done_done(srv_task *task)

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <linux/close_range.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,21 +80,15 @@ static int run_role(const char *name)
     /* Whatever else the parent had open is none of a role's business. */
     const unsigned keep = strcmp(name, "receive") == 0 ? SRV_SOCK_FD : SRV_IPC_FD;
     (void)syscall(SYS_close_range, keep + 1, ~0U, 0);
+    /* A terminal and a service manager may signal the whole group: only core decides what that means. */
+    (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
     if (strcmp(name, "receive") == 0) return srv_receive_main();
     if (strcmp(name, "work") == 0) return srv_work_main();
     if (strcmp(name, "send") == 0) return srv_send_main();
     (void)fprintf(stderr, "msad: unknown role \"%s\"\n", name);
     return EX_USAGE;
-}
-
-/* The settings left to us: few workers with many threads, or many with few, never more threads than cores. */
-static void resolve_auto(srv_config *config)
-{
-    const long online = sysconf(_SC_NPROCESSORS_ONLN);
-    const int32_t cores = online < 1 ? 1 : (int32_t)online;
-    if (config->work_workers == 0) config->work_workers = cores >= 2 ? cores / 2 : 1;
-    if (config->work_threads == 0)
-        config->work_threads = cores / config->work_workers >= 1 ? cores / config->work_workers : 1;
 }
 
 int main(int argc, char **argv)
@@ -119,9 +114,9 @@ int main(int argc, char **argv)
     }
     msa_log_level level = MSA_LOG_INFO;
     if (msa_log_level_parse(config.log_level, &level) == 0) msa_log_set_level(level);
-    resolve_auto(&config);
+    srv_config_settle(&config);
     /* OpenBLAS would start a thread per core in every process when it is loaded; the engine has its own pool.
      */
     (void)setenv("OPENBLAS_NUM_THREADS", "1", 1);
-    return srv_core_run(&config);
+    return srv_core_run(&config, args.config_path);
 }

@@ -11,8 +11,10 @@
 #define POLL_MS 1000u
 
 typedef struct channel { /* one destination */
+    struct channel *next;
     srv_outbox *outbox;
-    const dicom_destination *to;
+    dicom_destination to;
+    bool dropped; /* not in the settings any more: nothing new is sent */
     srv_role *role;
     srv_delivery delivery; /* being sent; id 0: none */
     dicom_send_result result;
@@ -23,8 +25,8 @@ typedef struct channel { /* one destination */
 
 struct srv_outbox {
     srv_core *core;
-    channel *channel;
-    int n, tasks;
+    channel *channels; /* in the order of the settings; those that were dropped stay */
+    int tasks;
 };
 
 typedef struct send_task {
@@ -32,8 +34,8 @@ typedef struct send_task {
     channel *ch;
     srv_delivery delivery;
     dicom_send_result result;
-    char public_id[33];
-    int64_t now_ms, retry_at_ms;
+    char public_id[33], to[sizeof(((dicom_destination *)NULL)->name)];
+    int64_t now_ms, retry_at_ms, give_up_ms;
 } send_task;
 
 static void ask(channel *ch);
@@ -48,6 +50,7 @@ static send_task *new_task(channel *ch, msa_status (*run)(srv_task *, srv_store 
     t->task.done = done;
     t->ch = ch;
     t->now_ms = srv_now_ms();
+    memcpy(t->to, ch->to.name, sizeof t->to);
     ch->outbox->tasks++;
     return t;
 }
@@ -73,7 +76,10 @@ static void on_exited(void *ctx, const srv_role_exit *how)
         ch->result = (dicom_send_result){.outcome = DICOM_RETRY, .dimse_status = -1};
         if (uv_now(ch->outbox->core->loop) > ch->deadline_ms)
             (void)snprintf(ch->result.comment, sizeof ch->result.comment,
-                           "no answer in time (delivery.timeout_s is %d s)", ch->to->timeout_s);
+                           "no answer in time (delivery.timeout_s is %d s)", ch->to.timeout_s);
+        else if (ch->outbox->core->stopping)
+            (void)snprintf(ch->result.comment, sizeof ch->result.comment,
+                           "the service stopped before the destination had answered");
         else
             (void)snprintf(ch->result.comment, sizeof ch->result.comment,
                            "the sending process ended early (signal %d, status %d)", how->signal,
@@ -85,7 +91,7 @@ static void on_exited(void *ctx, const srv_role_exit *how)
 static msa_status start_role(channel *ch, msa_error *err)
 {
     const srv_role_events events = {.ctx = ch, .message = on_message, .exited = on_exited};
-    srv_ipc_send_start start = {.to = *ch->to};
+    srv_ipc_send_start start = {.to = ch->to};
     MSA_TRY(srv_blob_path(ch->outbox->core->blobs, ch->delivery.result.sha256, start.path, sizeof start.path,
                           err));
     MSA_TRY(srv_role_spawn(&ch->role, ch->outbox->core->loop, "send", -1, &events, err));
@@ -110,10 +116,9 @@ static int64_t retry_pause_ms(const srv_config *config, int32_t attempt)
 static msa_status run_sent(srv_task *task, srv_store *store, msa_error *err)
 {
     send_task *t = (send_task *)task;
-    const srv_config *config = t->ch->outbox->core->config;
     MSA_TRY(srv_store_delivery_done(store, t->delivery.id, t->delivery.token, t->result.outcome,
-                                    t->result.dimse_status, t->result.comment, t->retry_at_ms,
-                                    (int64_t)config->delivery_give_up_h * 3600 * 1000, t->now_ms, err));
+                                    t->result.dimse_status, t->result.comment, t->retry_at_ms, t->give_up_ms,
+                                    t->now_ms, err));
     srv_job job;
     if (srv_store_job_get_id(store, t->delivery.job_id, &job, NULL) == MSA_OK)
         memcpy(t->public_id, job.public_id, sizeof t->public_id);
@@ -146,7 +151,7 @@ static void sent(channel *ch)
     else
         core->live.delivery_failures_total++;
     msa_log(r->outcome == DICOM_DELIVERED ? MSA_LOG_INFO : MSA_LOG_WARN, "deliver",
-            "destination=%s attempt=%d outcome=%s status=0x%04x comment=\"%s\"", ch->to->name,
+            "destination=%s attempt=%d outcome=%s status=0x%04x comment=\"%s\"", ch->to.name,
             ch->delivery.attempt,
             r->outcome == DICOM_DELIVERED ? "delivered"
             : r->outcome == DICOM_RETRY   ? "retry"
@@ -159,6 +164,7 @@ static void sent(channel *ch)
     }
     t->delivery = ch->delivery;
     t->result = *r;
+    t->give_up_ms = (int64_t)core->config->delivery_give_up_h * 3600 * 1000;
     t->retry_at_ms = t->now_ms + retry_pause_ms(core->config, ch->delivery.attempt);
     srv_core_submit(core, &t->task);
 }
@@ -166,7 +172,7 @@ static void sent(channel *ch)
 static msa_status run_claim(srv_task *task, srv_store *store, msa_error *err)
 {
     send_task *t = (send_task *)task;
-    return srv_store_delivery_claim(store, t->ch->to->name, t->now_ms, &t->delivery, err);
+    return srv_store_delivery_claim(store, t->to, t->now_ms, &t->delivery, err);
 }
 
 static void done_claim(srv_task *task)
@@ -180,7 +186,7 @@ static void done_claim(srv_task *task)
     if (task->status == MSA_OK) {
         ch->delivery = t->delivery;
         ch->answered = false;
-        ch->deadline_ms = uv_now(core->loop) + ((uint64_t)ch->to->timeout_s * 3u + 10u) * 1000u;
+        ch->deadline_ms = uv_now(core->loop) + ((uint64_t)ch->to.timeout_s * 3u + 10u) * 1000u;
         if (start_role(ch, &err) != MSA_OK) {
             ch->result = (dicom_send_result){.outcome = DICOM_RETRY, .dimse_status = -1};
             (void)snprintf(ch->result.comment, sizeof ch->result.comment, "%s", err.what);
@@ -198,7 +204,7 @@ static void done_claim(srv_task *task)
 static void ask(channel *ch)
 {
     ch->again = true;
-    if (ch->asking || ch->delivery.id != 0 || ch->outbox->core->stopping) return;
+    if (ch->asking || ch->dropped || ch->delivery.id != 0 || ch->outbox->core->stopping) return;
     send_task *t = new_task(ch, run_claim, done_claim);
     if (t == NULL) return;
     ch->again = false;
@@ -207,34 +213,64 @@ static void ask(channel *ch)
     srv_core_submit(ch->outbox->core, &t->task);
 }
 
+static channel *find(srv_outbox *o, const char *name)
+{
+    channel *ch = o->channels;
+    while (ch != NULL && strcmp(ch->to.name, name) != 0)
+        ch = ch->next;
+    return ch;
+}
+
+msa_status srv_outbox_reload(srv_outbox *o, const srv_config *config, msa_error *err)
+{
+    channel **end = &o->channels;
+    for (int32_t i = 0; i < config->n_destinations; i++) {
+        if (find(o, config->destinations[i].name) != NULL) continue;
+        channel *ch = calloc(1, sizeof *ch);
+        if (ch == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+        ch->outbox = o;
+        ch->to = config->destinations[i];
+        ch->dropped = true; /* until srv_outbox_reloaded() */
+        while (*end != NULL)
+            end = &(*end)->next;
+        *end = ch;
+    }
+    return MSA_OK;
+}
+
+void srv_outbox_reloaded(srv_outbox *o, const srv_config *config)
+{
+    for (channel *ch = o->channels; ch != NULL; ch = ch->next)
+        ch->dropped = true;
+    for (int32_t i = 0; i < config->n_destinations; i++) {
+        channel *ch = find(o, config->destinations[i].name);
+        ch->to = config->destinations[i]; /* a try under way has its own copy */
+        ch->dropped = false;
+    }
+    srv_outbox_kick(o);
+}
+
 msa_status srv_outbox_start(srv_core *core, msa_error *err)
 {
     srv_outbox *o = calloc(1, sizeof *o);
     if (o == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     o->core = core;
     core->outbox = o;
-    o->n = core->config->n_destinations;
-    o->channel = calloc((size_t)o->n + 1, sizeof *o->channel);
-    if (o->channel == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
-    for (int i = 0; i < o->n; i++) {
-        o->channel[i].outbox = o;
-        o->channel[i].to = &core->config->destinations[i];
-    }
-    srv_outbox_kick(o);
+    MSA_TRY(srv_outbox_reload(o, core->config, err));
+    srv_outbox_reloaded(o, core->config);
     return MSA_OK;
 }
 
 void srv_outbox_kick(srv_outbox *o)
 {
-    for (int i = 0; i < o->n; i++)
-        ask(&o->channel[i]);
+    for (channel *ch = o->channels; ch != NULL; ch = ch->next)
+        ask(ch);
 }
 
 void srv_outbox_tick(srv_outbox *o)
 {
     const uint64_t now = uv_now(o->core->loop);
-    for (int i = 0; i < o->n; i++) {
-        channel *ch = &o->channel[i];
+    for (channel *ch = o->channels; ch != NULL; ch = ch->next) {
         if (ch->role != NULL && now > ch->deadline_ms) srv_role_kill(ch->role);
         if (now >= ch->poll_at_ms) ask(ch); /* retries whose time has come */
     }
@@ -242,21 +278,24 @@ void srv_outbox_tick(srv_outbox *o)
 
 void srv_outbox_stop(srv_outbox *o, bool now)
 {
-    for (int i = 0; now && i < o->n; i++)
-        if (o->channel[i].role != NULL) srv_role_kill(o->channel[i].role);
+    for (channel *ch = o->channels; now && ch != NULL; ch = ch->next)
+        if (ch->role != NULL) srv_role_kill(ch->role);
 }
 
 bool srv_outbox_idle(const srv_outbox *o)
 {
     if (o == NULL) return true;
-    for (int i = 0; i < o->n; i++)
-        if (o->channel[i].role != NULL || o->channel[i].delivery.id != 0) return false;
+    for (const channel *ch = o->channels; ch != NULL; ch = ch->next)
+        if (ch->role != NULL || ch->delivery.id != 0) return false;
     return o->tasks == 0;
 }
 
 void srv_outbox_free(srv_outbox *o)
 {
     if (o == NULL) return;
-    free(o->channel);
+    for (channel *ch = o->channels, *next = NULL; ch != NULL; ch = next) {
+        next = ch->next;
+        free(ch);
+    }
     free(o);
 }

@@ -106,6 +106,7 @@ static void give_job(srv_worker *w, claim_task *t)
     srv_core *core = w->pool->core;
     w->job = t->job;
     w->rule = srv_model_rule_for(&core->models, &t->subject, NULL);
+    srv_targets_of(&w->targets, core->config, w->rule);
     w->busy = true;
     w->done_sent = false;
     w->n_segments = w->n_results = 0;

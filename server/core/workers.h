@@ -22,6 +22,7 @@ typedef struct srv_worker {
     /* the job it has; job.id 0: none */
     srv_job job;
     const srv_rule *rule; /* for its series, of core's table */
+    srv_targets targets;  /* where its results go: settings may change while it runs */
     bool busy;            /* from claim to the end of bookkeeping */
     bool done_sent;       /* JOB_DONE has come: what follows is core's work */
     uint64_t deadline_ms, beat_at_ms;

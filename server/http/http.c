@@ -239,6 +239,11 @@ msa_status srv_http_start(srv_http **out, const srv_http_env *env, int32_t *port
 
 /* ---- stop ---- */
 
+void srv_http_reloaded(srv_http *h, const srv_config *config)
+{
+    h->env.config = config;
+}
+
 void srv_http_stop(srv_http *h)
 {
     if (h == NULL) return;

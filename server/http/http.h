@@ -47,6 +47,8 @@ typedef struct srv_http_env {
  */
 MSA_NODISCARD msa_status srv_http_start(srv_http **out, const srv_http_env *env, int32_t *port,
                                         msa_error *err);
+/* The settings were read again: `config` from now on. Loop thread. */
+void srv_http_reloaded(srv_http *h, const srv_config *config);
 /* Something about a job changed: wakes those who wait for it with ?wait=. Loop thread. */
 void srv_http_job_changed(srv_http *h, const char *public_id);
 /* Resumes all who wait, stops the daemon and closes its handles. */

@@ -21,6 +21,7 @@ typedef struct receiver {
     srv_blobs *blobs;
     srv_blob_writer *writer; /* of the object at hand */
     bool disk_reported;
+    bool stopping; /* RECEIVE_STOP has come */
 } receiver;
 
 /* Should core be gone, the next commit notices. */
@@ -81,16 +82,38 @@ static msa_status on_write(void *ctx, const void *bytes, size_t size, msa_error 
 
 /* A core that hangs is not waited for without end; its row may still come, and then the sender's retry is a
  * duplicate. */
-static msa_status wait_for_core(srv_ipc_committed *answer, msa_error *err)
+static msa_status wait_for_core(receiver *r, srv_ipc_committed *answer, msa_error *err)
 {
     struct pollfd p = {.fd = SRV_IPC_FD, .events = POLLIN};
-    if (poll(&p, 1, COMMIT_TIMEOUT_MS) != 1)
-        return msa_fail(err, MSA_E_IO, "the catalogue did not answer in %d s", COMMIT_TIMEOUT_MS / 1000);
-    msa_error local = MSA_ERROR_INIT;
-    if (srv_ipc_expect(SRV_IPC_FD, SRV_IPC_COMMITTED, answer, sizeof *answer, &local) == MSA_OK)
-        return MSA_OK;
-    /* Never PARSE: that would tell the sender that its object is at fault, and it would not come again. */
-    return msa_fail(err, MSA_E_IO, "the catalogue did not answer: %s", local.what);
+    srv_ipc_type type = SRV_IPC_RECEIVE_STOP;
+    size_t size = 0;
+    while (type == SRV_IPC_RECEIVE_STOP) {
+        if (poll(&p, 1, COMMIT_TIMEOUT_MS) != 1)
+            return msa_fail(err, MSA_E_IO, "the catalogue did not answer in %d s", COMMIT_TIMEOUT_MS / 1000);
+        msa_error local = MSA_ERROR_INIT;
+        /* Never PARSE: that would tell the sender that its object is at fault, and it would not come again.
+         */
+        if (srv_ipc_recv(SRV_IPC_FD, &type, answer, sizeof *answer, &size, &local) != MSA_OK)
+            return msa_fail(err, MSA_E_IO, "the catalogue did not answer: %s", local.what);
+        if (type == SRV_IPC_RECEIVE_STOP) r->stopping = true;
+    }
+    if (type != SRV_IPC_COMMITTED || size != sizeof *answer)
+        return msa_fail(err, MSA_E_IO, "the catalogue answered with a message of type %d", (int)type);
+    return MSA_OK;
+}
+
+/* Between objects core says nothing but this. */
+static bool on_stopping(void *ctx)
+{
+    receiver *r = ctx;
+    struct pollfd p = {.fd = SRV_IPC_FD, .events = POLLIN};
+    if (!r->stopping && poll(&p, 1, 0) == 1) {
+        msa_error err = MSA_ERROR_INIT;
+        r->stopping = true; /* also when core is gone */
+        if (srv_ipc_expect(SRV_IPC_FD, SRV_IPC_RECEIVE_STOP, NULL, 0, &err) != MSA_OK)
+            msa_log(MSA_LOG_WARN, "receive", "reason=\"%s\"", err.what);
+    }
+    return r->stopping;
 }
 
 static msa_status commit(receiver *r, const dicom_store_info *info, msa_error *err)
@@ -100,7 +123,7 @@ static msa_status commit(receiver *r, const dicom_store_info *info, msa_error *e
     if (r->writer == NULL) return msa_fail(err, MSA_E_INTERNAL, "no object was begun");
     MSA_TRY(srv_blob_writer_commit(r->writer, m.sha256, &m.size_bytes, err));
     MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_COMMIT, &m, sizeof m, err));
-    MSA_TRY(wait_for_core(&answer, err));
+    MSA_TRY(wait_for_core(r, &answer, err));
     if (answer.status == MSA_OK) return MSA_OK;
     answer.what[sizeof answer.what - 1] = '\0';
     return msa_fail(err, (msa_status)answer.status, "%s", answer.what);
@@ -139,6 +162,7 @@ static msa_status serve(dicom_receive_result *result, msa_error *err)
         .write = on_write,
         .commit = on_commit,
         .abort = on_abort,
+        .stopping = on_stopping,
         .refused = on_refused,
     };
     const msa_status status = dicom_receive_run(SRV_SOCK_FD, &options, &sink, result, err);

@@ -115,7 +115,7 @@ static int serve(int fd, const char *root, const dicom_receive_options *options,
         return 1;
     }
     const dicom_receive_sink sink = {&s,       on_admit,  on_opened, on_begin,
-                                     on_write, on_commit, on_abort,  on_refused};
+                                     on_write, on_commit, on_abort,  on_refused, NULL};
     const msa_status st = dicom_receive_run(fd, options, &sink, &result, &err);
     say("closed %s stored=%d failed=%d echoed=%d %s|%s", result.ended, result.stored, result.failed,
         result.echoed, msa_status_name(st), err.what);
