@@ -37,11 +37,13 @@ show_log() {
     tail -n "${2:-20}" "$1" | sed 's/^/    /' >&2
 }
 
-# missing_packages NAME... : those that dpkg does not have installed.
+# missing_packages NAME... : those that are neither installed nor provided by one that is.
 missing_packages() {
-    local name
+    local name there
+    there=$(dpkg-query -W -f='${db:Status-Status}, ${Package}, ${Provides}\n' | sed -n 's/^installed, //p' |
+        tr -d ' ' | tr ',' '\n' | sed 's/(.*//')
     for name in "$@"; do
-        [ "$(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || echo "$name"
+        grep -qxF -- "$name" <<<"$there" || echo "$name"
     done
 }
 
