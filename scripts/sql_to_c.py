@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Turns the numbered steps of config/schema into one C file: sql_to_c.py OUT.c 0001_name.sql 0002_name.sql ...
 
-The steps must be numbered 1, 2, 3 ... without a hole: the number is the user_version the step leads to.
+The steps are taken in the order of their numbers; the n-th leads to user_version n. Once a step has shipped, nothing
+is put before it. Several people who add steps at one time agree on their numbers beforehand, so a hole is no error.
 """
 import os
 import re
@@ -25,11 +26,13 @@ def main():
            "/* C99 promises 4,095 characters; gcc and clang have no limit. */",
            '#pragma GCC diagnostic ignored "-Woverlength-strings"', ""]
     rows = []
+    last = 0
     for number, path in enumerate(paths, start=1):
         name = os.path.basename(path)
         match = re.fullmatch(r"(\d{4})_(\w+)\.sql", name)
-        if not match or int(match.group(1)) != number:
-            sys.exit(f"sql_to_c: {name}: expected {number:04d}_<name>.sql; steps are numbered without a hole")
+        if not match or int(match.group(1)) <= last:
+            sys.exit(f"sql_to_c: {name}: expected NNNN_<name>.sql with a number above {last:04d}, each only once")
+        last = int(match.group(1))
         with open(path, encoding="utf-8") as f:
             out.append(f"static const char step_{number}[] =\n{c_string(f.read())};\n")
         rows.append(f'    {{{number}, "{match.group(2)}", step_{number}}},')

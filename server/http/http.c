@@ -55,6 +55,7 @@ static void on_tick(uv_timer_t *timer)
     const uint64_t now = uv_now(h->env.loop);
     srv_watch_tick(h, now);
     srv_requests_tick(h, now);
+    srv_hub_tick(h->hub, now);
 }
 
 /* Connections are counted for their deadlines; without one there is no tick, so an idle server costs nothing.
@@ -72,7 +73,9 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
         if (conn->next != NULL) conn->next->prev = conn;
         h->conns = conn;
         *socket_context = conn;
-        if (!h->stopping) (void)uv_timer_start(&h->tick_timer, on_tick, SRV_HTTP_TICK_MS, SRV_HTTP_TICK_MS);
+        /* Not anew with each connection: many that come one after the other would put it off for ever. */
+        if (!h->stopping && !uv_is_active((uv_handle_t *)&h->tick_timer))
+            (void)uv_timer_start(&h->tick_timer, on_tick, SRV_HTTP_TICK_MS, SRV_HTTP_TICK_MS);
         return;
     }
     srv_conn *conn = *socket_context;
@@ -208,7 +211,8 @@ msa_status srv_http_start(srv_http **out, const srv_http_env *env, int32_t *port
     json_object_seed(0); /* before two threads build objects */
     h->openapi = srv_openapi();
     if (h->openapi == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
-    msa_status status = listen_on(env->config, &fd, &family, &h->port, err);
+    msa_status status = srv_hub_new(h, err);
+    if (status == MSA_OK) status = listen_on(env->config, &fd, &family, &h->port, err);
     if (status == MSA_OK) {
         h->daemon = start_daemon(h, fd, family);
         if (h->daemon == NULL)
@@ -217,12 +221,14 @@ msa_status srv_http_start(srv_http **out, const srv_http_env *env, int32_t *port
             fd = -1; /* MHD's now */
     }
     if (status != MSA_OK) {
+        srv_hub_abandon(h->hub);
         json_decref(h->openapi);
         return status;
     }
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     if (info == NULL || uv_poll_init(env->loop, &h->poll, info->epoll_fd) != 0) {
         MHD_stop_daemon(h->daemon);
+        srv_hub_abandon(h->hub);
         json_decref(h->openapi);
         return msa_fail(err, MSA_E_INTERNAL, "the loop cannot watch libmicrohttpd");
     }
@@ -248,6 +254,7 @@ void srv_http_stop(srv_http *h)
 {
     if (h == NULL) return;
     h->stopping = true;
+    srv_hub_end(h->hub);
     srv_requests_release(h);
     /* Once to take them up again, once to send what they say; a client that does not read now is not waited
      * for. */
@@ -263,6 +270,7 @@ void srv_http_stop(srv_http *h)
         req->prev = req->next = NULL;
     }
     srv_watch_abandon(h);
+    srv_hub_abandon(h->hub);
     close_handle(h, (uv_handle_t *)&h->run_timer);
     close_handle(h, (uv_handle_t *)&h->tick_timer);
 }

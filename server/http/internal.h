@@ -11,8 +11,9 @@
 #define SRV_HTTP_BODY_MAX (1 << 20) /* of a request we read */
 #define SRV_HTTP_DRAIN_MAX                                                                                   \
     (16 << 20) /* of a request we refuse: read and dropped, so that the client sees why */
-#define SRV_HTTP_CONNECTIONS_MAX 320
-#define SRV_HTTP_WAITERS_MAX     256 /* fewer than connections: health and metrics are always served */
+#define SRV_HTTP_CONNECTIONS_MAX 384
+#define SRV_HTTP_WAITERS_MAX     256
+#define SRV_HTTP_STREAMS_MAX     64 /* with the waiters fewer than connections: health is always served */
 #define SRV_HTTP_TICK_MS         250
 #define SRV_HTTP_IDLE_S          30    /* a connection on which nothing moves */
 #define SRV_HTTP_RECEIVE_MS      60000 /* defaults of srv_http_env */
@@ -25,13 +26,16 @@
 
 typedef struct srv_request srv_request;
 typedef struct srv_watch srv_watch;
+typedef struct srv_stream srv_stream;
+typedef struct srv_hub srv_hub;
 
 /* What is answered. Plain data plus what it owns (body, fd); `status` 0: nothing yet. */
 typedef struct srv_reply {
     int status;
     char *body; /* malloc'ed */
     size_t size;
-    int fd; /* -1: none; else the body is this file of `size` bytes */
+    int fd;             /* -1: none; else the body is this file of `size` bytes */
+    srv_stream *stream; /* else the body never ends: events.c */
     const char *media;
     const char *allow; /* the Allow header of 405 and OPTIONS; borrowed from the request */
     char etag[MSA_SHA256_HEX];
@@ -65,6 +69,7 @@ typedef enum srv_param_kind {
     SRV_PARAM_INSTANCE_STATE, /* rejected or noted: 0 or 1 */
     SRV_PARAM_WAITING,        /* the one word "waiting": 1 */
     SRV_PARAM_INSTANCE,       /* a SOP Instance UID or the SHA-256 of the file */
+    SRV_PARAM_EVENT,          /* id of an event, from 0 */
 } srv_param_kind;
 
 typedef struct srv_param {
@@ -144,6 +149,7 @@ struct srv_request {
     srv_watch *watch;
     srv_request *next_waiter;
     uint64_t wait_until_ms;
+    srv_stream *stream; /* events.c; the response owns it */
     /* annotations.c */
     srv_prompt *prompts;
     size_t n_prompts;
@@ -181,6 +187,7 @@ struct srv_http {
     srv_request *requests;
     srv_watch *watches;
     int32_t waiters;
+    srv_hub *hub;       /* of the event streams */
     int64_t replies[6]; /* by class: 2 is 2xx */
     int64_t started_ms; /* wall clock */
     json_t *openapi;
@@ -205,6 +212,19 @@ void srv_watch_add(srv_request *req, const char *public_id, uint64_t until_ms);
 void srv_watch_remove(srv_request *req);
 void srv_watch_tick(srv_http *h, uint64_t now);
 void srv_watch_abandon(srv_http *h); /* the server stops */
+
+/* events.c: GET /v1/events. The stream becomes the body of the request's reply. */
+void srv_get_events(srv_request *req);
+/* Takes the stream, also on failure (NULL). */
+struct MHD_Response *srv_stream_response(srv_stream *stream);
+void srv_stream_free(srv_stream *stream);
+void srv_stream_left(srv_request *req); /* its connection ends */
+MSA_NODISCARD msa_status srv_hub_new(srv_http *h, msa_error *err);
+void srv_hub_look(srv_hub *hub); /* something happened */
+void srv_hub_tick(srv_hub *hub, uint64_t now);
+void srv_hub_end(srv_hub *hub);     /* every stream ends with what it has */
+void srv_hub_abandon(srv_hub *hub); /* after the daemon has stopped: frees it, or lets its task */
+int32_t srv_hub_streams(const srv_hub *hub);
 
 /* ---- JSON ---- */
 

@@ -71,6 +71,7 @@ static void about(FILE *f, const srv_http *h, const srv_http_live *live)
     for (int class = 2; class <= 5; class ++)
         (void)fprintf(f, "msad_http_requests_total{code=\"%dxx\"} %" PRId64 "\n", class, h->replies[class]);
     whole(f, "http_waiting", "gauge", "Requests that wait for a job to end.", h->waiters);
+    whole(f, "http_streams", "gauge", "Readers of the event stream.", srv_hub_streams(h->hub));
 }
 
 static void live_figures(FILE *f, const srv_http_live *l)

@@ -19,6 +19,8 @@ static json_t *schema_of(const srv_param *p)
     case SRV_PARAM_INT:
         return json_pack("{s:s, s:I, s:I, s:I}", "type", "integer", "minimum", (json_int_t)p->min, "maximum",
                          (json_int_t)p->max, "default", (json_int_t)p->fallback);
+    case SRV_PARAM_EVENT:
+        return json_pack("{s:s, s:i}", "type", "integer", "minimum", 0);
     case SRV_PARAM_UID:
         return json_pack("{s:s, s:s, s:i}", "type", "string", "pattern", "^[0-9.]+$", "maxLength", 64);
     case SRV_PARAM_OPAQUE:

@@ -14,6 +14,7 @@ void srv_reply_free(srv_reply *r)
 {
     free(r->body);
     if (r->fd >= 0) (void)close(r->fd);
+    srv_stream_free(r->stream);
     srv_reply_init(r);
 }
 

@@ -162,7 +162,10 @@ static void add_header(struct MHD_Response *response, const char *name, const ch
 static struct MHD_Response *response_of(srv_reply *r)
 {
     struct MHD_Response *response = NULL;
-    if (r->fd >= 0) {
+    if (r->stream != NULL) {
+        response = srv_stream_response(r->stream);
+        r->stream = NULL;
+    } else if (r->fd >= 0) {
         response = MHD_create_response_from_fd64(r->size, r->fd);
         if (response != NULL) r->fd = -1;
     } else {
@@ -206,7 +209,10 @@ static enum MHD_Result answer(srv_request *req)
     not_modified(req);
     const int status = r->status;
     /* Slow readers have a minute and the time that 64 KiB/s need. */
-    if (conn != NULL) conn->deadline_ms = uv_now(h->env.loop) + (uint64_t)h->env.receive_ms + r->size / 64;
+    if (conn != NULL)
+        conn->deadline_ms = r->stream != NULL
+                                ? UINT64_MAX /* events.c sees to it */
+                                : uv_now(h->env.loop) + (uint64_t)h->env.receive_ms + r->size / 64;
     struct MHD_Response *response = response_of(r);
     if (response == NULL) return MHD_NO;
     /* So that who is turned away leaves room for the next; a health check must find some. */
@@ -379,6 +385,7 @@ void srv_request_completed(void *cls, struct MHD_Connection *connection, void **
     *con_cls = NULL;
     if (req == NULL) return;
     srv_watch_remove(req);
+    srv_stream_left(req);
     req->connection = NULL;
     request_unref(req);
 }

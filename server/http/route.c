@@ -35,6 +35,12 @@ const srv_route srv_routes[] = {
     {"GET", "/v1/jobs/{id}/preview.png", "getJobPreview", "A picture of the result over the image", "jobs", {ID_OF("job")}, NULL,
      200, "image/png", NULL, "404 409", NULL, srv_get_job_preview, NULL},
 
+    {"GET", "/v1/events", "streamEvents", "What happens, as server-sent events: `job`, `series`, `delivery`, `refusal` and `instance`, each with its id and an Event as data; "
+     "`progress` of running jobs without an id. The header Last-Event-ID (or `after`) goes on behind that event; `gap` says that events in between are no longer kept. "
+     "A stream ends after an hour; browsers connect again by themselves", "events",
+     {{"after", SRV_PARAM_EVENT, false, 0, INT64_MAX, -1, "id of the last event seen; else only what happens from now on"}}, NULL,
+     200, "text/event-stream", NULL, "400 503", srv_get_events, NULL, NULL},
+
     {"GET", "/v1/series", "listSeries", "Series, newest first", "series", {LIMIT(200, 50, "series"), CURSOR}, NULL,
      200, SRV_MEDIA_JSON, "SeriesList", "400", NULL, srv_get_series_list, NULL},
     {"GET", "/v1/series/{uid}", "getSeries", "One series and its jobs", "series",
@@ -186,6 +192,8 @@ static const char *read_value(const srv_param *p, srv_param_value *v)
     switch (p->kind) {
     case SRV_PARAM_INT:
         return read_int(p, v) ? NULL : "a whole number in the range";
+    case SRV_PARAM_EVENT:
+        return read_int(p, v) ? NULL : "the id of an event";
     case SRV_PARAM_UID:
         return srv_text_is_uid(v->text) ? NULL : "a DICOM UID (digits and dots, at most 64)";
     case SRV_PARAM_OPAQUE:

@@ -181,4 +181,5 @@ void srv_http_job_changed(srv_http *h, const char *public_id)
 {
     srv_watch *w = h == NULL ? NULL : find(h, public_id);
     if (w != NULL) start_looking(w);
+    if (h != NULL) srv_hub_look(h->hub);
 }

@@ -12,6 +12,12 @@ const char *srv_job_state_name(srv_job_state state)
     return (unsigned)state <= SRV_JOB_CANCELLED ? state_names[state] : "unknown";
 }
 
+const char *srv_priority_name(srv_priority priority)
+{
+    static const char *const names[] = {"background", "normal", "urgent"};
+    return (unsigned)priority <= SRV_PRIORITY_URGENT ? names[priority] : "unknown";
+}
+
 bool srv_job_state_is_final(srv_job_state state)
 {
     return state >= SRV_JOB_SUCCEEDED;
@@ -49,6 +55,7 @@ void srv_job_read(sqlite3_stmt *q, srv_job *out)
     SRV_TEXT(q, 27, out->modality);
     SRV_TEXT(q, 28, out->body_part);
     SRV_TEXT(q, 29, out->rule);
+    out->priority = (srv_priority)sqlite3_column_int(q, 30);
 }
 
 /* ---- claim and lease ---- */
@@ -60,7 +67,7 @@ static msa_status claim_body(srv_store *s, int64_t now_ms, int64_t lease_ms, srv
     MSA_TRY(SRV_VALUE(s, &id, err,
                       "SELECT id FROM job INDEXED BY job_queued WHERE state = 2 AND run_at_ms <= ? AND "
                       "attempt < max_attempts"
-                      " ORDER BY queued_ms, id LIMIT 1",
+                      " ORDER BY priority DESC, queued_ms, id LIMIT 1",
                       srv_i(now_ms)));
     if (!id) return msa_fail(err, MSA_E_NOT_FOUND, "no job is due");
     MSA_TRY(SRV_RUN(s, NULL, err,

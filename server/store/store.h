@@ -170,12 +170,15 @@ typedef enum srv_job_state {
 } srv_job_state;
 const char *srv_job_state_name(srv_job_state state); /* "waiting_prompt" */
 bool srv_job_state_is_final(srv_job_state state);
+typedef enum srv_priority { SRV_PRIORITY_BACKGROUND, SRV_PRIORITY_NORMAL, SRV_PRIORITY_URGENT } srv_priority;
+const char *srv_priority_name(srv_priority priority); /* "urgent" */
 
 typedef struct srv_job {
     int64_t id;
     char public_id[33];            /* random, opaque: what REST shows */
     int64_t series_id, supersedes; /* 0: none */
     srv_job_state state;
+    srv_priority priority; /* which of the queued jobs is claimed first */
     int32_t attempt, max_attempts;
     int64_t token, lease_until_ms, created_ms, queued_ms, started_ms, finished_ms, run_at_ms;
     int32_t progress_done, progress_total;
@@ -220,9 +223,9 @@ typedef struct srv_job_policy {
 } srv_job_policy;
 
 /**
- * Claims the oldest queued job whose run_at has come: state RUNNING, attempt and token raised, lease set, in
- * one transaction. A job whose attempts are used up becomes FAILED instead. MSA_E_NOT_FOUND when there is
- * none.
+ * Claims the oldest queued job of the highest priority whose run_at has come: state RUNNING, attempt and
+ * token raised, lease set, in one transaction. A job whose attempts are used up becomes FAILED instead.
+ * MSA_E_NOT_FOUND when there is none.
  */
 MSA_NODISCARD msa_status srv_store_job_claim(srv_store *s, int64_t now_ms, int64_t lease_ms, srv_job *out,
                                              msa_error *err);
@@ -397,6 +400,32 @@ MSA_NODISCARD msa_status srv_store_refusals(srv_store *s, int32_t limit, srv_ref
                                             msa_error *err);
 MSA_NODISCARD msa_status srv_store_associations(srv_store *s, int32_t limit, srv_association_fn *row,
                                                 void *ctx, msa_error *err);
+
+/* ---- events ---- */
+
+/* One thing that happened, in the order of commits. Ids only grow; the newest 10,000 are kept. */
+typedef struct srv_event {
+    int64_t id, at_ms;
+    char kind[12];                   /* job, series, delivery, refusal, instance */
+    char subject[MSA_SHA256_HEX];    /* id of the job (also of a delivery), a UID, a SHA-256 or an AE title */
+    char state[24];                  /* what it is now */
+    char detail[MSA_ERROR_WHAT_MAX]; /* of a job its series, of a delivery its destination, else the reason */
+} srv_event;
+typedef void srv_event_fn(void *ctx, const srv_event *event);
+/* Oldest first. */
+MSA_NODISCARD msa_status srv_store_events(srv_store *s, int64_t after_id, int32_t limit, srv_event_fn *row,
+                                          void *ctx, msa_error *err);
+/* Ids of the oldest and the newest that are kept; 0 where nothing has happened. */
+MSA_NODISCARD msa_status srv_store_events_range(srv_store *s, int64_t *oldest, int64_t *newest,
+                                                msa_error *err);
+/* How far the running jobs are. */
+typedef struct srv_running {
+    char public_id[33];
+    int32_t done, total;
+    int64_t started_ms;
+} srv_running;
+typedef void srv_running_fn(void *ctx, const srv_running *job);
+MSA_NODISCARD msa_status srv_store_jobs_running(srv_store *s, srv_running_fn *row, void *ctx, msa_error *err);
 
 typedef struct srv_store_counts { /* for /metrics */
     int64_t instances, rejected, series, prompts, jobs[SRV_JOB_CANCELLED + 1], deliveries_pending,

@@ -2,6 +2,7 @@
  * The HTTP server on a real catalogue, for the tests beside it: http_serve DIR [LIMIT_MS]. Prints "job NAME
  * ID" lines, then "port N"; then obeys lines: finish HOW     ends the oldest queued job and tells the server
  * touch ID       tells the server that the job has changed hold MS        keeps the store thread busy
+ * flood N        writes N events
  * unready, ready changes        prints how often prompts_changed was called stop           (or end of input)
  * ends in order; exit 0
  */
@@ -32,6 +33,7 @@ typedef struct command {
     world *w;
     char how[16], public_id[33];
     unsigned hold_ms;
+    int flood;
 } command;
 
 static void live(void *ctx, srv_http_live *out)
@@ -55,6 +57,11 @@ static msa_status run_command(srv_task *task, srv_store *store, msa_error *err)
         uv_sleep(c->hold_ms);
         return MSA_OK;
     }
+    for (int i = 0; i < c->flood; i++) {
+        const srv_refusal r = {.at_ms = 1, .count = 1, .calling_ae = "LOUD", .reason = "flood of refusals"};
+        MSA_TRY(srv_store_refusal_put(store, &r, err));
+    }
+    if (c->flood > 0) return MSA_OK;
     return seed_finish(store, c->how, c->public_id, err);
 }
 
@@ -63,12 +70,12 @@ static void command_done(srv_task *task)
     command *c = (command *)task;
     if (task->status != MSA_OK)
         (void)fprintf(stderr, "command: %s\n", task->err.what);
-    else if (c->hold_ms == 0 && !c->w->stopping)
+    else if (c->hold_ms == 0 && c->flood == 0 && !c->w->stopping)
         srv_http_job_changed(c->w->http, c->public_id);
     free(c);
 }
 
-static void submit(world *w, const char *how, unsigned hold_ms)
+static void submit(world *w, const char *how, unsigned hold_ms, int flood)
 {
     command *c = calloc(1, sizeof *c);
     if (c == NULL) abort();
@@ -76,6 +83,7 @@ static void submit(world *w, const char *how, unsigned hold_ms)
     c->task.done = command_done;
     c->w = w;
     c->hold_ms = hold_ms;
+    c->flood = flood;
     (void)snprintf(c->how, sizeof c->how, "%s", how);
     if (srv_store_thread_submit(w->store, &c->task, NULL) != MSA_OK) abort();
 }
@@ -92,9 +100,11 @@ static void stop(world *w)
 static void obey(world *w, const char *line)
 {
     if (strncmp(line, "finish ", 7) == 0)
-        submit(w, line + 7, 0);
+        submit(w, line + 7, 0, 0);
     else if (strncmp(line, "hold ", 5) == 0)
-        submit(w, "", (unsigned)atoi(line + 5));
+        submit(w, "", (unsigned)atoi(line + 5), 0);
+    else if (strncmp(line, "flood ", 6) == 0)
+        submit(w, "", 0, atoi(line + 6));
     else if (strncmp(line, "touch ", 6) == 0)
         srv_http_job_changed(w->http, line + 6);
     else if (strcmp(line, "unready") == 0)
@@ -171,9 +181,15 @@ static msa_status start(world *w, const char *dir, msa_error *err)
                     .config = "{\"image_size\":64}"},
                    {.name = "", .adapter = "broken", .error = "the file is cut short"}},
         .n_rules = 3,
-        .rules = {{.modality = "CT", .body_part = "LIVER", .label = "tumour", .model = 1, .adapter = "liver", .number = 1},
-                  {.modality = "MR", .body_part = "*", .label = "*", .model = -1, .adapter = "broken", .number = 2},
-                  {.modality = "*", .body_part = "*", .label = "*", .prompts = "auto", .number = 3}}};
+        .rules = {
+            {.modality = "CT",
+             .body_part = "LIVER",
+             .label = "tumour",
+             .model = 1,
+             .adapter = "liver",
+             .number = 1},
+            {.modality = "MR", .body_part = "*", .label = "*", .model = -1, .adapter = "broken", .number = 2},
+            {.modality = "*", .body_part = "*", .label = "*", .prompts = "auto", .number = 3}}};
     const srv_http_env env = {.loop = w->loop,
                               .config = &w->config,
                               .store = w->store,
