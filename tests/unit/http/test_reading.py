@@ -79,7 +79,7 @@ class Reading(Base):
                 for response in operation['responses'].values():
                     self.assertTrue('$ref' in response or response['description'])
                 # the method is there: an id that cannot be is 404, never 405
-                response, data = self.server.ask(method.upper(), path.replace('{', '').replace('}', ''))
+                response, data = self.server.ask(method.upper().replace('GET', 'HEAD'), path.replace('{', '').replace('}', ''))
                 self.assertNotEqual(response.status, 405, (method, path))
         for name, schema in document['components']['schemas'].items():
             self.assertEqual(schema['type'], 'object', name)
