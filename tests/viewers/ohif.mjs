@@ -76,7 +76,7 @@ async function showImage(sop) {
   const index = viewport.getImageIds().findIndex(id => window.cornerstone.metaData.get('sopCommonModule', id).sopInstanceUID === sop);
   await window.cornerstone.utilities.jumpToSlice(viewport.element, { imageIndex: index });
   const canvas = viewport.canvas, w = canvas.clientWidth, h = canvas.clientHeight;
-  return { viewport: viewport.id, index, current: viewport.getCurrentImageIdIndex(), width: w, height: h,
+  return { width: w, height: h,
     corners_mm: [[0, 0], [w, 0], [0, h]].map(p => Array.from(viewport.canvasToWorld(p))), voi: viewport.getProperties().voiRange };
 }
 
@@ -103,6 +103,24 @@ async function drawn(visible) {
 
 // ---- the user ----
 
+/** The canvas once it changes no more: images and segmentations are drawn when they have come. */
+async function settled(page, visible) {
+  for (let before = null; ;) {
+    const now = await page.evaluate(drawn, visible);
+    if (now === before) return now;
+    before = now;
+    await page.waitForTimeout(300);
+  }
+}
+
+async function picturesOf(page) {
+  for (const end = Date.now() + deadline; Date.now() < end;) {
+    const found = { without: await settled(page, false), with: await settled(page, true) };
+    if (found.with !== found.without) return found;
+  }
+  throw new Error('the segmentation changes nothing on the canvas');
+}
+
 async function look(page, base) {
   const errors = [];
   await page.route('**/*', route => new URL(route.request().url()).hostname === '127.0.0.1' ? route.continue() : route.abort());
@@ -116,8 +134,7 @@ async function look(page, base) {
   await page.getByText('Yes', { exact: true }).first().click(); // "Do you want to open this Segmentation?"
   const decoded = await (await page.waitForFunction(readLabelMaps, null, { polling: 200 })).jsonValue();
   const shown = await page.evaluate(showImage, sopInstanceUid);
-  shown.without = await page.evaluate(drawn, false);
-  shown.with = await page.evaluate(drawn, true);
+  Object.assign(shown, await picturesOf(page));
   await page.screenshot({ path: picture });
   return { ...decoded, shown, errors };
 }
