@@ -12,13 +12,20 @@
 
 #include "engine/base/log.h"
 #include "server/core/core.h"
+#include "server/doctor/doctor.h"
 #include "server/roles/roles.h"
 
 static const char usage_text[] =
     "usage: msad [--config FILE] [--check-config | --print-config]\n"
+    "       msad [--config FILE] doctor | status\n"
     "\n"
     "Receives CT and MR series by DICOM C-STORE, segments what stored annotations point at,\n"
     "and sends DICOM-SEG to the configured destinations.\n"
+    "\n"
+    "  doctor           check settings, disk, ports and destinations, and send a phantom through a service "
+    "of\n"
+    "                   its own and back; what fails is told with its remedy. Exit status 0: all is well\n"
+    "  status           ask the service that runs how it fares: queue, destinations, refusals, disk\n"
     "\n"
     "  --config FILE    settings (YAML); without it the built-in defaults\n"
     "  --check-config   read the settings, say what is wrong with them, and exit\n"
@@ -29,7 +36,7 @@ static const char usage_text[] =
     "A setting dicom.port is overridden by the environment variable MSAD_DICOM_PORT.\n";
 
 typedef struct arguments {
-    const char *config_path, *role;
+    const char *config_path, *role, *command; /* command: "doctor", "status" or NULL */
     bool check, print;
 } arguments;
 
@@ -68,6 +75,8 @@ static int parse_arguments(int argc, char **argv, arguments *args)
             return EX_USAGE;
         }
     }
+    if (optind + 1 == argc && (strcmp(argv[optind], "doctor") == 0 || strcmp(argv[optind], "status") == 0))
+        args->command = argv[optind++];
     if (optind < argc) {
         (void)fprintf(stderr, "msad: unexpected argument \"%s\"\n%s", argv[optind], usage_text);
         return EX_USAGE;
@@ -118,5 +127,8 @@ int main(int argc, char **argv)
     /* OpenBLAS would start a thread per core in every process when it is loaded; the engine has its own pool.
      */
     (void)setenv("OPENBLAS_NUM_THREADS", "1", 1);
+    if (args.command != NULL)
+        return strcmp(args.command, "doctor") == 0 ? srv_doctor_run(&config, args.config_path)
+                                                   : srv_status_run(&config);
     return srv_core_run(&config, args.config_path);
 }
