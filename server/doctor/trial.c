@@ -129,17 +129,20 @@ static msa_status start_service(trial *t, msa_error *err)
     _exit(127);
 }
 
-/* The last warning or error of the service's log, without its time: what it has to say about itself. */
+/* What the service's log has to say, without its time: the last error, else the last warning. */
 static const char *last_words(const trial *t, char words[512])
 {
     char text[1024];
+    bool error = false;
     (void)snprintf(words, 512, "the service left no word");
     FILE *f = fopen(t->log, "re");
     while (f != NULL && fgets(text, sizeof text, f) != NULL) {
         const char *said = strchr(text, ' ');
-        if (said == NULL || (strncmp(said, " error ", 7) != 0 && strncmp(said, " warn ", 6) != 0) ||
+        const bool is_error = said != NULL && strncmp(said, " error ", 7) == 0;
+        if ((!is_error && (error || said == NULL || strncmp(said, " warn ", 6) != 0)) ||
             strstr(said, "its own line above") != NULL)
             continue;
+        error = is_error;
         text[strcspn(text, "\n")] = '\0';
         (void)snprintf(words, 512, "%.500s", said + 1);
     }
