@@ -1,8 +1,15 @@
 #include "engine/base/hash.h"
 
+/*
+ * libcrypto's plain functions, which version 3 calls deprecated in favour of EVP: they allocate nothing and
+ * cannot fail. EVP_Digest() without memory leaves a digest of zeros, and the first EVP call without memory
+ * crashes.
+ */
+#define OPENSSL_SUPPRESS_DEPRECATED
+
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +17,7 @@
 #include "engine/base/cleanup.h"
 
 struct msa_sha256 {
-    EVP_MD_CTX *ctx;
+    SHA256_CTX ctx;
 };
 
 MSA_DEFINE_AUTO(msa_sha256, msa_sha256_free);
@@ -27,36 +34,36 @@ static void to_hex(const uint8_t digest[MSA_SHA256_SIZE], char hex[MSA_SHA256_HE
 
 msa_sha256 *msa_sha256_new(void)
 {
-    MSA_AUTO(msa_sha256) h = calloc(1, sizeof *h);
-    if (h == NULL) return NULL;
-    h->ctx = EVP_MD_CTX_new();
-    if (h->ctx == NULL || EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL) != 1) return NULL;
-    return MSA_STEAL(h);
+    msa_sha256 *h = calloc(1, sizeof *h);
+    if (h != NULL) (void)SHA256_Init(&h->ctx);
+    return h;
 }
 
 void msa_sha256_free(msa_sha256 *h)
 {
-    if (h == NULL) return;
-    EVP_MD_CTX_free(h->ctx);
     free(h);
 }
 
 void msa_sha256_update(msa_sha256 *h, const void *data, size_t size)
 {
-    (void)EVP_DigestUpdate(h->ctx, data, size);
+    (void)SHA256_Update(&h->ctx, data, size);
 }
 
 void msa_sha256_hex(msa_sha256 *h, char hex[MSA_SHA256_HEX])
 {
     uint8_t digest[MSA_SHA256_SIZE] = {0};
-    (void)EVP_DigestFinal_ex(h->ctx, digest, NULL);
+    (void)SHA256_Final(digest, &h->ctx);
     to_hex(digest, hex);
 }
 
-void msa_sha256_bytes(const void *data, size_t size, uint8_t digest[MSA_SHA256_SIZE], char hex[MSA_SHA256_HEX])
+void msa_sha256_bytes(const void *data, size_t size, uint8_t digest[MSA_SHA256_SIZE],
+                      char hex[MSA_SHA256_HEX])
 {
     uint8_t local[MSA_SHA256_SIZE] = {0};
-    (void)EVP_Digest(data, size, local, NULL, EVP_sha256(), NULL);
+    SHA256_CTX ctx;
+    (void)SHA256_Init(&ctx);
+    (void)SHA256_Update(&ctx, data, size);
+    (void)SHA256_Final(local, &ctx);
     if (digest != NULL) memcpy(digest, local, sizeof local);
     if (hex != NULL) to_hex(local, hex);
 }

@@ -92,6 +92,16 @@ msa_status srv_blobs_attach(srv_blobs **out, const char *root, msa_error *err)
     return open_folders(out, root, false, err);
 }
 
+/* The storage folder itself is an entry of its parent. Who may not read that did not make the folder either.
+ */
+static msa_status sync_parent(srv_blobs *b, msa_error *err)
+{
+    MSA_AUTO_FD int fd = openat(b->root_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && (errno == EACCES || errno == EPERM)) return MSA_OK;
+    if (fd < 0 || fsync(fd) != 0) return fail_io(err, errno, "sync the folder that holds the storage folder");
+    return MSA_OK;
+}
+
 msa_status srv_blobs_open(srv_blobs **out, const char *root, msa_error *err)
 {
     MSA_AUTO(srv_blobs) b = NULL;
@@ -101,6 +111,7 @@ msa_status srv_blobs_open(srv_blobs **out, const char *root, msa_error *err)
     /* Also when nothing was made: whoever made it may have died before its own sync. */
     if (fsync(b->blobs_fd) != 0) return fail_io(err, errno, "sync blobs/");
     if (fsync(b->root_fd) != 0) return fail_io(err, errno, "sync the storage folder");
+    MSA_TRY(sync_parent(b, err));
     *out = MSA_STEAL(b);
     return MSA_OK;
 }
@@ -237,8 +248,9 @@ static msa_status publish(srv_blob_writer *w, const char *sha256, msa_error *err
     MSA_AUTO_FD int shard_fd = openat(w->blobs->blobs_fd, shard, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (shard_fd < 0) return fail_io(err, errno, "open a folder of blobs/");
     MSA_TRY(move_into(w, shard_fd, sha256, err));
+    /* incoming/ needs no sync: should the old name come back after a power cut, it is a left-over like any
+     * other. */
     if (fsync(shard_fd) != 0) return fail_sync(w->blobs, err, errno, "sync a folder of blobs/");
-    if (fsync(w->blobs->incoming_fd) != 0) return fail_sync(w->blobs, err, errno, "sync incoming/");
     return MSA_OK;
 }
 

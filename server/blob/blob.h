@@ -3,7 +3,7 @@
  * no work. Names from the network never become paths. The interface has one backend, a local folder:
  *
  *   ROOT/incoming/<random>.part   being written; removed at start-up
- *   ROOT/blobs/<hh>/<sha256>      durable: fdatasync, close, rename and both folders synced, each checked
+ *   ROOT/blobs/<hh>/<sha256>      durable: fdatasync, close, rename and its folder synced, each checked
  *
  * A failed fsync is final (invariant 1): the store marks itself bad, refuses every later put, and the caller
  * stops accepting; it is never retried, because the kernel forgets dirty pages after reporting once.

@@ -8,11 +8,15 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import unittest
 
 import dul
 import harness
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'faults'))
+import faults  # noqa: E402  # pylint: disable=wrong-import-position
 
 VOLUME_MIB = 24
 PAGE = 4096
@@ -128,14 +132,12 @@ class FailingDisk(harness.Case):
     def faulty(self, ending):
         """msad as a disk lets it down at the next sync of a file with this ending; after a first object that is well."""
         service = harness.Msad(self.path('msad'))
-        fault = self.path('fault')
-        service.environment.update(LD_PRELOAD=os.path.join(harness.BUILD, 'tests/tools/fault_shim.so'), FAULT_FILE=fault)
+        plan = faults.Plan(self.path('plan'))
+        service.environment.update(LD_PRELOAD=faults.SHIM, FAULT_ROOT=service.folder, FAULT_PLAN=plan.path)
         service.start()
         self.addCleanup(lambda: service.process is not None and service.process.kill())
         self.assertEqual(dul.store_bytes(service.dicom_port, b'\1' * 3000, '2.25.1'), 0)
-        with open(fault + '.new', 'w', encoding='ascii') as file:
-            file.write('%s %d\n' % (ending, errno.EIO))
-        os.rename(fault + '.new', fault)
+        plan.set('sync', 1, str(errno.EIO), ending)
         return service
 
     @staticmethod
@@ -144,9 +146,9 @@ class FailingDisk(harness.Case):
         return {name for name in os.listdir(blobs) if os.listdir(os.path.join(blobs, name))}
 
     def test_a_failed_sync_is_not_acknowledged_and_ends_the_service(self):
-        # the object; the folder it is in; the one it goes to; the catalogue's log
+        # the object; the folder it goes to; the catalogue's log
         folder = None
-        for ending in ('.part', '/incoming', '/blobs/', 'catalogue.sqlite-wal'):
+        for ending in ('.part', '/blobs/', 'catalogue.sqlite-wal'):
             with self.subTest(ending):
                 service = self.faulty('/blobs/' + folder if ending == '/blobs/' else ending)
                 before = self.blob_folders(service)
@@ -167,7 +169,7 @@ class FailingDisk(harness.Case):
                 shutil.rmtree(service.folder)
 
     def test_an_upload_whose_sync_fails_is_not_acknowledged_either(self):
-        for ending in ('.part', '/incoming', 'catalogue.sqlite-wal'):
+        for ending in ('.part', 'catalogue.sqlite-wal'):
             with self.subTest(ending):
                 service = self.faulty(ending)
                 try:
