@@ -28,16 +28,6 @@ static const char *check_address(const char *text)
     return "is not a numeric address; write 127.0.0.1 (this machine only), 0.0.0.0 (all IPv4) or :: (all)";
 }
 
-static const char *check_loopback(const char *text)
-{
-    unsigned char bytes[16];
-    if (inet_pton(AF_INET, text, bytes) == 1 && bytes[0] == 127) return NULL;
-    if (inet_pton(AF_INET6, text, bytes) == 1 && memcmp(bytes, &in6addr_loopback, sizeof bytes) == 0)
-        return NULL;
-    return "is not a loopback address; this version has no access tokens yet, so REST listens on 127.0.0.1 "
-           "or ::1 only";
-}
-
 static const char *check_host(const char *text)
 {
     if (text[0] == '\0') return "is empty; write a host name or an address";
@@ -203,8 +193,9 @@ const srv_setting srv_settings[] = {
     INT("dicom", "association_max_s", dicom_association_max_s, 3600, 10, 86400, "seconds an association may last in all"),
     INT("dicom", "object_max_mib", dicom_object_max_mib, 4096, 1, 65536, "largest object taken, in MiB"),
 
-    TEXT("http", "bind", http_bind, "127.0.0.1", check_loopback, "numeric loopback address: 127.0.0.1 or ::1"),
+    TEXT("http", "bind", http_bind, "127.0.0.1", check_address, "numeric address to listen on: 127.0.0.1 or ::1 for this machine only; any other only with access tokens (msad token create)"),
     INT("http", "port", http_port, 8090, 0, 65535, "port to listen on; 0 picks a free one"),
+    INT("http", "requests_per_s", http_requests_per_s, 10000, 0, 1000000, "requests a second from one client, by token and address; more are answered 429; 0: any number"),
 
     INT("work", "workers", work_workers, 0, 0, 256, "worker processes; 0: half the cores, at least 1"),
     INT("work", "threads", work_threads, 0, 0, 256, "engine threads of a worker; 0: cores divided by workers, at least 1"),

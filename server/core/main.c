@@ -13,11 +13,13 @@
 #include "engine/base/log.h"
 #include "server/core/core.h"
 #include "server/doctor/doctor.h"
+#include "server/http/token.h"
 #include "server/roles/roles.h"
 
 static const char usage_text[] =
     "usage: msad [--config FILE] [--check-config | --print-config]\n"
     "       msad [--config FILE] doctor | status\n"
+    "       msad token create|list|revoke ...\n"
     "\n"
     "Receives CT and MR series by DICOM C-STORE, segments what stored annotations point at,\n"
     "and sends DICOM-SEG to the configured destinations.\n"
@@ -103,6 +105,7 @@ static int run_role(const char *name)
 int main(int argc, char **argv)
 {
     arguments args = {0};
+    if (argc > 1 && strcmp(argv[1], "token") == 0) return srv_token_main(argc - 1, argv + 1);
     const int status = parse_arguments(argc, argv, &args);
     if (status >= 0) return status;
     if (args.role != NULL) return run_role(args.role);

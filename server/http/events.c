@@ -267,7 +267,7 @@ static bool has_left(const srv_stream *s)
 void srv_hub_tick(srv_hub *hub, uint64_t now)
 {
     for (srv_stream *s = hub->streams; s != NULL; s = s->next) {
-        if (now >= s->end_ms || has_left(s)) {
+        if (now >= s->end_ms || has_left(s) || !srv_auth_still(hub->http, s->req->token_sha256)) {
             s->over = true;
             wake(s);
         } else if (now >= s->beat_ms && s->used == s->taken) {

@@ -186,6 +186,7 @@ static void on_closed(uv_handle_t *handle)
     srv_http *h = handle->data;
     if (--h->handles > 0) return;
     json_decref(h->openapi);
+    srv_auth_free(h->auth);
     free(h);
 }
 
@@ -211,7 +212,8 @@ msa_status srv_http_start(srv_http **out, const srv_http_env *env, int32_t *port
     json_object_seed(0); /* before two threads build objects */
     h->openapi = srv_openapi();
     if (h->openapi == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
-    msa_status status = srv_hub_new(h, err);
+    msa_status status = srv_auth_new(h, err);
+    if (status == MSA_OK) status = srv_hub_new(h, err);
     if (status == MSA_OK) status = listen_on(env->config, &fd, &family, &h->port, err);
     if (status == MSA_OK) {
         h->daemon = start_daemon(h, fd, family);
@@ -222,6 +224,7 @@ msa_status srv_http_start(srv_http **out, const srv_http_env *env, int32_t *port
     }
     if (status != MSA_OK) {
         srv_hub_abandon(h->hub);
+        srv_auth_free(h->auth);
         json_decref(h->openapi);
         return status;
     }
@@ -229,6 +232,7 @@ msa_status srv_http_start(srv_http **out, const srv_http_env *env, int32_t *port
     if (info == NULL || uv_poll_init(env->loop, &h->poll, info->epoll_fd) != 0) {
         MHD_stop_daemon(h->daemon);
         srv_hub_abandon(h->hub);
+        srv_auth_free(h->auth);
         json_decref(h->openapi);
         return msa_fail(err, MSA_E_INTERNAL, "the loop cannot watch libmicrohttpd");
     }

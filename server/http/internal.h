@@ -7,6 +7,7 @@
 
 #include "server/core/clock.h"
 #include "server/http/http.h"
+#include "server/http/token.h"
 
 #define SRV_HTTP_BODY_MAX (1 << 20) /* of a request we read */
 #define SRV_HTTP_DRAIN_MAX                                                                                   \
@@ -28,6 +29,7 @@ typedef struct srv_request srv_request;
 typedef struct srv_watch srv_watch;
 typedef struct srv_stream srv_stream;
 typedef struct srv_hub srv_hub;
+typedef struct srv_auth srv_auth;
 
 /* What is answered. Plain data plus what it owns (body, fd); `status` 0: nothing yet. */
 typedef struct srv_reply {
@@ -37,7 +39,8 @@ typedef struct srv_reply {
     int fd;             /* -1: none; else the body is this file of `size` bytes */
     srv_stream *stream; /* else the body never ends: events.c */
     const char *media;
-    const char *allow; /* the Allow header of 405 and OPTIONS; borrowed from the request */
+    const char *challenge; /* WWW-Authenticate of 401 and 403; a literal */
+    const char *allow;     /* the Allow header of 405 and OPTIONS; borrowed from the request */
     char etag[MSA_SHA256_HEX];
     char location[96], disposition[96];
     char detail[MSA_ERROR_WHAT_MAX]; /* of a problem, for the log */
@@ -92,7 +95,9 @@ typedef struct srv_param_value {
  * loop, once that has been committed, also when the client has gone.
  */
 typedef struct srv_route {
-    const char *method, *pattern, *operation_id, *summary, *tag;
+    const char *method, *pattern;
+    unsigned scopes; /* SRV_SCOPE_*: all of them are needed */
+    const char *operation_id, *summary, *tag;
     srv_param params[SRV_PARAMS_MAX];
     const char *body_schema; /* NULL: takes none */
     int success;
@@ -134,6 +139,10 @@ struct srv_request {
     bool dispatched, suspended, in_flight;
     bool elsewhere; /* between hold and unhold */
     const srv_route *route;
+    const srv_token *token; /* only while its head is checked: the table may be read anew */
+    char token_sha256[MSA_SHA256_HEX], token_name[SRV_TOKEN_NAME_MAX]; /* ""; shown none */
+    unsigned scopes;
+    bool guessed; /* it showed a token */
     char allow[SRV_ALLOW_MAX];
     char path_values[SRV_PARAMS_MAX][SRV_PARAM_TEXT_MAX]; /* in the order of the braces of the pattern */
     srv_param_value params[SRV_PARAMS_MAX];
@@ -187,6 +196,7 @@ struct srv_http {
     srv_request *requests;
     srv_watch *watches;
     int32_t waiters;
+    srv_auth *auth;
     srv_hub *hub;       /* of the event streams */
     int64_t replies[6]; /* by class: 2 is 2xx */
     int64_t started_ms; /* wall clock */
@@ -225,6 +235,17 @@ void srv_hub_tick(srv_hub *hub, uint64_t now);
 void srv_hub_end(srv_hub *hub);     /* every stream ends with what it has */
 void srv_hub_abandon(srv_hub *hub); /* after the daemon has stopped: frees it, or lets its task */
 int32_t srv_hub_streams(const srv_hub *hub);
+
+/* auth.c. Errors of new: MSA_E_INVALID when others could reach REST and there is no token. */
+MSA_NODISCARD msa_status srv_auth_new(srv_http *h, msa_error *err);
+void srv_auth_free(srv_auth *auth);
+bool srv_auth_is_open(const srv_http *h); /* no token is asked for */
+void srv_auth_identify(srv_request *req); /* by its token, if it shows one */
+/* Leaves a refusal in the reply: 401, 403 or 429. route NULL: there is none, which is not told to strangers.
+ */
+void srv_auth_check(srv_request *req, const srv_route *route);
+/* Is what a request began with ("": no token) still good? */
+bool srv_auth_still(srv_http *h, const char *token_sha256);
 
 /* ---- JSON ---- */
 

@@ -97,12 +97,27 @@ static json_t *body_of(const srv_route *r)
     return json_pack("{s:b, s:o}", "required", true, "content", content);
 }
 
+/* Each scope by its name; none for a route that is open to anyone. */
+static json_t *security_of(const srv_route *r)
+{
+    json_t *scopes = json_array();
+    for (unsigned scope = SRV_SCOPE_READ; scope <= SRV_SCOPE_PHI; scope <<= 1) {
+        char name[32];
+        srv_scopes_print(r->scopes & scope, name);
+        if (name[0] != '\0') (void)json_array_append_new(scopes, json_string(name));
+    }
+    if (r->scopes != SRV_SCOPE_ANYONE) return json_pack("[{s:o}]", "token", scopes);
+    json_decref(scopes);
+    return json_array();
+}
+
 static json_t *operation_of(const srv_route *r)
 {
     json_t *op =
         json_pack("{s:s, s:s, s:[s], s:o, s:o}", "operationId", r->operation_id, "summary", r->summary,
                   "tags", r->tag, "parameters", parameters_of(r), "responses", responses_of(r));
     if (r->body_schema != NULL) (void)json_object_set_new(op, "requestBody", body_of(r));
+    (void)json_object_set_new(op, "security", security_of(r));
     return op;
 }
 
@@ -129,10 +144,12 @@ json_t *srv_openapi(void)
     json_t *problem =
         json_pack("{s:s, s:{s:{s:o}}}", "description", "What was wrong, in one sentence", "content",
                   "application/problem+json", "schema", ref_to("schemas", "Problem"));
-    return json_pack("{s:s, s:{s:s, s:s, s:s, s:{s:s, s:s}}, s:[{s:s}], s:o, s:{s:o, s:{s:o}}}", "openapi",
-                     "3.1.0", "info", "title", "msad", "version", MSAD_VERSION, "description",
-                     "Segments the CT and MR series that a PACS sends, and sends DICOM-SEG back.", "license",
-                     "name", "Apache-2.0", "identifier", "Apache-2.0", "servers", "url", "/", "paths",
-                     paths(), "components", "schemas", srv_openapi_schemas(), "responses", "Problem",
-                     problem);
+    return json_pack(
+        "{s:s, s:{s:s, s:s, s:s, s:{s:s, s:s}}, s:[{s:s}], s:o, s:{s:o, s:{s:o}, s:{s:{s:s, s:s, s:s}}}}",
+        "openapi", "3.1.0", "info", "title", "msad", "version", MSAD_VERSION, "description",
+        "Segments the CT and MR series that a PACS sends, and sends DICOM-SEG back.", "license", "name",
+        "Apache-2.0", "identifier", "Apache-2.0", "servers", "url", "/", "paths", paths(), "components",
+        "schemas", srv_openapi_schemas(), "responses", "Problem", problem, "securitySchemes", "token", "type",
+        "http", "scheme", "bearer", "description",
+        "Made by `msad token create`; needed as soon as there is one");
 }

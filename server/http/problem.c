@@ -9,14 +9,18 @@ static const struct {
     const char *slug, *title;
 } kinds[] = {
     {400, "bad-request", "Bad Request"},
+    {401, "unauthorized", "Unauthorized"},
+    {403, "forbidden", "Forbidden"},
     {404, "not-found", "Not Found"},
     {405, "method-not-allowed", "Method Not Allowed"},
     {408, "request-timeout", "Request Timeout"},
     {409, "conflict", "Conflict"},
+    {412, "precondition-failed", "Precondition Failed"},
     {413, "content-too-large", "Content Too Large"},
     {415, "unsupported-media-type", "Unsupported Media Type"},
     {421, "misdirected-request", "Misdirected Request"},
     {422, "unprocessable-content", "Unprocessable Content"},
+    {429, "too-many-requests", "Too Many Requests"},
     {500, "internal-error", "Internal Server Error"},
     {503, "unavailable", "Service Unavailable"},
 };

@@ -92,7 +92,7 @@ static bool check_host(srv_request *req, const char *version)
     if (host == NULL && strcmp(version, MHD_HTTP_VERSION_1_0) == 0) return true; /* no browser speaks this */
     if (host == NULL)
         srv_reply_problem(&req->reply, MHD_HTTP_BAD_REQUEST, "the Host header is missing");
-    else if (!host_is_ours(host))
+    else if (srv_auth_is_open(req->http) && !host_is_ours(host)) /* a browser has no token of ours to send */
         srv_reply_problem(&req->reply, MHD_HTTP_MISDIRECTED_REQUEST,
                           "the Host header names another machine; use 127.0.0.1, localhost or [::1]");
     return req->reply.status == 0;
@@ -146,8 +146,15 @@ static void check_head(srv_request *req, const char *url, const char *method, co
     const char *match = header(req, MHD_HTTP_HEADER_IF_NONE_MATCH);
     if (match != NULL) (void)snprintf(req->if_none_match, sizeof req->if_none_match, "%s", match);
     if (!check_host(req, version)) return;
+    srv_auth_identify(req);
+    if (req->token != NULL) {
+        memcpy(req->token_sha256, req->token->sha256, sizeof req->token_sha256);
+        memcpy(req->token_name, req->token->name, sizeof req->token_name);
+    }
     req->route = srv_route_find(req, method, url);
-    if (req->route == NULL || !srv_route_params(req)) return;
+    srv_auth_check(req, req->route);
+    req->token = NULL;
+    if (req->reply.status != 0 || !srv_route_params(req)) return;
     if (req->route->body_schema != NULL) check_media(req);
     if (req->reply.status == 0 && size != UINT64_MAX && size > body_max(req)) too_large(req);
 }
@@ -182,7 +189,9 @@ static struct MHD_Response *response_of(srv_reply *r)
     add_header(response, MHD_HTTP_HEADER_LOCATION, r->location);
     add_header(response, MHD_HTTP_HEADER_CONTENT_DISPOSITION, r->disposition);
     add_header(response, MHD_HTTP_HEADER_ALLOW, r->allow);
-    if (r->status == MHD_HTTP_SERVICE_UNAVAILABLE) add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "2");
+    add_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, r->challenge);
+    if (r->status == MHD_HTTP_SERVICE_UNAVAILABLE || r->status == MHD_HTTP_TOO_MANY_REQUESTS)
+        add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "2");
     add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     add_header(response, "X-Content-Type-Options", "nosniff");
     add_header(response, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
@@ -221,6 +230,9 @@ static enum MHD_Result answer(srv_request *req)
     const enum MHD_Result result = MHD_queue_response(req->connection, (unsigned)status, response);
     MHD_destroy_response(response);
     h->replies[status / 100 <= 5 ? status / 100 : 0]++;
+    if (status < 300 && req->route != NULL && strcmp(req->route->method, "GET") != 0)
+        msa_log(MSA_LOG_INFO, "http", "changed method=%s path=%s token=%s", req->route->method,
+                req->route->pattern, req->token_name[0] == '\0' ? "-" : req->token_name);
     msa_log(status >= 500 ? MSA_LOG_WARN : MSA_LOG_DEBUG, "http", "method=%s path=%s status=%d ms=%llu%s%s",
             req->route == NULL ? "-" : req->route->method, req->route == NULL ? "-" : req->route->pattern,
             status, (unsigned long long)(uv_now(h->env.loop) - req->started_ms),

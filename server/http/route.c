@@ -14,84 +14,84 @@
 #define SERIES_FILTER   {"series", SRV_PARAM_UID, false, 0, 0, 0, "only of this Series Instance UID"}
 
 const srv_route srv_routes[] = {
-    {"GET", "/healthz", "getHealth", "The process runs", "service", {{0}}, NULL,
+    {"GET", "/healthz", SRV_SCOPE_ANYONE, "getHealth", "The process runs", "service", {{0}}, NULL,
      200, SRV_MEDIA_JSON, "Health", "", srv_get_healthz, NULL, NULL},
-    {"GET", "/readyz", "getReadiness", "Ready to take instances; 503 says why not", "service", {{0}}, NULL,
+    {"GET", "/readyz", SRV_SCOPE_READ, "getReadiness", "Ready to take instances; 503 says why not", "service", {{0}}, NULL,
      200, SRV_MEDIA_JSON, "Health", "503", srv_get_readyz, NULL, NULL},
-    {"GET", "/metrics", "getMetrics", "Figures in the Prometheus text format", "service", {{0}}, NULL,
+    {"GET", "/metrics", SRV_SCOPE_READ, "getMetrics", "Figures in the Prometheus text format", "service", {{0}}, NULL,
      200, "text/plain; version=0.0.4; charset=utf-8", NULL, "503", srv_get_metrics_live, srv_get_metrics, NULL},
-    {"GET", "/openapi.json", "getOpenapi", "This description", "service", {{0}}, NULL,
+    {"GET", "/openapi.json", SRV_SCOPE_READ, "getOpenapi", "This description", "service", {{0}}, NULL,
      200, SRV_MEDIA_JSON, "OpenApi", "", srv_get_openapi, NULL, NULL},
 
-    {"GET", "/v1/jobs", "listJobs", "Jobs, newest first", "jobs",
+    {"GET", "/v1/jobs", SRV_SCOPE_READ, "listJobs", "Jobs, newest first", "jobs",
      {{"state", SRV_PARAM_JOB_STATE, false, 0, 0, -1, "only in this state"}, SERIES_FILTER, LIMIT(200, 50, "jobs"), CURSOR}, NULL,
      200, SRV_MEDIA_JSON, "JobList", "400", NULL, srv_get_jobs, NULL},
-    {"GET", "/v1/jobs/{id}", "getJob", "One job; with `wait` the answer comes when its state is final or the time is over", "jobs",
+    {"GET", "/v1/jobs/{id}", SRV_SCOPE_READ, "getJob", "One job; with `wait` the answer comes when its state is final or the time is over", "jobs",
      {ID_OF("job"), {"wait", SRV_PARAM_INT, false, 0, SRV_HTTP_WAIT_MAX_S, 0, "seconds to wait for a final state"}}, NULL,
      200, SRV_MEDIA_JSON, "Job", "400 404", srv_get_job_wait, srv_get_job, NULL},
-    {"GET", "/v1/jobs/{id}/result", "getJobResult", "A DICOM object that the job made: a segmentation, or what goes beside it (its report, its contours); 404 while there is none, 409 when it failed", "jobs",
+    {"GET", "/v1/jobs/{id}/result", SRV_SCOPE_READ | SRV_SCOPE_PHI, "getJobResult", "A DICOM object that the job made: a segmentation, or what goes beside it (its report, its contours); 404 while there is none, 409 when it failed", "jobs",
      {ID_OF("job"), {"number", SRV_PARAM_INT, false, 1, 10000, 1, "which of the job's results"}}, NULL,
      200, "application/dicom", NULL, "400 404 409", NULL, srv_get_job_result, NULL},
-    {"GET", "/v1/jobs/{id}/preview.png", "getJobPreview", "A picture of the result over the image", "jobs", {ID_OF("job")}, NULL,
+    {"GET", "/v1/jobs/{id}/preview.png", SRV_SCOPE_READ | SRV_SCOPE_PHI, "getJobPreview", "A picture of the result over the image", "jobs", {ID_OF("job")}, NULL,
      200, "image/png", NULL, "404 409", NULL, srv_get_job_preview, NULL},
 
-    {"GET", "/v1/events", "streamEvents", "What happens, as server-sent events: `job`, `series`, `delivery`, `refusal` and `instance`, each with its id and an Event as data; "
+    {"GET", "/v1/events", SRV_SCOPE_READ, "streamEvents", "What happens, as server-sent events: `job`, `series`, `delivery`, `refusal` and `instance`, each with its id and an Event as data; "
      "`progress` of running jobs without an id. The header Last-Event-ID (or `after`) goes on behind that event; `gap` says that events in between are no longer kept. "
      "A stream ends after an hour; browsers connect again by themselves", "events",
      {{"after", SRV_PARAM_EVENT, false, 0, INT64_MAX, -1, "id of the last event seen; else only what happens from now on"}}, NULL,
      200, "text/event-stream", NULL, "400 503", srv_get_events, NULL, NULL},
 
-    {"GET", "/v1/series", "listSeries", "Series, newest first", "series", {LIMIT(200, 50, "series"), CURSOR}, NULL,
+    {"GET", "/v1/series", SRV_SCOPE_READ, "listSeries", "Series, newest first", "series", {LIMIT(200, 50, "series"), CURSOR}, NULL,
      200, SRV_MEDIA_JSON, "SeriesList", "400", NULL, srv_get_series_list, NULL},
-    {"GET", "/v1/series/{uid}", "getSeries", "One series and its jobs", "series",
+    {"GET", "/v1/series/{uid}", SRV_SCOPE_READ, "getSeries", "One series and its jobs", "series",
      {{"uid", SRV_PARAM_UID, true, 0, 0, 0, "Series Instance UID"}}, NULL,
      200, SRV_MEDIA_JSON, "Series", "404", NULL, srv_get_series, NULL},
 
-    {"POST", "/v1/series/{uid}/hold", "holdSeries", "Not closed, and no job of it begun, until it is released", "series",
+    {"POST", "/v1/series/{uid}/hold", SRV_SCOPE_OPERATE, "holdSeries", "Not closed, and no job of it begun, until it is released", "series",
      {{"uid", SRV_PARAM_UID, true, 0, 0, 0, "Series Instance UID"}}, NULL,
      200, SRV_MEDIA_JSON, "Series", "404 503", NULL, srv_post_series_hold, srv_annotations_changed},
-    {"POST", "/v1/series/{uid}/release", "releaseSeries", "Held no more", "series",
+    {"POST", "/v1/series/{uid}/release", SRV_SCOPE_OPERATE, "releaseSeries", "Held no more", "series",
      {{"uid", SRV_PARAM_UID, true, 0, 0, 0, "Series Instance UID"}}, NULL,
      200, SRV_MEDIA_JSON, "Series", "404 503", NULL, srv_post_series_release, srv_annotations_changed},
-    {"POST", "/v1/series/{uid}/complete", "completeSeries", "Complete as it is, held or not; a later image still makes a new job", "series",
+    {"POST", "/v1/series/{uid}/complete", SRV_SCOPE_OPERATE, "completeSeries", "Complete as it is, held or not; a later image still makes a new job", "series",
      {{"uid", SRV_PARAM_UID, true, 0, 0, 0, "Series Instance UID"}}, NULL,
      200, SRV_MEDIA_JSON, "Series", "404 503", NULL, srv_post_series_complete, srv_annotations_changed},
-    {"POST", "/v1/series/{uid}/expected", "expectImages", "How many images there are: complete with the last of them, and not before, unless the quiet time ends", "series",
+    {"POST", "/v1/series/{uid}/expected", SRV_SCOPE_OPERATE, "expectImages", "How many images there are: complete with the last of them, and not before, unless the quiet time ends", "series",
      {{"uid", SRV_PARAM_UID, true, 0, 0, 0, "Series Instance UID"}}, "Expected",
      200, SRV_MEDIA_JSON, "Series", "400 404 413 415 503", srv_post_series_expected_check, srv_post_series_expected, srv_annotations_changed},
 
-    {"POST", "/v1/annotations", "createAnnotation",
+    {"POST", "/v1/annotations", SRV_SCOPE_OPERATE, "createAnnotation",
      "Boxes and points that say what to segment, in pixels or in patient millimetres; or an annotation object (SR, presentation state, "
      "RTSTRUCT, SEG, key object selection) as a file, which is stored as if it had come by C-STORE and read later. With an Idempotency-Key "
      "header a repeated request adds nothing (200), nor does the same file again", "annotations",
      {{0}}, "NewAnnotation", 201, SRV_MEDIA_JSON, "CreatedAnnotation", "400 409 413 415 422 503",
      srv_post_annotations_check, srv_post_annotations, srv_annotations_changed},
-    {"GET", "/v1/annotations", "listAnnotations", "Annotations, of REST and of stored objects", "annotations",
+    {"GET", "/v1/annotations", SRV_SCOPE_READ, "listAnnotations", "Annotations, of REST and of stored objects", "annotations",
      {SERIES_FILTER, {"state", SRV_PARAM_WAITING, false, 0, 0, 0, "only those whose images have not come"}, LIMIT(4096, 1000, "prompts")}, NULL,
      200, SRV_MEDIA_JSON, "AnnotationList", "400", NULL, srv_get_annotations, NULL},
-    {"GET", "/v1/annotations/{id}", "getAnnotation", "What was posted under one id", "annotations", {ID_OF("annotation")}, NULL,
+    {"GET", "/v1/annotations/{id}", SRV_SCOPE_READ, "getAnnotation", "What was posted under one id", "annotations", {ID_OF("annotation")}, NULL,
      200, SRV_MEDIA_JSON, "AnnotationList", "404", NULL, srv_get_annotation, NULL},
-    {"DELETE", "/v1/annotations/{id}", "deleteAnnotation", "Takes back what was posted, unless a job has used it (409)", "annotations", {ID_OF("annotation")}, NULL,
+    {"DELETE", "/v1/annotations/{id}", SRV_SCOPE_OPERATE, "deleteAnnotation", "Takes back what was posted, unless a job has used it (409)", "annotations", {ID_OF("annotation")}, NULL,
      204, NULL, NULL, "404 409", NULL, srv_delete_annotation, srv_annotations_changed},
 
-    {"GET", "/v1/associations", "listAssociations", "Recent associations and refusals, newest first, each with its reason", "dicom",
+    {"GET", "/v1/associations", SRV_SCOPE_READ, "listAssociations", "Recent associations and refusals, newest first, each with its reason", "dicom",
      {LIMIT(1000, 100, "associations, and refusals,")}, NULL,
      200, SRV_MEDIA_JSON, "AssociationList", "400", NULL, srv_get_associations, NULL},
-    {"GET", "/v1/instances", "listInstances", "Stored instances that could not be used, each with its reason, or annotations of which something was passed over", "dicom",
+    {"GET", "/v1/instances", SRV_SCOPE_READ, "listInstances", "Stored instances that could not be used, each with its reason, or annotations of which something was passed over", "dicom",
      {{"state", SRV_PARAM_INSTANCE_STATE, false, 0, 0, 0, "rejected: could not be read; noted: annotations whose `note` says why they prompt nothing, or what was passed over"},
       LIMIT(1000, 100, "instances")}, NULL,
      200, SRV_MEDIA_JSON, "InstanceList", "400", NULL, srv_get_instances, NULL},
-    {"GET", "/v1/instances/{id}", "getInstance", "One stored instance, the newest version of it; an uploaded file by its SHA-256", "dicom",
+    {"GET", "/v1/instances/{id}", SRV_SCOPE_READ, "getInstance", "One stored instance, the newest version of it; an uploaded file by its SHA-256", "dicom",
      {{"id", SRV_PARAM_INSTANCE, true, 0, 0, 0, "SOP Instance UID, or SHA-256 of the file"}}, NULL,
      200, SRV_MEDIA_JSON, "Instance", "404", NULL, srv_get_instance, NULL},
-    {"GET", "/v1/destinations", "listDestinations", "Where results are sent", "dicom", {{0}}, NULL,
+    {"GET", "/v1/destinations", SRV_SCOPE_READ, "listDestinations", "Where results are sent", "dicom", {{0}}, NULL,
      200, SRV_MEDIA_JSON, "DestinationList", "", srv_get_destinations, NULL, NULL},
-    {"GET", "/v1/rules", "listRules", "The rules in the order in which they are tried; the last is for everything", "rules", {{0}}, NULL,
+    {"GET", "/v1/rules", SRV_SCOPE_READ, "listRules", "The rules in the order in which they are tried; the last is for everything", "rules", {{0}}, NULL,
      200, SRV_MEDIA_JSON, "RuleList", "", srv_get_rules, NULL, NULL},
-    {"POST", "/v1/rules/test", "testRules", "Which rule is for a job, or for a series as described, and why the ones before it are not", "rules",
+    {"POST", "/v1/rules/test", SRV_SCOPE_READ, "testRules", "Which rule is for a job, or for a series as described, and why the ones before it are not", "rules",
      {{0}}, "RuleQuestion", 200, SRV_MEDIA_JSON, "RuleAnswer", "400 404 413 415 503",
      srv_post_rules_test_check, srv_post_rules_test, NULL},
-    {"GET", "/v1/models", "listModels", "The models in use", "models", {{0}}, NULL,
+    {"GET", "/v1/models", SRV_SCOPE_READ, "listModels", "The models in use", "models", {{0}}, NULL,
      200, SRV_MEDIA_JSON, "ModelList", "", srv_get_models, NULL, NULL},
 };
 /* clang-format on */
@@ -209,9 +209,8 @@ static const char *read_value(const srv_param *p, srv_param_value *v)
         v->number = 1;
         return strcmp(v->text, "waiting") == 0 ? NULL : "the word waiting";
     case SRV_PARAM_INSTANCE:
-        return srv_text_is_uid(v->text) || is_sha256(v->text)
-                   ? NULL
-                   : "a SOP Instance UID or the SHA-256 of a file";
+        return srv_text_is_uid(v->text) || is_sha256(v->text) ? NULL
+                                                              : "a SOP Instance UID or the SHA-256 of a file";
     }
     return "something else";
 }

@@ -14,9 +14,13 @@ SERVE = []  # the program, set by main()
 
 
 class Server:
-    def __init__(self, *limit_ms):
+    def __init__(self, *limit_ms, env=None, prepare=None):
+        """env: further settings; prepare: called with the folder before the start."""
         self.dir = tempfile.mkdtemp(prefix='msad-http-')
-        self.process = subprocess.Popen([SERVE[0], self.dir, *limit_ms], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        if prepare:
+            prepare(self.dir)
+        self.process = subprocess.Popen([SERVE[0], self.dir, *limit_ms], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+                                        env={**os.environ, **(env or {})})
         self.jobs = {}
         for line in self.process.stdout:
             name, value = line.split()

@@ -1,10 +1,10 @@
 /**
- * The HTTP server on a real catalogue, for the tests beside it: http_serve DIR [LIMIT_MS]. Prints "job NAME
- * ID" lines, then "port N"; then obeys lines: finish HOW     ends the oldest queued job and tells the server
- * touch ID       tells the server that the job has changed hold MS        keeps the store thread busy
- * flood N        writes N events
- * unready, ready changes        prints how often prompts_changed was called stop           (or end of input)
- * ends in order; exit 0
+ * The HTTP server on a real catalogue, for the tests beside it: http_serve DIR [LIMIT_MS], with settings from
+ * the environment; http_serve token ... is `msad token ...`. Prints "job NAME ID" lines, then "port N"; then
+ * obeys lines: finish HOW     ends the oldest queued job and tells the server touch ID       tells the server
+ * that the job has changed hold MS        keeps the store thread busy flood N        writes N events unready,
+ * ready changes        prints how often prompts_changed was called stop           (or end of input) ends in
+ * order; exit 0
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 
 #include "engine/base/log.h"
 #include "server/http/http.h"
+#include "server/http/token.h"
 #include "tests/unit/http/seed.h"
 
 typedef struct world {
@@ -152,6 +153,7 @@ static msa_status start(world *w, const char *dir, msa_error *err)
     int32_t port = 0;
     MSA_TRY(srv_config_load(&w->config, NULL, err));
     w->config.http_port = 0;
+    (void)snprintf(w->config.storage_path, sizeof w->config.storage_path, "%s", dir);
     MSA_TRY(srv_blobs_open(&w->blobs, dir, err));
     (void)snprintf(path, sizeof path, "%s/test.db", dir);
     MSA_TRY(srv_store_open(&store, path, err));
@@ -210,6 +212,7 @@ int main(int argc, char **argv)
 {
     world *w = calloc(1, sizeof *w);
     msa_error err = MSA_ERROR_INIT;
+    if (argc > 1 && strcmp(argv[1], "token") == 0) return srv_token_main(argc - 1, argv + 1);
     if (argc < 2 || argc > 3 || w == NULL) return 2;
     w->limit_ms = argc == 3 ? atoi(argv[2]) : 0;
     w->loop = uv_default_loop();
