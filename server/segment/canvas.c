@@ -38,6 +38,10 @@ void srv_canvas_blend(srv_canvas *c, int32_t x, int32_t y, srv_rgb colour, float
 {
     if (x < 0 || y < 0 || x >= c->width || y >= c->height) return;
     srv_rgb *p = &c->pixels[(size_t)y * (size_t)c->width + (size_t)x];
+    if (alpha == 1) {
+        *p = colour;
+        return;
+    }
     *p = (srv_rgb){mix(p->r, colour.r, alpha), mix(p->g, colour.g, alpha), mix(p->b, colour.b, alpha)};
 }
 
@@ -125,6 +129,8 @@ msa_status srv_canvas_save(const srv_canvas *c, const char *path, msa_error *err
     image.width = (png_uint_32)c->width;
     image.height = (png_uint_32)c->height;
     image.format = PNG_FORMAT_RGB;
+    /* Without row filters: a third of the time, and smaller where most is grey. */
+    image.flags = PNG_IMAGE_FLAG_FAST;
     errno = 0;
     const int written = png_image_write_to_file(&image, path, 0, c->pixels, 0, NULL);
     if (!written)

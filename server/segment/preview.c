@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/pool.h"
 #include "server/segment/font.h"
 #include "server/segment/text.h"
 
@@ -246,25 +247,51 @@ msa_status srv_preview_write(const srv_picture *p, const char *path, msa_error *
     return srv_canvas_save(canvas, path, err);
 }
 
+/* ---- overlays: each slice for itself, over the engine's threads ---- */
+
+typedef struct overlays {
+    const srv_picture *p;
+    const char *dir;
+    int32_t width, height;
+    msa_error err[MSA_THREADS_MAX]; /* of a worker: its first failure */
+} overlays;
+
+static msa_status write_overlay(const overlays *o, int32_t slice, msa_error *err)
+{
+    const dicom_volume_info *info = o->p->info;
+    MSA_AUTO(srv_canvas) canvas = NULL;
+    char path[4096];
+    if (srv_slice_area(o->p, slice) == 0 && !srv_slice_prompted(o->p, slice)) return MSA_OK;
+    const int length = snprintf(path, sizeof path, "%s/overlay-%03d.png", o->dir, slice);
+    if (length < 0 || (size_t)length >= sizeof path)
+        return msa_fail(err, MSA_E_INVALID, "the path of the output folder is too long");
+    MSA_TRY(srv_canvas_new(&canvas, o->width, o->height, tile_ground, err));
+    MSA_TRY(srv_slice_draw(o->p, slice, (srv_view){0, 0, info->cols, info->rows}, canvas,
+                           (srv_rect){0, 0, o->width, o->height}, err));
+    return srv_canvas_save(canvas, path, err);
+}
+
+static void overlay_item(void *ctx, int32_t slice, int32_t worker)
+{
+    overlays *o = ctx;
+    if (o->err[worker].status == MSA_OK) (void)write_overlay(o, slice, &o->err[worker]);
+}
+
 msa_status srv_overlays_write(const srv_picture *p, const char *dir, msa_error *err)
 {
     const dicom_volume_info *info = p->info;
     const int32_t longer = info->rows > info->cols ? info->rows : info->cols;
     const int32_t scale = longer >= 512 ? 1 : 512 / longer < 4 ? 512 / longer : 4;
     const double stretch = info->spacing_mm[0] / info->spacing_mm[1];
-    const int32_t width = info->cols * scale;
-    const int32_t height = (int32_t)lrint(fmin(fmax(info->rows * scale * stretch, 1), 8192));
-    for (int32_t s = 0; s < info->slices; s++) {
-        MSA_AUTO(srv_canvas) canvas = NULL;
-        char path[4096];
-        if (srv_slice_area(p, s) == 0 && !srv_slice_prompted(p, s)) continue;
-        const int length = snprintf(path, sizeof path, "%s/overlay-%03d.png", dir, s);
-        if (length < 0 || (size_t)length >= sizeof path)
-            return msa_fail(err, MSA_E_INVALID, "the path of the output folder is too long");
-        MSA_TRY(srv_canvas_new(&canvas, width, height, tile_ground, err));
-        MSA_TRY(srv_slice_draw(p, s, (srv_view){0, 0, info->cols, info->rows}, canvas,
-                               (srv_rect){0, 0, width, height}, err));
-        MSA_TRY(srv_canvas_save(canvas, path, err));
-    }
+    overlays o = {.p = p,
+                  .dir = dir,
+                  .width = info->cols * scale,
+                  .height = (int32_t)lrint(fmin(fmax(info->rows * scale * stretch, 1), 8192))};
+    msa_pool_run(overlay_item, &o, info->slices, MSA_THREADS_MAX);
+    for (int i = 0; i < MSA_THREADS_MAX; i++)
+        if (o.err[i].status != MSA_OK) {
+            if (err) *err = o.err[i];
+            return o.err[i].status;
+        }
     return MSA_OK;
 }

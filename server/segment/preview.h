@@ -21,7 +21,8 @@ typedef struct srv_picture {
 /* One contact sheet of the prompted slices and those with most of the masks, with a legend. Errors: MSA_E_IO,
  * MSA_E_NOMEM. */
 MSA_NODISCARD msa_status srv_preview_write(const srv_picture *p, const char *path, msa_error *err);
-/* overlay-NNN.png in `dir` for every slice that holds a mask or a prompt; NNN is the slice. */
+/* overlay-NNN.png in `dir` for every slice that holds a mask or a prompt; NNN is the slice. Slices are shared
+ * out over the engine's threads. */
 MSA_NODISCARD msa_status srv_overlays_write(const srv_picture *p, const char *dir, msa_error *err);
 
 /* ---- one slice; used by both ---- */

@@ -48,48 +48,50 @@ int64_t srv_slice_area(const srv_picture *p, int32_t slice)
     return area;
 }
 
-/* Four pixels around a place, edges clamped; false outside the image. */
+/* A row or column of the picture: the two of the image that it lies between, edges clamped. */
+typedef struct step {
+    size_t at[2];
+    float weight; /* of the second */
+    bool inside;  /* the image */
+} step;
+
+typedef struct frame {
+    const srv_picture *p;
+    int32_t slice;
+    srv_rect at;
+    srv_view view;
+    srv_canvas *c;
+    step *across, *down; /* (width), (height) of at */
+} frame;
+
+static void fill_steps(step *to, int32_t n, double from, double width, int32_t side)
+{
+    for (int32_t i = 0; i < n; i++) {
+        const double x = from + (i + 0.5) / n * width;
+        const double place = fmin(fmax(x - 0.5, 0), side - 1);
+        const int32_t first = (int32_t)place;
+        to[i] = (step){.at = {(size_t)first, (size_t)(first + 1 < side ? first + 1 : first)},
+                       .weight = (float)(place - first),
+                       .inside = x >= 0 && x < side};
+    }
+}
+
 typedef struct bilinear {
     size_t at[4];
     float weight[4];
 } bilinear;
 
-static bool bilinear_at(const dicom_volume_info *info, double x, double y, bilinear *b)
+/* False outside the image. */
+static inline bool sample_at(const frame *f, int32_t x, int32_t y, bilinear *b)
 {
-    if (x < 0 || y < 0 || x >= info->cols || y >= info->rows) return false;
-    const double px = fmin(fmax(x - 0.5, 0), info->cols - 1);
-    const double py = fmin(fmax(y - 0.5, 0), info->rows - 1);
-    const int32_t x0 = (int32_t)px;
-    const int32_t y0 = (int32_t)py;
-    const int32_t x1 = x0 + 1 < info->cols ? x0 + 1 : x0;
-    const int32_t y1 = y0 + 1 < info->rows ? y0 + 1 : y0;
-    const float fx = (float)(px - x0);
-    const float fy = (float)(py - y0);
-    const size_t cols = (size_t)info->cols;
-    b->at[0] = (size_t)y0 * cols + (size_t)x0;
-    b->at[1] = (size_t)y0 * cols + (size_t)x1;
-    b->at[2] = (size_t)y1 * cols + (size_t)x0;
-    b->at[3] = (size_t)y1 * cols + (size_t)x1;
-    b->weight[0] = (1 - fx) * (1 - fy);
-    b->weight[1] = fx * (1 - fy);
-    b->weight[2] = (1 - fx) * fy;
-    b->weight[3] = fx * fy;
+    const step *i = &f->across[x], *j = &f->down[y];
+    const size_t cols = (size_t)f->p->info->cols;
+    if (!i->inside || !j->inside) return false;
+    for (int k = 0; k < 4; k++) {
+        b->at[k] = j->at[k / 2] * cols + i->at[k % 2];
+        b->weight[k] = (k % 2 ? i->weight : 1 - i->weight) * (k / 2 ? j->weight : 1 - j->weight);
+    }
     return true;
-}
-
-typedef struct frame {
-    const srv_picture *p;
-    int32_t slice;
-    srv_view view;
-    srv_rect at;
-    srv_canvas *c;
-} frame;
-
-static bool sample_at(const frame *f, int32_t x, int32_t y, bilinear *b)
-{
-    const srv_view *v = &f->view;
-    return bilinear_at(f->p->info, v->x0 + (x + 0.5) / f->at.width * (v->x1 - v->x0),
-                       v->y0 + (y + 0.5) / f->at.height * (v->y1 - v->y0), b);
 }
 
 static void draw_grey(const frame *f)
@@ -104,7 +106,8 @@ static void draw_grey(const frame *f)
             if (!sample_at(f, x, y, &b)) continue;
             for (int k = 0; k < 4; k++)
                 v += b.weight[k] * slice[b.at[k]];
-            const uint8_t grey = (uint8_t)fminf(fmaxf((v - f->p->lo) * scale, 0), 255);
+            const float level = (v - f->p->lo) * scale;
+            const uint8_t grey = level > 0 ? level < 255 ? (uint8_t)level : 255 : 0; /* 0 for a NaN */
             srv_canvas_blend(f->c, f->at.x + x, f->at.y + y, (srv_rgb){grey, grey, grey}, 1);
         }
 }
@@ -177,9 +180,13 @@ static void draw_prompt(const frame *f, const msa_prompt *prompt)
 msa_status srv_slice_draw(const srv_picture *p, int32_t slice, srv_view view, srv_canvas *c, srv_rect at,
                           msa_error *err)
 {
-    const frame f = {.p = p, .slice = slice, .view = view, .at = at, .c = c};
     MSA_AUTO_FREE uint8_t *inside = malloc((size_t)at.width * (size_t)at.height);
-    if (!inside) return msa_fail(err, MSA_E_NOMEM, "out of memory for a picture");
+    MSA_AUTO_FREE step *across = calloc((size_t)at.width, sizeof *across);
+    MSA_AUTO_FREE step *down = calloc((size_t)at.height, sizeof *down);
+    const frame f = {.p = p, .slice = slice, .at = at, .view = view, .c = c, .across = across, .down = down};
+    if (!inside || !across || !down) return msa_fail(err, MSA_E_NOMEM, "out of memory for a picture");
+    fill_steps(across, at.width, view.x0, view.x1 - view.x0, p->info->cols);
+    fill_steps(down, at.height, view.y0, view.y1 - view.y0, p->info->rows);
     draw_grey(&f);
     for (size_t o = 0; o < p->objects->n; o++)
         if (object_area(p, o, slice) > 0) draw_mask(&f, o, inside);
