@@ -9,8 +9,14 @@
 extern "C" {
 #endif
 
+/* Slices and rows, each from the first on and before the end. */
+typedef struct dicom_extent {
+    int32_t first_slice, end_slice, first_row, end_row;
+} dicom_extent;
+
 typedef struct dicom_segment {
     const uint8_t *mask; /* (slices, rows, cols) of the series' volume, 0 or 1 */
+    dicom_extent extent; /* nobody looks for a pixel of the mask outside; all 0: anywhere */
     /* The same shape, 255 is certain; only fractional objects hold it, on the slices where the mask has a
      * pixel. NULL: 255 where the mask is 1. */
     const uint8_t *probability;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <new>
 
+#include "dicom/seg/digest.h"
 #include "dicom/seg/pack.h"
 #include "engine/base/pool.h"
 
@@ -32,9 +33,16 @@ bool meet(const std::vector<uint64_t> &a, const std::vector<uint64_t> &b, size_t
     return both != 0;
 }
 
+/* A segment that has pixels on a slice. */
+struct presence {
+    size_t segment;
+    pixel_range range;
+    uint64_t digest;
+};
+
 /* What one slice says: which segments have pixels on it, and which pairs (the later one first) share some. */
 struct slice_scan {
-    std::vector<std::pair<size_t, pixel_range>> present;
+    std::vector<presence> present;
     std::vector<std::pair<size_t, size_t>> shared;
 };
 
@@ -47,7 +55,7 @@ struct scratch {
 /* The one walk over all masks, slice by slice; the engine's threads share them. */
 struct scanner {
     const std::vector<planned_segment> &all;
-    size_t pixels;
+    size_t pixels, cols;
     std::vector<slice_scan> slices;
     std::vector<scratch> workers;
     std::atomic<bool> failed{false};
@@ -63,6 +71,21 @@ struct scanner {
     }
 
   private:
+    bool find_range(pixel_range &out, const dicom_segment &s, const uint8_t *mask, size_t slice) const
+    {
+        const dicom_extent &e = s.extent;
+        size_t first = 0, end = pixels;
+        if (e.end_slice > 0) {
+            if (slice < static_cast<size_t>(e.first_slice) || slice >= static_cast<size_t>(e.end_slice))
+                return false;
+            first = static_cast<size_t>(e.first_row) * cols / 64 * 64;
+            end = std::min(pixels, (static_cast<size_t>(e.end_row) * cols + 63) / 64 * 64);
+        }
+        if (!dicom_pack_range(mask + first, end - first, &out.first, &out.end)) return false;
+        out.first += first;
+        out.end += first;
+        return true;
+    }
     void scan(size_t slice, scratch &w)
     {
         const size_t words = (pixels + 63) / 64;
@@ -70,13 +93,15 @@ struct scanner {
         for (const planned_segment &s : all) {
             const uint8_t *mask = s.in->mask + slice * pixels;
             pixel_range range;
-            if (!dicom_pack_range(mask, pixels, &range.first, &range.end)) continue;
+            if (!find_range(range, *s.in, mask, slice)) continue;
             if (w.pieces.size() == n) w.pieces.push_back({0, {0, 0}, std::vector<uint64_t>(words)});
             piece &p = w.pieces[n++];
             p.segment = s.index;
             p.range = range;
             dicom_pack_words(p.bits.data() + range.first / 64, mask + range.first, range.end - range.first);
-            slices[slice].present.emplace_back(s.index, range);
+            slices[slice].present.push_back(
+                {s.index, range,
+                 dicom::seg::digest_pixels(mask + range.first, range.end - range.first, range.first)});
         }
         w.taken.assign(words, 0);
         for (size_t a = 0; a < n; a++) {
@@ -122,14 +147,16 @@ class overlaps
 void scan(std::vector<planned_segment> &all, overlaps &shared, const dicom_volume_info &info)
 {
     const size_t n = static_cast<size_t>(info.slices);
-    scanner s{all, static_cast<size_t>(info.rows) * static_cast<size_t>(info.cols),
-              std::vector<slice_scan>(n), std::vector<scratch>(MSA_THREADS_MAX)};
+    const size_t cols = static_cast<size_t>(info.cols);
+    scanner s{all, static_cast<size_t>(info.rows) * cols, cols, std::vector<slice_scan>(n),
+              std::vector<scratch>(MSA_THREADS_MAX)};
     msa_pool_run(scanner::run, &s, info.slices, msa_threads_get());
     if (s.failed) throw std::bad_alloc();
     for (size_t k = 0; k < n; k++) {
         for (const auto &p : s.slices[k].present) {
-            all[p.first].slices.push_back(static_cast<int32_t>(k));
-            all[p.first].ranges.push_back(p.second);
+            all[p.segment].slices.push_back(static_cast<int32_t>(k));
+            all[p.segment].ranges.push_back(p.range);
+            all[p.segment].digests[k] = p.digest;
         }
         for (const auto &pair : s.slices[k].shared)
             shared.add(pair);
@@ -219,7 +246,13 @@ msa_status dicom::seg::make_plan(std::vector<planned_file> &out, const dicom_ser
     std::vector<dicom_colour> taken;
     overlaps shared(n);
     for (size_t i = 0; i < n; i++)
-        all.push_back({&segments[i], i, {}, {}, {}, {}});
+        all.push_back({&segments[i],
+                       i,
+                       {},
+                       {},
+                       std::vector<uint64_t>(static_cast<size_t>(series.info.slices)),
+                       {},
+                       {}});
     scan(all, shared, series.info);
     const bool may_overlap = form.profile == DICOM_SEG_SLICER && !labelmap;
     const bool limited = form.profile == DICOM_SEG_WEASIS && !form.empty_frames && !labelmap;

@@ -38,6 +38,7 @@ struct planned_segment {
     size_t index;                    /* in the caller's array */
     std::vector<int32_t> slices;     /* with at least one pixel, ascending along the normal */
     std::vector<pixel_range> ranges; /* of each of them */
+    std::vector<uint64_t> digests;   /* of every slice of the series: dicom/seg/digest.h */
     dicom_meaning meaning;
     dicom_colour colour;
 };
@@ -104,18 +105,25 @@ msa_status write_pixels(output &out, const source &from, msa_error *err);
 /* File meta information, `header`, frame items and pixels to a new file at `path`; fsynced and closed when it
  * returns. */
 msa_status write_file(const char *path, DcmDataset &header, const source &from, msa_error *err);
+/**
+ * Reads an object back from disk and compares it with its segments, in order of their numbers: every pixel of
+ * every slice, plane positions string by string, orientation, spacing, frame of reference and the centroid in
+ * millimetres. Shares no code with the writing side but the meaning of a digest, and never holds more than
+ * some frames. digests (n): of each segment, one for every slice, taken from the mask (dicom/seg/digest.h),
+ * so that binary objects are compared without another walk over it; NULL: they are taken now. Errors:
+ * MSA_E_INTERNAL and a sentence that names segment and slice, MSA_E_IO, MSA_E_PARSE.
+ */
+msa_status verify_file(const dicom_series &series, const dicom_segment *const *segments, size_t n,
+                       const uint64_t *const *digests, const dicom_seg_form &form, const char *path,
+                       msa_error *err);
+
 /* The elements of an item as they lie in a file. */
 msa_status encode_elements(std::string &out, DcmItem &item, msa_error *err);
 
 } // namespace seg
 } // namespace dicom
 
-/**
- * Reads an object back from disk and compares it with `segments` (those of that instance, in order of their
- * numbers): every pixel of every slice, plane positions string by string, orientation, spacing, frame of
- * reference and the centroid in millimetres. Shares no code with the writing side, and never holds more than
- * a frame. Errors: MSA_E_INTERNAL and a sentence that names segment and slice, MSA_E_IO, MSA_E_PARSE.
- */
+/* verify_file() without digests. */
 extern "C" MSA_NODISCARD msa_status dicom_seg_verify(const dicom_series *series,
                                                      const dicom_segment *const *segments, size_t n,
                                                      const dicom_seg_form *form, const char *path,

@@ -195,9 +195,7 @@ msa_status compare_absent(const reading &r, msa_error *err)
     for (size_t seg = 0; seg < r.n; seg++)
         for (size_t k = 0; k < r.seen[seg].size(); k++) {
             if (r.seen[seg][k]) continue;
-            const uint8_t *mask = r.mask(seg, static_cast<int32_t>(k));
-            /* each byte equals its neighbour, and the first is 0 */
-            if (mask[0] || std::memcmp(mask, mask + 1, r.pixels - 1) != 0)
+            if (r.digest(seg, static_cast<int32_t>(k)) != 0)
                 return msa_fail(err, MSA_E_INTERNAL, "segment %zu, slice %zu: the frame is missing", seg + 1,
                                 k);
         }
@@ -244,11 +242,12 @@ msa_status take(structure &s, const element &e, msa_error *err)
 }
 
 msa_status verify(const dicom_series &series, const dicom_segment *const *segments, size_t n,
-                  const dicom_seg_form &form, const char *path, msa_error *err)
+                  const uint64_t *const *digests, const dicom_seg_form &form, const char *path,
+                  msa_error *err)
 {
     const size_t pixels = static_cast<size_t>(series.info.rows) * static_cast<size_t>(series.info.cols);
     part10_stream file;
-    reading r = {series, segments, n, form, pixels};
+    reading r = {series, segments, n, digests, form, pixels};
     structure s = {r, file};
     element e;
     bool found = false;
@@ -270,8 +269,16 @@ msa_status verify(const dicom_series &series, const dicom_segment *const *segmen
 
 } // namespace
 
+msa_status dicom::seg::verify_file(const dicom_series &series, const dicom_segment *const *segments, size_t n,
+                                   const uint64_t *const *digests, const dicom_seg_form &form,
+                                   const char *path, msa_error *err)
+{
+    return verify(series, segments, n, digests, form, path, err);
+}
+
 msa_status dicom_seg_verify(const dicom_series *series, const dicom_segment *const *segments, size_t n,
                             const dicom_seg_form *form, const char *path, msa_error *err)
 {
-    return dicom::guard(err, [&]() -> msa_status { return verify(*series, segments, n, *form, path, err); });
+    return dicom::guard(
+        err, [&]() -> msa_status { return verify(*series, segments, n, nullptr, *form, path, err); });
 }

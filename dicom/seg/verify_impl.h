@@ -8,6 +8,7 @@
 
 #include "dicom/read/series_impl.h"
 #include "dicom/seg.h"
+#include "dicom/seg/digest.h"
 #include "dicom/seg/read_back.h"
 
 namespace dicom
@@ -41,6 +42,7 @@ struct reading {
     const dicom_series &series;
     const dicom_segment *const *segments;
     size_t n;
+    const uint64_t *const *digests; /* of each segment, each slice; NULL: not known */
     const dicom_seg_form &form;
     size_t pixels;                                      /* of a frame */
     std::vector<checked_frame> frames = {};             /* in the order of the file */
@@ -50,6 +52,10 @@ struct reading {
     const uint8_t *mask(size_t segment, int32_t slice) const
     {
         return segments[segment]->mask + static_cast<size_t>(slice) * pixels;
+    }
+    uint64_t digest(size_t segment, int32_t slice) const
+    {
+        return digests ? digests[segment][slice] : digest_pixels(mask(segment, slice), pixels, 0);
     }
 };
 

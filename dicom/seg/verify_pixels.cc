@@ -20,7 +20,7 @@ constexpr size_t BATCH_BITS = size_t(8) << 20; /* a megabyte */
 
 /* What each byte of packed bits means. */
 struct byte_meaning {
-    uint64_t mask = 0;           /* its eight mask bytes */
+    uint64_t bytes = 0;          /* its eight pixels, the first one lowest */
     unsigned count = 0, sum = 0; /* bits that are set; sum of their places */
 };
 
@@ -28,13 +28,12 @@ std::array<byte_meaning, 256> make_meanings()
 {
     std::array<byte_meaning, 256> table{};
     for (unsigned b = 0; b < 256; b++) {
-        uint8_t mask[8];
         for (unsigned k = 0; k < 8; k++) {
-            mask[k] = b >> k & 1;
-            table[b].count += mask[k];
-            table[b].sum += mask[k] ? k : 0;
+            const unsigned set = b >> k & 1;
+            table[b].bytes |= static_cast<uint64_t>(set) << (8 * k);
+            table[b].count += set;
+            table[b].sum += set * k;
         }
-        std::memcpy(&table[b].mask, mask, 8);
     }
     return table;
 }
@@ -51,13 +50,12 @@ struct pixel_sums {
         rows += p / cols;
         columns += p % cols;
     }
-    /* Eight pixels from p on. */
-    void add(size_t p, const byte_meaning &m)
+    /* Eight pixels from p on, which lies on that row and column. */
+    void add(size_t p, size_t row, size_t col, const byte_meaning &m)
     {
-        const size_t row = p / cols, col = p - row * cols;
         if (col + 8 > cols) {
             for (unsigned k = 0; k < 8; k++)
-                if (m.mask >> (8 * k) & 1) add(p + k);
+                if (m.bytes >> (8 * k) & 1) add(p + k);
             return;
         }
         count += m.count;
@@ -107,55 +105,48 @@ void count_mask(reading &r, size_t segment, const checked_frame &f)
     count_pixels(r, segment, f, sums);
 }
 
-/* 64 pixels, none of which is set in the file: is none set in the mask? */
-bool all_zero(const uint8_t *mask)
-{
-    uint64_t x[8];
-    std::memcpy(x, mask, sizeof x);
-    return (x[0] | x[1] | x[2] | x[3] | x[4] | x[5] | x[6] | x[7]) == 0;
-}
-
-/* At most eight pixels from p on, one by one. */
-msa_status compare_few(const reading &r, const checked_frame &f, size_t p, size_t n, unsigned byte,
-                       pixel_sums &sums, msa_error *err)
+/* A frame whose digest is not that of its mask: which pixel it is. */
+msa_status name_pixel(const reading &r, const checked_frame &f, const uint8_t *bits, unsigned shift,
+                      msa_error *err)
 {
     const uint8_t *mask = r.mask(f.segment, f.slice);
-    for (size_t k = 0; k < n; k++) {
-        const unsigned stored = byte >> k & 1;
-        if (stored != (mask[p + k] != 0)) return pixel_differs(r, f.segment, f.slice, p + k, stored, err);
-        if (stored) sums.add(p + k);
+    for (size_t p = 0; p < r.pixels; p++) {
+        const unsigned stored = bits[(p + shift) / 8] >> (p + shift) % 8 & 1;
+        if (stored != (mask[p] != 0)) return pixel_differs(r, f.segment, f.slice, p, stored, err);
     }
-    return MSA_OK;
+    return msa_fail(err, MSA_E_INTERNAL, "segment %zu, slice %d: the mask is not what it was when written",
+                    f.segment + 1, f.slice);
 }
 
 /* `shift` bits of bits[0] belong to the frame before. bits has eight bytes to spare. */
 msa_status compare_bits(const reading &r, const checked_frame &f, const uint8_t *bits, unsigned shift,
                         pixel_sums &sums, msa_error *err)
 {
-    const uint8_t *mask = r.mask(f.segment, f.slice);
+    uint64_t digest = 0;
     for (size_t p = 0; p < r.pixels;) {
         const uint8_t *at = bits + p / 8;
         if (r.pixels - p >= 64) {
             uint64_t word = 0; /* in any byte order: only whether it is 0 matters */
             std::memcpy(&word, at, 8);
-            if (word == 0 && (shift == 0 || (at[8] << (8 - shift) & 0xff) == 0) && all_zero(mask + p)) {
+            if (word == 0 && (shift == 0 || (at[8] << (8 - shift) & 0xff) == 0)) {
                 p += 64;
                 continue;
             }
         }
-        const size_t part = r.pixels - p < 8 ? r.pixels - p : 8;
-        const bool next = shift > 0 && shift + part > 8; /* the rest lies in the byte behind */
-        const unsigned byte = (at[0] >> shift | (next ? at[1] << (8 - shift) : 0)) & 0xffu;
-        const byte_meaning &m = meanings[byte];
-        uint64_t eight = 0;
-        if (part == 8) std::memcpy(&eight, mask + p, 8);
-        if (part == 8 && m.mask == eight)
-            sums.add(p, m);
-        else
-            MSA_TRY(compare_few(r, f, p, part, byte, sums, err));
-        p += part;
+        size_t row = p / sums.cols, col = p % sums.cols; /* a division for every byte would be felt */
+        for (const size_t end = std::min(p + 64, r.pixels); p < end; p += 8, col += 8, at++) {
+            for (; col >= sums.cols; col -= sums.cols)
+                row++;
+            const size_t part = std::min<size_t>(end - p, 8);
+            const bool next = shift > 0 && shift + part > 8; /* the rest lies in the byte behind */
+            const unsigned byte =
+                (at[0] >> shift | (next ? at[1] << (8 - shift) : 0)) & (0xffu >> (8 - part));
+            if (byte == 0) continue;
+            digest += dicom::seg::digest_group(p / 8, meanings[byte].bytes);
+            sums.add(p, row, col, meanings[byte]);
+        }
     }
-    return MSA_OK;
+    return digest == r.digest(f.segment, f.slice) ? MSA_OK : name_pixel(r, f, bits, shift, err);
 }
 
 /* Some frames whose bits follow each other in `bytes`; the engine's threads share them. */

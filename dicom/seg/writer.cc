@@ -13,6 +13,13 @@ using dicom::seg::staging;
 namespace
 {
 
+bool lies_in(const dicom_extent &e, const dicom_volume_info &info)
+{
+    if (e.first_slice == 0 && e.end_slice == 0 && e.first_row == 0 && e.end_row == 0) return true;
+    return e.first_slice >= 0 && e.first_slice < e.end_slice && e.end_slice <= info.slices &&
+           e.first_row >= 0 && e.first_row < e.end_row && e.end_row <= info.rows;
+}
+
 msa_status check_arguments(const dicom_series &series, const dicom_segment *segments, size_t n,
                            const dicom_seg_options &options, msa_error *err)
 {
@@ -33,7 +40,10 @@ msa_status check_arguments(const dicom_series &series, const dicom_segment *segm
             "deflate makes it smaller");
     if (n > 65535) return msa_fail(err, MSA_E_INVALID, "%zu segments are more than 65535", n);
     for (size_t i = 0; i < n; i++)
-        if (!segments[i].mask) return msa_fail(err, MSA_E_INVALID, "segment %zu has no mask", i + 1);
+        if (!segments[i].mask)
+            return msa_fail(err, MSA_E_INVALID, "segment %zu has no mask", i + 1);
+        else if (!lies_in(segments[i].extent, info))
+            return msa_fail(err, MSA_E_INVALID, "segment %zu has an extent that the series has not", i + 1);
     if (info.slices < 1 || info.rows < 1 || info.cols < 1 || info.rows > 65535 || info.cols > 65535 ||
         series.files.size() != static_cast<size_t>(info.slices) ||
         series.slices.size() != series.files.size())
@@ -69,10 +79,13 @@ msa_status write_one(dicom_seg_file &out, const source &from, const std::string 
         from.options.places[from.file.segments[k].index] = {static_cast<int32_t>(from.number - 1),
                                                             static_cast<int32_t>(k + 1)};
     std::vector<const dicom_segment *> segments;
-    for (const planned_segment &s : from.file.segments)
+    std::vector<const uint64_t *> digests;
+    for (const planned_segment &s : from.file.segments) {
         segments.push_back(s.in);
-    return dicom_seg_verify(&from.series, segments.data(), segments.size(), &from.options.form, path.c_str(),
-                            err);
+        digests.push_back(s.digests.data());
+    }
+    return dicom::seg::verify_file(from.series, segments.data(), segments.size(), digests.data(),
+                                   from.options.form, path.c_str(), err);
 }
 
 msa_status write_all(const dicom_series &series, const dicom_segment *segments, size_t n,

@@ -364,6 +364,28 @@ void dates_fall_back(void **)
         });
 }
 
+/* Where a mask lies may be told; the bytes are the same. */
+void an_extent_changes_no_byte(void **)
+{
+    temp_dir dir;
+    synthetic s(70, 33, 6);
+    const size_t segment = s.add_segment("x");
+    s.at(segment, 2, 40, 1) = s.at(segment, 3, 41, 32) = s.at(segment, 4, 69, 0) = 1;
+    expect_written(write(s, dir), 1);
+    const std::string all = bytes_of(dir.path + "/seg.dcm");
+    s.segments[segment].extent = {2, 5, 40, 70};
+    expect_written(write(s, dir), 1);
+    assert_true(bytes_of(dir.path + "/seg.dcm") == all);
+    for (const dicom_extent &e :
+         {dicom_extent{-1, 5, 0, 70}, dicom_extent{2, 7, 0, 70}, dicom_extent{3, 3, 0, 70},
+          dicom_extent{2, 5, 40, 71}, dicom_extent{2, 5, 9, 9}}) {
+        s.segments[segment].extent = e;
+        const result r = write(s, dir);
+        assert_int_equal(r.status, MSA_E_INVALID);
+        assert_non_null(std::strstr(r.err.what, "segment 1 has an extent"));
+    }
+}
+
 } // namespace
 
 int main()
@@ -383,6 +405,7 @@ int main()
         cmocka_unit_test(lossy_sources_stay_lossy),
         cmocka_unit_test(slices_that_differ_keep_their_own_orientation),
         cmocka_unit_test(dates_fall_back),
+        cmocka_unit_test(an_extent_changes_no_byte),
     };
     return cmocka_run_group_tests(tests, init, nullptr);
 }
