@@ -46,7 +46,7 @@ int32_t msa_auto_regions_count(const msa_auto_regions *r);
 /* How many more there were than regions_max. */
 int64_t msa_auto_regions_left_out(const msa_auto_regions *r);
 /* result->mask: the caller's, all zero; ones are written where region i is, nothing else is touched.
- * n_prompted counts the region's slices. */
+ * n_prompted counts the region's slices. No probability: only masks are kept of what the points find. */
 void msa_auto_regions_get(const msa_auto_regions *r, int32_t i, msa_object_result *result);
 
 #endif

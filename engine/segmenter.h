@@ -50,8 +50,13 @@ typedef struct msa_candidates {
 
 typedef struct msa_object_result {
     uint8_t *mask; /* (D, H, W) 0 or 1; caller's memory, zeroed by the call */
+    /* (D, H, W) caller's memory, all zero (from calloc(): where the object is not, none is used); NULL: not
+     * wanted. 255 times the sigmoid of the log odds by which the mask was decided, where somebody asked:
+     * 128 and more is the mask. 0 elsewhere, and where a background point or a click cut the mask. */
+    uint8_t *probability;
     int64_t voxels;
     int32_t first_slice, last_slice;  /* of the mask; -1 when empty */
+    int32_t first_row, last_row;      /* the same, over all slices */
     float mean_iou;                   /* predicted, over the decoded slices */
     int32_t n_prompted, n_propagated; /* slices decoded from a given prompt, and by propagation */
     msa_candidates candidates;

@@ -259,8 +259,12 @@ void msa_auto_regions_get(const msa_auto_regions *r, int32_t i, msa_object_resul
 {
     const region *from = &r->items[i];
     double iou = 0;
+    int32_t first_row = r->H, last_row = -1;
     for (int32_t k = 0; k < from->n; k++) {
         const size_t slice = (size_t)(from->first + k);
+        const msa_region box = from->masks[k].bits.box;
+        if (box.y0 < first_row) first_row = box.y0;
+        if (box.y1 > last_row + 1) last_row = box.y1 - 1;
         msa_bits_unpack(&from->masks[k].bits, r->W, result->mask + slice * (size_t)r->H * (size_t)r->W);
         iou += (double)from->masks[k].iou;
     }
@@ -268,6 +272,8 @@ void msa_auto_regions_get(const msa_auto_regions *r, int32_t i, msa_object_resul
                                   .voxels = from->voxels,
                                   .first_slice = from->first,
                                   .last_slice = from->first + from->n - 1,
+                                  .first_row = first_row,
+                                  .last_row = last_row,
                                   .mean_iou = (float)(iou / from->n),
                                   .n_prompted = from->n,
                                   .candidates = {.slice = -1},

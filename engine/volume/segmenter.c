@@ -35,7 +35,7 @@ typedef struct job {
     msa_follow *follow;
     carried *up, *down;    /* (rows of the plan) */
     uint8_t *mask, *last;  /* (H, W): of one row, before it joins its object; on the slice before, else 0 */
-    float *guess, *answer; /* (H, W) room for a region of log odds: by the greys, by the model */
+    float *guess, *answer; /* (H, W) room for a region of log odds: by the greys, by the model or by both */
     int32_t *marks;        /* (D + 1): scratch of the progress count */
     double *iou_sum;       /* (objects) */
     int32_t done;
@@ -135,10 +135,32 @@ static void note_candidates(job *j, const msa_plan_row *row)
     memcpy(to->iou, msa_answer_all_iou(j->asker), (size_t)to->n * sizeof *to->iou);
 }
 
+static uint8_t probability_of(float log_odds)
+{
+    const float p = 255 / (1 + expf(-log_odds));
+    return (uint8_t)lrintf(log_odds > 0 ? fmaxf(p, 128) : fminf(p, 127));
+}
+
+/* j->answer: the log odds inside the question's clip. Of several answers the surest counts, as in the mask.
+ */
+static void join_probability(job *j, int32_t object, const msa_question *q)
+{
+    const size_t cols = (size_t)j->volume->W;
+    const float *odds = j->answer;
+    uint8_t *to = j->results[object].probability + (size_t)q->slice * (size_t)j->volume->H * cols;
+    for (int32_t y = q->clip.y0; y < q->clip.y1; y++)
+        for (int32_t x = q->clip.x0; x < q->clip.x1; x++, odds++) {
+            const size_t at = (size_t)y * cols + (size_t)x;
+            const uint8_t p = *odds > 0 && !j->mask[at] ? 0 : probability_of(*odds);
+            if (p > to[at]) to[at] = p;
+        }
+}
+
 static void join(job *j, int32_t object, const msa_question *q)
 {
     const size_t cols = (size_t)j->volume->W;
     uint8_t *to = j->results[object].mask + (size_t)q->slice * (size_t)j->volume->H * cols;
+    if (j->results[object].probability) join_probability(j, object, q);
     for (int32_t y = q->clip.y0; y < q->clip.y1; y++)
         for (int32_t x = q->clip.x0; x < q->clip.x1; x++)
             to[(size_t)y * cols + (size_t)x] |= j->mask[(size_t)y * cols + (size_t)x];
@@ -204,6 +226,7 @@ static msa_status decode_row(job *j, int32_t index, msa_error *err)
     note_candidates(j, row);
     MSA_TRY(msa_answer_mask(j->asker, &q, j->mask, err));
     msa_mask_cut(j->mask, j->volume->W, q.clip, q.points, q.positive, q.n_points);
+    if (j->results[row->object].probability) MSA_TRY(msa_answer_logits(j->asker, &q, j->answer, err));
     j->iou_sum[row->object] += (double)msa_answer_iou(j->asker);
     j->results[row->object].n_prompted++;
     join(j, row->object, &q);
@@ -239,10 +262,11 @@ static msa_box guessed_box(const float *guess, msa_region near)
     return msa_region_box(box);
 }
 
-/* Both answers into j->mask, inside the question's clip. Returns how far they agree (Dice). */
+/* Both answers into j->mask, and their sum into j->answer, inside the question's clip. Returns how far they
+ * agree (Dice). */
 static double combine(job *j, const msa_question *q, msa_region near)
 {
-    const float *answer = j->answer;
+    float *answer = j->answer;
     int64_t guessed = 0, answered = 0, both = 0;
     for (int32_t y = q->clip.y0; y < q->clip.y1; y++) {
         const float *guess =
@@ -252,7 +276,8 @@ static double combine(job *j, const msa_question *q, msa_region near)
             guessed += *guess > 0;
             answered += *answer > 0;
             both += *guess > 0 && *answer > 0;
-            mask[x] = *guess + fminf(fmaxf(*answer, -ANSWER_LIMIT), ANSWER_LIMIT) > 0;
+            *answer = *guess + fminf(fmaxf(*answer, -ANSWER_LIMIT), ANSWER_LIMIT);
+            mask[x] = *answer > 0;
         }
     }
     return guessed + answered > 0 ? 2.0 * (double)both / (double)(guessed + answered) : 0;
@@ -392,18 +417,32 @@ static msa_status sweep_down(job *j, msa_error *err)
     return MSA_OK;
 }
 
+/* Set voxels of a slice; the rows that have some join the result's. */
+static int64_t count_rows(const job *j, msa_object_result *r, int32_t slice)
+{
+    const size_t rows = (size_t)j->volume->H, cols = (size_t)j->volume->W;
+    int64_t n = 0;
+    for (int32_t y = 0; y < j->volume->H; y++) {
+        const uint8_t *row = r->mask + ((size_t)slice * rows + (size_t)y) * cols;
+        int64_t here = 0;
+        for (size_t x = 0; x < cols; x++)
+            here += row[x];
+        if (here == 0) continue;
+        if (r->first_row < 0 || y < r->first_row) r->first_row = y;
+        if (y > r->last_row) r->last_row = y;
+        n += here;
+    }
+    return n;
+}
+
 static void summarise(job *j)
 {
-    const size_t pixels = (size_t)j->volume->H * (size_t)j->volume->W;
     for (int32_t o = 0; o < j->n_objects; o++) {
         msa_object_result *r = &j->results[o];
         const int32_t decoded = r->n_prompted + r->n_propagated;
         r->mean_iou = decoded > 0 ? (float)(j->iou_sum[o] / decoded) : 0;
         for (int32_t s = 0; s < j->volume->D; s++) {
-            const uint8_t *slice = r->mask + (size_t)s * pixels;
-            int64_t n = 0;
-            for (size_t i = 0; i < pixels; i++)
-                n += slice[i];
+            const int64_t n = count_rows(j, r, s);
             if (n == 0) continue;
             if (r->first_slice < 0) r->first_slice = s;
             r->last_slice = s;
@@ -417,8 +456,11 @@ static void clear_results(job *j)
     const size_t voxels = (size_t)j->volume->D * (size_t)j->volume->H * (size_t)j->volume->W;
     for (int32_t o = 0; o < j->n_objects; o++) {
         j->results[o] = (msa_object_result){.mask = j->results[o].mask,
+                                            .probability = j->results[o].probability,
                                             .first_slice = -1,
                                             .last_slice = -1,
+                                            .first_row = -1,
+                                            .last_row = -1,
                                             .candidates = {.slice = -1},
                                             .stop_reason = "no prompt lies where the object may"};
         memset(j->results[o].mask, 0, voxels);

@@ -29,13 +29,23 @@ typedef struct run {
 
 static void run_clear(run *r)
 {
-    for (size_t i = 0; r->objects && r->results && i < r->objects->n; i++)
+    for (size_t i = 0; r->objects && r->results && i < r->objects->n; i++) {
         free(r->results[i].mask);
+        free(r->results[i].probability);
+    }
     free(r->results);
     free(r->models);
     free(r->places);
     srv_volume_clear(&r->v);
     srv_objects_free(r->objects);
+}
+
+static bool wants_probability(const srv_segment_request *q)
+{
+    bool wanted = false;
+    for (int32_t k = 0; k < q->n_forms; k++)
+        wanted = wanted || q->forms[k].format == DICOM_SEG_FRACTIONAL;
+    return wanted;
 }
 
 static msa_status prepare_results(run *r, msa_error *err)
@@ -45,9 +55,11 @@ static msa_status prepare_results(run *r, msa_error *err)
     if (!r->results) return msa_fail(err, MSA_E_NOMEM, "out of memory for the masks");
     for (size_t i = 0; i < r->objects->n; i++) {
         r->results[i].mask = malloc(voxels);
-        if (!r->results[i].mask)
+        if (wants_probability(r->request)) r->results[i].probability = calloc(voxels, 1);
+        if (!r->results[i].mask || (wants_probability(r->request) && !r->results[i].probability))
             return msa_fail(err, MSA_E_NOMEM, "out of memory for the masks of %zu objects", r->objects->n);
         r->objects->names[i].mask = r->results[i].mask;
+        r->objects->names[i].probability = r->results[i].probability;
     }
     return MSA_OK;
 }
@@ -168,6 +180,17 @@ static dicom_seg_options options_of(const run *r, const char *description)
                                .n_prompts = q->n_prompts};
 }
 
+/* Where each mask lies: the engine knows, so nobody need look elsewhere. */
+static void tell_extents(run *r)
+{
+    for (size_t i = 0; i < r->objects->n; i++) {
+        const msa_object_result *m = &r->results[i];
+        if (m->voxels > 0)
+            r->objects->names[i].extent =
+                (dicom_extent){m->first_slice, m->last_slice + 1, m->first_row, m->last_row + 1};
+    }
+}
+
 /* In each form that is wanted: the first as seg.dcm, the next as form2.dcm. */
 static msa_status write_forms(const run *r, dicom_seg_options options, srv_segment_outcome *outcome,
                               msa_error *err)
@@ -203,6 +226,7 @@ static msa_status write_seg(run *r, dicom_seg_options options, srv_segment_outco
     for (size_t i = 0; i < r->objects->n; i++)
         voxels += r->results[i].voxels;
     if (voxels == 0) return MSA_OK;
+    tell_extents(r);
     return write_forms(r, options, outcome, err);
 }
 

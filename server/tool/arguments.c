@@ -42,7 +42,15 @@ const char srv_segment_usage[] =
     "  --json FILE    what was found, with the model's scores, as JSON; -: to standard output instead of "
     "the\n"
     "                 text\n"
-    "  --out DIR      made if needed; gets seg.dcm (seg-2.dcm, ... when segments overlap), report.dcm, preview.png and\n"
+    "  --format F     of the segmentation: binary (default), fractional (the model's probability) or "
+    "labelmap\n"
+    "  --profile V    what a viewer needs: strict (default), ohif, slicer or weasis\n"
+    "  --compression C   none (default), deflate, or rle (not of single bits)\n"
+    "  --empty-frames a frame for every slice, for readers that count frames\n"
+    "  --contours     structure-set.dcm as well: the masks as an RT Structure Set\n"
+    "  --no-report    without report.dcm\n"
+    "  --out DIR      made if needed; gets seg.dcm (seg-2.dcm, ... when segments overlap), report.dcm, "
+    "preview.png and\n"
     "                 overlay-NNN.png for each slice that holds a mask or a prompt\n"
     "\n"
     "Boxes of one label are one object. One box is carried through neighbouring slices until the object "
@@ -65,6 +73,12 @@ enum {
     OPT_OUT,
     OPT_JSON,
     OPT_CACHE,
+    OPT_FORMAT,
+    OPT_PROFILE,
+    OPT_COMPRESSION,
+    OPT_EMPTY_FRAMES,
+    OPT_NO_REPORT,
+    OPT_CONTOURS,
     OPT_HELP
 };
 
@@ -84,6 +98,12 @@ static const struct option options[] = {{"annot", required_argument, NULL, OPT_A
                                         {"out", required_argument, NULL, OPT_OUT},
                                         {"json", required_argument, NULL, OPT_JSON},
                                         {"cache", required_argument, NULL, OPT_CACHE},
+                                        {"format", required_argument, NULL, OPT_FORMAT},
+                                        {"profile", required_argument, NULL, OPT_PROFILE},
+                                        {"compression", required_argument, NULL, OPT_COMPRESSION},
+                                        {"empty-frames", no_argument, NULL, OPT_EMPTY_FRAMES},
+                                        {"no-report", no_argument, NULL, OPT_NO_REPORT},
+                                        {"contours", no_argument, NULL, OPT_CONTOURS},
                                         {"help", no_argument, NULL, OPT_HELP},
                                         {NULL, 0, NULL, 0}};
 
@@ -96,50 +116,92 @@ static int add_box(srv_segment_arguments *a, const char *text)
     return 0;
 }
 
+/* Where the text of an option goes, or the flag that it sets; NULL: it is another kind of option. */
+static const char **text_of(srv_segment_arguments *a, int option)
+{
+    switch (option) {
+    case OPT_MODEL:
+        return &a->model;
+    case OPT_ADAPTER:
+        return &a->adapter;
+    case OPT_OUT:
+        return &a->out_dir;
+    case OPT_JSON:
+        return &a->json;
+    case OPT_CACHE:
+        return &a->cache;
+    case OPT_FORMAT:
+        return &a->format;
+    case OPT_PROFILE:
+        return &a->profile;
+    case OPT_COMPRESSION:
+        return &a->compression;
+    default:
+        return NULL;
+    }
+}
+
+static bool *flag_of(srv_segment_arguments *a, int option)
+{
+    switch (option) {
+    case OPT_AUTO:
+        return &a->automatic;
+    case OPT_EMPTY_FRAMES:
+        return &a->empty_frames;
+    case OPT_NO_REPORT:
+        return &a->no_report;
+    case OPT_CONTOURS:
+        return &a->contours;
+    case OPT_HELP:
+        return &a->help;
+    default:
+        return NULL;
+    }
+}
+
 /* which: of `options`. */
 static int take(srv_segment_arguments *a, int option, int which, char **argv)
 {
     long long number = 0;
     int code = 0;
+    const char **text = text_of(a, option);
+    bool *flag = flag_of(a, option);
+    if (text) return *text = optarg, 0;
+    if (flag) return *flag = true, 0;
     switch (option) {
     case OPT_ANNOT:
         a->annotations[a->n_annotations++] = optarg;
         return 0;
     case OPT_BOX:
         return add_box(a, optarg);
-    case OPT_AUTO:
-        a->automatic = true;
-        return 0;
     case OPT_TUNE:
         a->tuned = true;
         return srv_auto_argument(&a->automatic_options, options[which].name, optarg);
-    case OPT_MODEL:
-        a->model = optarg;
-        return 0;
-    case OPT_ADAPTER:
-        a->adapter = optarg;
-        return 0;
     case OPT_PRECISION:
         return srv_tool_precision("segment", optarg, &a->precision);
     case OPT_THREADS:
         code = srv_tool_number("segment", "--threads", optarg, 1, 64, &number);
         a->threads = (int)number;
         return code;
-    case OPT_OUT:
-        a->out_dir = optarg;
-        return 0;
-    case OPT_JSON:
-        a->json = optarg;
-        return 0;
-    case OPT_CACHE:
-        a->cache = optarg;
-        return 0;
-    case OPT_HELP:
-        a->help = true;
-        return 0;
     default:
         return srv_tool_no_option("segment", option, argv);
     }
+}
+
+/* The words one by one, so that the sentence names the one that is none. */
+static int check_form(srv_segment_arguments *a)
+{
+    const char *format = a->format ? a->format : "", *profile = a->profile ? a->profile : "",
+               *compression = a->compression ? a->compression : "";
+    if (!dicom_seg_form_parse(&a->form, format, "", "", false))
+        return srv_tool_usage("segment", "--format %.40s is none: binary, fractional or labelmap", format);
+    if (!dicom_seg_form_parse(&a->form, "", profile, "", false))
+        return srv_tool_usage("segment", "--profile %.40s is none: strict, ohif, slicer or weasis", profile);
+    if (!dicom_seg_form_parse(&a->form, "fractional", "", compression, false))
+        return srv_tool_usage("segment", "--compression %.40s is none: none, rle or deflate", compression);
+    if (!dicom_seg_form_parse(&a->form, format, profile, compression, a->empty_frames))
+        return srv_tool_usage("segment", "--compression rle does not go with the format binary");
+    return 0;
 }
 
 static int check(const srv_segment_arguments *a, int argc, char **argv)
@@ -177,7 +239,8 @@ int srv_segment_arguments_read(srv_segment_arguments *a, int argc, char **argv)
         if (code != 0) return code;
         if (a->help) return 0;
     }
-    const int code = check(a, argc, argv);
+    int code = check(a, argc, argv);
+    if (code == 0) code = check_form(a);
     if (code == 0) a->series_dir = argv[optind];
     return code;
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "dicom/annotation.h"
+#include "dicom/seg.h"
 #include "engine/automatic.h"
 #include "engine/precision.h"
 
@@ -19,8 +20,11 @@ typedef struct srv_segment_arguments {
     size_t n_boxes;
     bool automatic, tuned; /* --auto; one of the options that need it */
     msa_auto_options automatic_options;
-    const char *json;  /* NULL; a file, or "-": what was found, as JSON */
-    const char *cache; /* NULL; a folder of embeddings */
+    const char *json;                           /* NULL; a file, or "-": what was found, as JSON */
+    const char *cache;                          /* NULL; a folder of embeddings */
+    const char *format, *profile, *compression; /* NULL: the usual; in words, and what they make */
+    bool empty_frames, no_report, contours;
+    dicom_seg_form form;
     msa_precision precision;
     int threads; /* 0: one a core */
     bool help;

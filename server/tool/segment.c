@@ -102,7 +102,8 @@ static msa_status read_prompts(const srv_segment_arguments *a, prompt_list *l, m
 /* A stale result must not look like this run's. */
 static void remove_old_results(const char *dir)
 {
-    static const char *const ours[] = {"seg.dcm", "seg-*.dcm", "report.dcm", "preview.png", "overlay-*.png"};
+    static const char *const ours[] = {"seg.dcm",           "seg-*.dcm",   "report.dcm",
+                                       "structure-set.dcm", "preview.png", "overlay-*.png"};
     DIR *d = opendir(dir);
     if (!d) return;
     for (const struct dirent *e = readdir(d); e; e = readdir(d))
@@ -128,7 +129,8 @@ static void print_outcome(const srv_segment_outcome *o, const msa_model *model, 
     for (size_t i = 0; i < o->n_files; i++)
         printf("SEG %s/%s  %d frames, %d segments\n", out_dir, o->files[i].name, o->files[i].frames,
                o->files[i].segments);
-    printf("REPORT %s/%s\n", out_dir, o->report.name);
+    if (o->report.name[0]) printf("REPORT %s/%s\n", out_dir, o->report.name);
+    if (o->contours.name[0]) printf("CONTOURS %s/%s\n", out_dir, o->contours.name);
     printf("PREVIEW %s/preview.png\n", out_dir);
 }
 
@@ -173,7 +175,10 @@ static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outco
                                          .series_number = SERIES_NUMBER,
                                          .series_description = "msad segmentation",
                                          .overlays = true,
-                                         .report = true,
+                                         .forms = &a->form,
+                                         .n_forms = 1,
+                                         .report = !a->no_report,
+                                         .contours = a->contours,
                                          .cache = cache,
                                          .cancel = srv_running_interrupted(),
                                          .progress = srv_progress_show,
@@ -206,7 +211,7 @@ int srv_tool_segment(int argc, char **argv)
         return srv_tool_fail(&err);
     if (!a.json || strcmp(a.json, "-") != 0) print_outcome(outcome, model, a.out_dir);
     if (outcome->n_files > 0) return SRV_EXIT_OK;
-    (void)fprintf(stderr, "msa: the model found nothing%s, so there is no SEG; the report says so\n",
-                  a.automatic ? " by itself" : " in the prompts");
+    (void)fprintf(stderr, "msa: the model found nothing%s, so there is no SEG%s\n",
+                  a.automatic ? " by itself" : " in the prompts", a.no_report ? "" : "; the report says so");
     return SRV_EXIT_NOTHING;
 }

@@ -108,6 +108,38 @@ class Forms(harness.Case):
         series = {pydicom.dcmread(p).SeriesInstanceUID for p in got['ohif']}
         self.assertEqual(len(series), len(got['ohif']), 'a series for each')
 
+    def msa(self, *arguments, wanted=0):
+        return harness.run_tool([harness.os.path.join(harness.BUILD, 'msa'), *arguments], wanted, cwd=self.folder)
+
+    def test_from_the_command_line(self):
+        """Every format holds the same voxels; a fraction is the model's probability, and half of it the mask."""
+        ct = self.ct_with_report()
+        found = {}
+        for name, options in (('usual', []), ('labels', ['--format', 'labelmap', '--compression', 'deflate', '--no-report']),
+                              ('fractions', ['--format', 'fractional', '--compression', 'rle', '--contours'])):
+            said = self.msa('segment', ct.folder, '--annot', ct.report, *options, '--out', self.path(name)).stdout
+            path = self.path(name, 'seg.dcm')
+            found[name] = voxels(path)
+            self.assertEqual(harness.os.path.exists(self.path(name, 'report.dcm')), name != 'labels')
+            self.assertEqual('CONTOURS' in said, name == 'fractions')
+            if name != 'labels':  # which dciodvfy does not know yet
+                said = harness.run_tool(['dciodvfy', path], None).stdout
+                self.assertEqual([line for line in said.split('\n') if line.startswith('Error')], [], said)
+        self.assertEqual(found['labels'], found['usual'])
+        self.assertEqual(found['fractions'], found['usual'])
+        d = pydicom.dcmread(self.path('fractions', 'seg.dcm'))
+        self.assertEqual((d.SegmentationFractionalType, d.MaximumFractionalValue), ('PROBABILITY', 255))
+        between = numpy.logical_and(d.pixel_array > 0, d.pixel_array < 255)
+        self.assertGreater(int(between.sum()), 100)
+        self.assertGreater(len(numpy.unique(d.pixel_array)), 20)
+        self.assertTrue(harness.os.path.exists(self.path('fractions', 'structure-set.dcm')))
+        for options, words in ((['--format', 'nrrd'], '--format nrrd is none'),
+                               (['--profile', 'mine'], '--profile mine is none'),
+                               (['--compression', 'zip'], '--compression zip is none'),
+                               (['--compression', 'rle'], 'rle does not go with')):
+            said = self.msa('segment', ct.folder, '--annot', ct.report, *options, '--out', self.path('no'), wanted=64)
+            self.assertIn(words, said.stdout)
+
     def test_a_form_that_is_none(self):
         for lines, words in ((['format: "nrrd"'], 'is not a format: binary, fractional or labelmap'),
                              (['profile: "mine"'], 'is not a profile: strict, ohif, slicer or weasis'),

@@ -28,6 +28,9 @@ struct synthetic {
         info.spacing_mm[1] = 0.9;
         info.row_dir[0] = info.col_dir[1] = info.normal[2] = 1;
         info.step_mm = 2.5;
+        std::snprintf(info.modality, sizeof info.modality, "CT");
+        std::snprintf(info.study_uid, sizeof info.study_uid, "1.2.826.2");
+        std::snprintf(info.series_uid, sizeof info.series_uid, "1.2.826.3");
         for (int32_t k = 0; k < slices; k++)
             add_slice(k);
         info.slice = series.slices.data();

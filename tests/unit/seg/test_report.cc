@@ -1,43 +1,14 @@
 /* Measurement reports: what DCMTK's own reader of structured reports makes of them, value by value. */
-#include "tests/unit/seg/synthetic.h"
-
-#include <cstdarg>
-#include <cstddef>
-#include <csetjmp>
-#include <cstdint>
-#include <cstdlib>
-#include <fstream>
-#include <iterator>
-
-#include <unistd.h>
+#include "tests/unit/seg/writing.h"
 
 #include "dcmtk/dcmsr/dsrdoc.h"
-
-extern "C" {
-#include <cmocka.h>
-}
 
 #include "dicom/report.h"
 
 namespace
 {
 
-struct scratch {
-    char dir[64] = "/tmp/msad-report-XXXXXX";
-    scratch()
-    {
-        assert_non_null(mkdtemp(dir));
-    }
-    ~scratch()
-    {
-        (void)unlink(path().c_str());
-        (void)rmdir(dir);
-    }
-    std::string path() const
-    {
-        return std::string(dir) + "/report.dcm";
-    }
-};
+const char NAME[] = "/report.dcm";
 
 dicom_seg_file seg_file()
 {
@@ -46,23 +17,6 @@ dicom_seg_file seg_file()
     std::snprintf(f.sop_instance_uid, sizeof f.sop_instance_uid, "1.2.826.9.1");
     std::snprintf(f.series_uid, sizeof f.series_uid, "1.2.826.9");
     return f;
-}
-
-dicom_seg_options options_for(const char *key)
-{
-    dicom_seg_options o = {};
-    o.key = key;
-    o.series_description = "Measured";
-    o.model_name = "model";
-    o.model_version = "7";
-    o.series_number = 901;
-    return o;
-}
-
-std::string bytes_of(const std::string &path)
-{
-    std::ifstream in(path, std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
 /* A series of three slices with two segments; the first is found, the second is not. */
@@ -74,9 +28,6 @@ struct example {
 
     example()
     {
-        std::snprintf(s.series.info.modality, sizeof s.series.info.modality, "CT");
-        std::snprintf(s.series.info.study_uid, sizeof s.series.info.study_uid, "1.2.826.2");
-        std::snprintf(s.series.info.series_uid, sizeof s.series.info.series_uid, "1.2.826.3");
         s.add_segment("Liver");
         s.add_segment("lesion");
         std::snprintf(s.segments[0].tracking_uid, sizeof s.segments[0].tracking_uid, "1.2.3.4");
@@ -118,14 +69,14 @@ double number_of(DSRDocument &document, const char *meaning)
 
 void test_measurements(void **)
 {
-    scratch out;
+    temp_dir out;
     example e;
     dicom_seg_file report;
     msa_error err = MSA_ERROR_INIT;
-    assert_int_equal(e.write(out.dir, &report, &err), MSA_OK);
+    assert_int_equal(e.write(out.path.c_str(), &report, &err), MSA_OK);
     DcmFileFormat file;
     DSRDocument document;
-    load(document, file, out.path());
+    load(document, file, out.path + NAME);
     assert_true(number_of(document, "Volume") == 12.346);
     assert_true(number_of(document, "Long axis") == 40.5);
     assert_true(number_of(document, "Short axis") == 20.25);
@@ -144,15 +95,15 @@ void test_measurements(void **)
 
 void test_not_detected(void **)
 {
-    scratch out;
+    temp_dir out;
     example e;
     dicom_seg_file report;
     msa_error err = MSA_ERROR_INIT;
     e.findings[0].number = 0;
-    assert_int_equal(e.write(out.dir, &report, &err), MSA_OK);
+    assert_int_equal(e.write(out.path.c_str(), &report, &err), MSA_OK);
     DcmFileFormat file;
     DSRDocument document;
-    load(document, file, out.path());
+    load(document, file, out.path + NAME);
     assert_false(find(document, "Imaging Measurements"));
     assert_true(find(document, "Liver"));
     assert_string_equal(document.getTree().getCurrentContentItem().getCodeValue().getCodeValue().c_str(),
@@ -164,43 +115,43 @@ void test_not_detected(void **)
 
 void test_evidence(void **)
 {
-    scratch out;
+    temp_dir out;
     example e;
     dicom_seg_file report;
     msa_error err = MSA_ERROR_INIT;
-    assert_int_equal(e.write(out.dir, &report, &err), MSA_OK);
+    assert_int_equal(e.write(out.path.c_str(), &report, &err), MSA_OK);
     DcmFileFormat file;
     DSRDocument document;
-    load(document, file, out.path());
+    load(document, file, out.path + NAME);
     assert_int_equal(document.getCurrentRequestedProcedureEvidence().getNumberOfInstances(), 2 + 1);
 }
 
 void test_same_bytes(void **)
 {
-    scratch one, two;
+    temp_dir one, two;
     example e, f;
     dicom_seg_file report;
     msa_error err = MSA_ERROR_INIT;
-    assert_int_equal(e.write(one.dir, &report, &err), MSA_OK);
-    assert_int_equal(f.write(two.dir, &report, &err), MSA_OK);
-    assert_true(bytes_of(one.path()) == bytes_of(two.path()));
+    assert_int_equal(e.write(one.path.c_str(), &report, &err), MSA_OK);
+    assert_int_equal(f.write(two.path.c_str(), &report, &err), MSA_OK);
+    assert_true(bytes_of(one.path + NAME) == bytes_of(two.path + NAME));
     f.options.key = "other";
-    assert_int_equal(f.write(two.dir, &report, &err), MSA_OK);
-    assert_false(bytes_of(one.path()) == bytes_of(two.path()));
+    assert_int_equal(f.write(two.path.c_str(), &report, &err), MSA_OK);
+    assert_false(bytes_of(one.path + NAME) == bytes_of(two.path + NAME));
 }
 
 void test_refusals(void **)
 {
-    scratch out;
+    temp_dir out;
     example e;
     dicom_seg_file report;
     msa_error err = MSA_ERROR_INIT;
     e.findings[0].last_slice = 3;
-    assert_int_equal(e.write(out.dir, &report, &err), MSA_E_INVALID);
+    assert_int_equal(e.write(out.path.c_str(), &report, &err), MSA_E_INVALID);
     e.findings[0].last_slice = 2;
     assert_true(e.s.head(0).findAndDeleteElement(DCM_FrameOfReferenceUID).good());
-    assert_int_equal(e.write(out.dir, &report, &err), MSA_E_UNSUPPORTED);
-    assert_int_equal(access(out.path().c_str(), F_OK), -1);
+    assert_int_equal(e.write(out.path.c_str(), &report, &err), MSA_E_UNSUPPORTED);
+    assert_int_equal(access((out.path + NAME).c_str(), F_OK), -1);
 }
 
 } // namespace

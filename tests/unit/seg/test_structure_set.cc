@@ -1,20 +1,6 @@
 /* Outlines by hand, and structure sets read back by the reader of structure sets: the same mask, pixel by
  * pixel. */
-#include "tests/unit/seg/synthetic.h"
-
-#include <cstdarg>
-#include <cstddef>
-#include <csetjmp>
-#include <cstdint>
-#include <cstdlib>
-#include <fstream>
-#include <iterator>
-
-#include <unistd.h>
-
-extern "C" {
-#include <cmocka.h>
-}
+#include "tests/unit/seg/writing.h"
 
 #include "dicom/labels.h"
 #include "dicom/structure/outline.h"
@@ -26,22 +12,7 @@ using dicom::structure::polygon;
 namespace
 {
 
-struct scratch {
-    char dir[64] = "/tmp/msad-structure-XXXXXX";
-    scratch()
-    {
-        assert_non_null(mkdtemp(dir));
-    }
-    ~scratch()
-    {
-        (void)unlink(path().c_str());
-        (void)rmdir(dir);
-    }
-    std::string path() const
-    {
-        return std::string(dir) + "/structure-set.dcm";
-    }
-};
+const char NAME[] = "/structure-set.dcm";
 
 std::string text_of(const polygon &p)
 {
@@ -77,16 +48,6 @@ void test_corners_do_not_join(void **)
     assert_string_equal(text_of(all[1]).c_str(), "(2,1)(2,2)(1,2)(1,1)");
 }
 
-dicom_seg_options options_for(const char *key)
-{
-    dicom_seg_options o = {};
-    o.key = key;
-    o.model_name = "model";
-    o.model_version = "1";
-    o.series_number = 902;
-    return o;
-}
-
 /* Every other thing at random, so that all turns, holes and touching corners occur. */
 void draw(synthetic &s, size_t segment, unsigned seed)
 {
@@ -98,20 +59,12 @@ void draw(synthetic &s, size_t segment, unsigned seed)
             }
 }
 
-void prepare(synthetic &s)
-{
-    std::snprintf(s.series.info.modality, sizeof s.series.info.modality, "CT");
-    std::snprintf(s.series.info.study_uid, sizeof s.series.info.study_uid, "1.2.826.2");
-    std::snprintf(s.series.info.series_uid, sizeof s.series.info.series_uid, "1.2.826.3");
-}
-
 void test_there_and_back(void **)
 {
-    scratch out;
+    temp_dir out;
     synthetic s(13, 17, 4);
     dicom_seg_file file;
     msa_error err = MSA_ERROR_INIT;
-    prepare(s);
     s.add_segment("Liver");
     s.add_segment("nothing");
     s.add_segment("Tumour");
@@ -119,11 +72,12 @@ void test_there_and_back(void **)
     draw(s, 2, 7);
     const dicom_seg_options options = options_for("key");
     assert_int_equal(
-        dicom_structure_set_write(&s.series, s.segments.data(), 3, &options, out.dir, &file, &err), MSA_OK);
+        dicom_structure_set_write(&s.series, s.segments.data(), 3, &options, out.path.c_str(), &file, &err),
+        MSA_OK);
     assert_int_equal(file.segments, 2);
 
     dicom_masks *masks = nullptr;
-    assert_int_equal(dicom_masks_read(&masks, &s.series, out.path().c_str(), &err), MSA_OK);
+    assert_int_equal(dicom_masks_read(&masks, &s.series, (out.path + NAME).c_str(), &err), MSA_OK);
     assert_int_equal(dicom_masks_count(masks), 2);
     const size_t of_segment[2] = {0, 2};
     for (size_t i = 0; i < 2; i++) {
@@ -138,40 +92,32 @@ void test_there_and_back(void **)
 
 void test_nothing(void **)
 {
-    scratch out;
+    temp_dir out;
     synthetic s(4, 4, 2);
     dicom_seg_file file;
     msa_error err = MSA_ERROR_INIT;
-    prepare(s);
     s.add_segment("nothing");
     const dicom_seg_options options = options_for("key");
     assert_int_equal(
-        dicom_structure_set_write(&s.series, s.segments.data(), 1, &options, out.dir, &file, &err),
+        dicom_structure_set_write(&s.series, s.segments.data(), 1, &options, out.path.c_str(), &file, &err),
         MSA_E_NOT_FOUND);
-    assert_int_equal(access(out.path().c_str(), F_OK), -1);
-}
-
-std::string bytes_of(const std::string &path)
-{
-    std::ifstream in(path, std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(in), {});
+    assert_int_equal(access((out.path + NAME).c_str(), F_OK), -1);
 }
 
 void test_same_bytes(void **)
 {
-    scratch one, two;
+    temp_dir one, two;
     synthetic s(8, 8, 2);
     dicom_seg_file file;
     msa_error err = MSA_ERROR_INIT;
-    prepare(s);
     s.add_segment("Spleen");
     draw(s, 0, 3);
     const dicom_seg_options options = options_for("key");
-    for (const scratch *to : {&one, &two})
-        assert_int_equal(
-            dicom_structure_set_write(&s.series, s.segments.data(), 1, &options, to->dir, &file, &err),
-            MSA_OK);
-    assert_true(bytes_of(one.path()) == bytes_of(two.path()));
+    for (const temp_dir *to : {&one, &two})
+        assert_int_equal(dicom_structure_set_write(&s.series, s.segments.data(), 1, &options,
+                                                   to->path.c_str(), &file, &err),
+                         MSA_OK);
+    assert_true(bytes_of(one.path + NAME) == bytes_of(two.path + NAME));
 }
 
 } // namespace

@@ -8,7 +8,9 @@
 #include <cstdarg>
 #include <cstdint>
 #include <cstdlib>
+#include <fstream>
 #include <functional>
+#include <iterator>
 
 #include <dirent.h>
 #include <unistd.h>
@@ -57,6 +59,12 @@ inline dicom_seg_options options_for(const char *series_key)
     o.software_version = "msad 0.1.0";
     o.series_number = 900;
     return o;
+}
+
+inline std::string bytes_of(const std::string &path)
+{
+    std::ifstream in(path, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
 struct result {

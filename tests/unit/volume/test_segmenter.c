@@ -53,7 +53,7 @@ static int64_t bright(void)
 static msa_status segment(const msa_object *objects, int32_t n, msa_object_result *results, msa_error *err)
 {
     for (int32_t i = 0; i < n; i++)
-        results[i].mask = masks[i];
+        results[i] = (msa_object_result){.mask = masks[i]};
     return msa_segment(NULL, &volume, objects, n, results, NULL, NULL, NULL, NULL, err);
 }
 
@@ -76,6 +76,33 @@ static void one_box_finds_the_whole_ball(void **state)
     assert_true(r.n_propagated >= 10);
     assert_float_equal(r.mean_iou, 0.8, 1e-5);
     assert_true(r.stop_reason[0] != 0);
+}
+
+/* Half and more of the probability is the mask, which is what it is without it. */
+static void a_probability_agrees_with_its_mask(void **state)
+{
+    (void)state;
+    static uint8_t probability[D * PIXELS], alone[D * PIXELS];
+    const msa_prompt prompts[2] = {
+        ball_box, {.kind = MSA_PROMPT_POINT, .slice = 12, .x0 = 20.5F, .y0 = 20.5F, .positive = false}};
+    for (int32_t n = 1; n <= 2; n++) { /* alone, and cut by a background point */
+        const msa_object object = {prompts, n, 0, NULL};
+        int64_t between = 0;
+        msa_object_result r;
+        assert_int_equal(segment(&object, 1, &r, NULL), MSA_OK);
+        memcpy(alone, masks[0], sizeof alone);
+        memset(probability, 0, sizeof probability);
+        r = (msa_object_result){.mask = masks[0], .probability = probability};
+        assert_int_equal(msa_segment(NULL, &volume, &object, 1, &r, NULL, NULL, NULL, NULL, NULL), MSA_OK);
+        assert_memory_equal(masks[0], alone, sizeof alone);
+        for (int i = 0; i < D * PIXELS; i++) {
+            assert_int_equal(probability[i] >= 128, masks[0][i]);
+            between += probability[i] > 0 && probability[i] < 255;
+            if (masks[0][i]) assert_in_range(i % PIXELS / W, r.first_row, r.last_row);
+        }
+        assert_true(between > 0);
+        assert_ptr_equal(r.probability, probability);
+    }
 }
 
 static void the_prompt_reaches_the_network_in_its_coordinates(void **state)
@@ -436,6 +463,7 @@ int main(void)
         cmocka_unit_test_setup(candidates_are_told, setup),
         cmocka_unit_test_setup(a_prompt_gives_a_mask_of_each_class, setup),
         cmocka_unit_test_setup(one_box_finds_the_whole_ball, setup),
+        cmocka_unit_test_setup(a_probability_agrees_with_its_mask, setup),
         cmocka_unit_test_setup(the_prompt_reaches_the_network_in_its_coordinates, setup),
         cmocka_unit_test_setup(masks_stay_in_the_box_and_its_margin, setup),
         cmocka_unit_test_setup(carrying_ends_at_the_distance_limit, setup),
