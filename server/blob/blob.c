@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #define PART_SUFFIX   ".part"
 #define PART_NAME_MAX 48
@@ -331,6 +332,15 @@ bool srv_blob_exists(const srv_blobs *b, const char *sha256)
     if (!is_sha256(sha256)) return false;
     (void)snprintf(path, sizeof path, "%.2s/%s", sha256, sha256);
     return fstatat(b->blobs_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+}
+
+bool srv_blobs_space(const srv_blobs *b, int64_t *free_bytes, int64_t *size_bytes)
+{
+    struct statvfs s;
+    if (fstatvfs(b->root_fd, &s) != 0) return false;
+    *free_bytes = (int64_t)(s.f_bavail * s.f_frsize);
+    *size_bytes = (int64_t)(s.f_blocks * s.f_frsize);
+    return true;
 }
 
 bool srv_blobs_bad(const srv_blobs *b)

@@ -51,6 +51,9 @@ MSA_DEFINE_AUTO(srv_blob_writer, srv_blob_writer_free);
 /* Copies a file in (a worker's result). Same durability. */
 MSA_NODISCARD msa_status srv_blob_put_file(srv_blobs *b, const char *path, char sha256[MSA_SHA256_HEX],
                                            int64_t *size_bytes, msa_error *err);
+/* Of the file system: what we may still write, and all there is. False: it does not say. May wait for the
+ * disk. */
+bool srv_blobs_space(const srv_blobs *b, int64_t *free_bytes, int64_t *size_bytes);
 /* Path of a blob for reading. Errors: MSA_E_INVALID when sha256 is not 64 lower-case hex digits,
  * MSA_E_INVALID when too long. */
 MSA_NODISCARD msa_status srv_blob_path(const srv_blobs *b, const char *sha256, char *path, size_t path_size,

@@ -40,6 +40,7 @@ typedef struct srv_reply {
     srv_stream *stream; /* else the body never ends: events.c */
     const char *media;
     const char *challenge; /* WWW-Authenticate of 401 and 403; a literal */
+    const char *policy;    /* Content-Security-Policy, a literal; NULL: nothing may be loaded */
     const char *allow;     /* the Allow header of 405 and OPTIONS; borrowed from the request */
     char etag[MSA_SHA256_HEX];
     char location[96], disposition[96];
@@ -266,6 +267,7 @@ MSA_NODISCARD msa_status srv_job_view(srv_store *store, const srv_job *job, json
 
 /* ---- handlers: on_loop_x, in_store_x ---- */
 #define SRV_IN_STORE(name) msa_status name(srv_request *req, srv_reply *out, srv_store *store, msa_error *err)
+void srv_get_page(srv_request *req);
 void srv_get_healthz(srv_request *req);
 void srv_get_readyz(srv_request *req);
 void srv_get_openapi(srv_request *req);

@@ -113,6 +113,15 @@ static void catalogue(FILE *f, const srv_store_counts *c)
                                                                   : 0.0);
 }
 
+static void disk(FILE *f, const srv_blobs *blobs)
+{
+    int64_t free_bytes = 0, size_bytes = 0;
+    if (!srv_blobs_space(blobs, &free_bytes, &size_bytes)) return;
+    whole(f, "disk_free_bytes", "gauge", "Of the file system with storage.path: what may still be written.",
+          free_bytes);
+    whole(f, "disk_size_bytes", "gauge", "Of the file system with storage.path: all of it.", size_bytes);
+}
+
 /* The loop's figures are taken on the loop, before the store thread writes the page. */
 void srv_get_metrics_live(srv_request *req)
 {
@@ -140,6 +149,7 @@ SRV_IN_STORE(srv_get_metrics)
     if (f == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     (void)fwrite(req->body, 1, req->body_size, f);
     catalogue(f, &counts);
+    disk(f, req->blobs);
     if (fclose(f) != 0) {
         free(text);
         return msa_fail(err, MSA_E_NOMEM, "out of memory");

@@ -194,7 +194,8 @@ static struct MHD_Response *response_of(srv_reply *r)
         add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "2");
     add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     add_header(response, "X-Content-Type-Options", "nosniff");
-    add_header(response, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
+    add_header(response, "Content-Security-Policy",
+               r->policy != NULL ? r->policy : "default-src 'none'; frame-ancestors 'none'");
     add_header(response, "Referrer-Policy", "no-referrer");
     return response;
 }

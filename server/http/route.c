@@ -14,6 +14,13 @@
 #define SERIES_FILTER   {"series", SRV_PARAM_UID, false, 0, 0, 0, "only of this Series Instance UID"}
 
 const srv_route srv_routes[] = {
+    {"GET", "/", SRV_SCOPE_ANYONE, "getDashboard", "The dashboard, for browsers", "dashboard", {{0}}, NULL,
+     200, "text/html; charset=utf-8", NULL, "", srv_get_page, NULL, NULL},
+    {"GET", "/page.css", SRV_SCOPE_ANYONE, "getDashboardStyle", "How the dashboard looks", "dashboard", {{0}}, NULL,
+     200, "text/css; charset=utf-8", NULL, "", srv_get_page, NULL, NULL},
+    {"GET", "/page.js", SRV_SCOPE_ANYONE, "getDashboardScript", "What the dashboard does", "dashboard", {{0}}, NULL,
+     200, "text/javascript; charset=utf-8", NULL, "", srv_get_page, NULL, NULL},
+
     {"GET", "/healthz", SRV_SCOPE_ANYONE, "getHealth", "The process runs", "service", {{0}}, NULL,
      200, SRV_MEDIA_JSON, "Health", "", srv_get_healthz, NULL, NULL},
     {"GET", "/readyz", SRV_SCOPE_READ, "getReadiness", "Ready to take instances; 503 says why not", "service", {{0}}, NULL,

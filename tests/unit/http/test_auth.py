@@ -8,7 +8,7 @@ import unittest
 
 from http_case import SERVE, Base, Server, main
 
-OPEN = {'/healthz'}
+OPEN = {'/healthz', '/', '/page.css', '/page.js'}  # the dashboard's files; what they show they ask for
 
 
 def token(root, *words, fails=False):

@@ -1,6 +1,7 @@
 """Every route that reads, and every way to ask wrongly."""
 import hashlib
 import json
+import os
 import re
 
 from http_case import SERIES, Base, main
@@ -47,11 +48,25 @@ class Reading(Base):
         self.assertIn('untrained="true"', text)
         self.assertEqual(len([s for s in seen if s[0] == 'msad_jobs']), 9)
 
+    def test_dashboard(self):
+        """Each file as it stands in the sources, under a policy that lets a browser load nothing else."""
+        folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../../server/http/page')
+        for path, name, media in (('/', 'index.html', 'text/html'), ('/page.css', 'page.css', 'text/css'), ('/page.js', 'page.js', 'text/javascript')):
+            response, body = self.get(path)
+            with open(os.path.join(folder, name), 'rb') as file:
+                self.assertEqual(body, file.read(), name)
+            self.assertEqual(response.getheader('Content-Type'), media + '; charset=utf-8')
+            policy = response.getheader('Content-Security-Policy')
+            self.assertTrue(policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob: data:;"), policy)
+            self.assertNotIn('unsafe', policy)
+            tag = response.getheader('ETag')
+            self.assertEqual(self.server.ask('GET', path, headers={'If-None-Match': tag})[0].status, 304)
+
     def test_openapi(self):
         document = json.loads(self.get('/openapi.json')[1])
         self.assertEqual(document['openapi'], '3.1.0')
         self.assertEqual(set(document['paths']), {
-            '/healthz', '/readyz', '/metrics', '/openapi.json', '/v1/jobs', '/v1/jobs/{id}', '/v1/jobs/{id}/result',
+            '/', '/page.css', '/page.js', '/healthz', '/readyz', '/metrics', '/openapi.json', '/v1/jobs', '/v1/jobs/{id}', '/v1/jobs/{id}/result',
             '/v1/jobs/{id}/preview.png', '/v1/series', '/v1/series/{uid}', '/v1/series/{uid}/hold', '/v1/series/{uid}/release', '/v1/series/{uid}/complete',
             '/v1/series/{uid}/expected', '/v1/rules', '/v1/rules/test', '/v1/annotations', '/v1/annotations/{id}',
             '/v1/events', '/v1/associations', '/v1/instances', '/v1/instances/{id}', '/v1/destinations', '/v1/models'})
@@ -217,7 +232,7 @@ class Reading(Base):
             self.assertNotRegex(self.get(path)[1].decode().lower(), 'patient|birth')
 
     def test_methods_and_paths(self):
-        for path in ('/', '/v1', '/v1/', '/v1/jobs/', '//v1/jobs', '/V1/jobs', '/healthz/', '/healthz%00', '/v1/jobs/a/b/c',
+        for path in ('//', '/index.html', '/v1', '/v1/', '/v1/jobs/', '//v1/jobs', '/V1/jobs', '/healthz/', '/healthz%00', '/v1/jobs/a/b/c',
                      '/../etc/passwd', '/v1/series/../jobs', '/%68ealthz/x'):
             self.refused('GET', path, 404, 'nothing at this path')
         for method, path, allow in (('POST', '/healthz', 'GET, HEAD, OPTIONS'), ('DELETE', '/v1/jobs', 'GET, HEAD, OPTIONS'),
