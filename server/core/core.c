@@ -139,6 +139,12 @@ static void prompts_changed(void *ctx)
     srv_core_poke_jobs(core);
 }
 
+static void job_cancelled(void *ctx, const char *public_id)
+{
+    srv_core *core = ctx;
+    srv_workers_cancel(core->workers, public_id);
+}
+
 static msa_status look(void *ctx, const char *path, srv_header_fn *done, void *done_ctx, msa_error *err)
 {
     srv_core *core = ctx;
@@ -293,6 +299,7 @@ static msa_status start_http(srv_core *core, msa_error *err)
         .models = &core->models,
         .live = live,
         .prompts_changed = prompts_changed,
+        .job_cancelled = job_cancelled,
         .look = look,
         .ctx = core,
     };

@@ -117,6 +117,7 @@ MSA_NODISCARD msa_status srv_workers_start(srv_core *core, msa_error *err);
 void srv_workers_kick(srv_workers *w); /* there may be a job to claim */
 void srv_workers_tick(srv_workers *w); /* deadlines, heartbeats, restarts */
 void srv_workers_stop(srv_workers *w, bool now);
+void srv_workers_cancel(srv_workers *w, const char *public_id); /* the catalogue has cancelled it */
 bool srv_workers_idle(const srv_workers *w);
 void srv_workers_live(const srv_workers *w, srv_http_live *live);
 void srv_workers_free(srv_workers *w);

@@ -144,6 +144,12 @@ void srv_worker_fail_job(srv_worker *w, const char *reason, srv_failure failure)
     srv_core_submit(w->pool->core, &t->task);
 }
 
+void srv_worker_drop_job(srv_worker *w)
+{
+    msa_log(MSA_LOG_INFO, "job", "id=%s cancelled", w->job.public_id);
+    job_ended(w);
+}
+
 static msa_status run_done(srv_task *task, srv_store *store, msa_error *err)
 {
     end_task *t = (end_task *)task;

@@ -108,7 +108,7 @@ static void give_job(srv_worker *w, claim_task *t)
     w->rule = srv_model_rule_for(&core->models, &t->subject, NULL);
     srv_targets_of(&w->targets, core->config, w->rule);
     w->busy = true;
-    w->done_sent = false;
+    w->done_sent = w->cancelled = false;
     w->n_segments = w->n_results = 0;
     w->progress_done = w->progress_total = w->beaten_done = 0;
     w->deadline_ms = uv_now(core->loop) + (uint64_t)core->config->work_timeout_s * 1000u;
@@ -329,7 +329,7 @@ static void on_exited(void *ctx, const srv_role_exit *how)
 {
     srv_worker *w = ctx;
     srv_core *core = w->pool->core;
-    const bool expected = w->retire || core->stopping;
+    const bool expected = w->retire || w->cancelled || core->stopping;
     w->role = NULL;
     if (!w->ready) w->starts_failed++;
     w->ready = w->retire = false;
@@ -342,7 +342,11 @@ static void on_exited(void *ctx, const srv_role_exit *how)
         msa_log(MSA_LOG_WARN, "work", "worker=%d ended signal=%d status=%d", w->number, how->signal,
                 how->status);
     }
-    if (w->busy && !w->done_sent) {
+    if (w->cancelled && w->busy && !w->done_sent) {
+        w->done_sent = true;
+        w->cancelled = false;
+        srv_worker_drop_job(w);
+    } else if (w->busy && !w->done_sent) {
         char reason[MSA_ERROR_WHAT_MAX];
         if (core->stopping)
             (void)snprintf(reason, sizeof reason, "the service stopped while the job ran");
@@ -360,6 +364,17 @@ static void on_exited(void *ctx, const srv_role_exit *how)
         srv_worker_fail_job(w, reason, core->stopping ? SRV_FAILED_INNOCENT : SRV_FAILED_TRY);
     }
     srv_core_part_stopped(core);
+}
+
+/* A job that computes looks at no message, so its process ends; the next one starts at once. */
+void srv_workers_cancel(srv_workers *pool, const char *public_id)
+{
+    for (int i = 0; i < pool->n; i++) {
+        srv_worker *w = &pool->worker[i];
+        if (!w->busy || w->done_sent || w->role == NULL || strcmp(w->job.public_id, public_id) != 0) continue;
+        w->cancelled = true;
+        srv_role_kill(w->role);
+    }
 }
 
 /* ---- the pool ---- */

@@ -24,6 +24,7 @@ typedef struct srv_worker {
     const srv_rule *rule; /* for its series, of core's table */
     srv_targets targets;  /* where its results go: settings may change while it runs */
     bool busy;            /* from claim to the end of bookkeeping */
+    bool cancelled;       /* by a person: its process was ended */
     bool done_sent;       /* JOB_DONE has come: what follows is core's work */
     uint64_t deadline_ms, beat_at_ms;
     int32_t progress_done, progress_total, beaten_done;
@@ -51,6 +52,8 @@ typedef enum srv_failure {
 } srv_failure;
 /* The try failed: records it. The worker is free again when that is done. */
 void srv_worker_fail_job(srv_worker *w, const char *reason, srv_failure failure);
+/* The job was cancelled, and the catalogue knows. */
+void srv_worker_drop_job(srv_worker *w);
 /* JOB_DONE with MSA_OK: makes the result files durable, then records them with their deliveries. */
 void srv_worker_keep_results(srv_worker *w, const srv_ipc_job_done *done);
 

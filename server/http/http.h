@@ -35,6 +35,7 @@ typedef struct srv_http_env {
     const srv_model_table *models;
     void (*live)(void *ctx, srv_http_live *out);
     void (*prompts_changed)(void *ctx); /* after POST or DELETE of annotations, or an upload, is committed */
+    void (*job_cancelled)(void *ctx, const char *public_id); /* who runs it need not go on */
     /* Reads the header of a file elsewhere, as core parses none; done comes later, on the loop. NULL: cannot.
      */
     msa_status (*look)(void *ctx, const char *path, srv_header_fn *done, void *done_ctx, msa_error *err);

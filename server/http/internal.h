@@ -124,6 +124,8 @@ json_t *srv_openapi_schemas(void); /* openapi_schemas.c */
 
 /* ---- requests ---- */
 
+#define SRV_IN_STORE(name) msa_status name(srv_request *req, srv_reply *out, srv_store *store, msa_error *err)
+
 /**
  * Owned together by the connection (until MHD says it has completed) and by the store task while that is
  * under way: a client that leaves takes nothing away from under the store thread. While `in_flight`, only the
@@ -147,7 +149,8 @@ struct srv_request {
     char allow[SRV_ALLOW_MAX];
     char path_values[SRV_PARAMS_MAX][SRV_PARAM_TEXT_MAX]; /* in the order of the braces of the pattern */
     srv_param_value params[SRV_PARAMS_MAX];
-    char if_none_match[128];
+    char if_none_match[128], if_match[128];
+    char key_sha256[MSA_SHA256_HEX];  /* repeat.c; "": the request has no Idempotency-Key */
     uint64_t started_ms, deadline_ms; /* uv_now() */
     char *body;
     size_t body_size, body_room, received;
@@ -170,6 +173,10 @@ struct srv_request {
     char group_id[40], body_sha256[MSA_SHA256_HEX];
 };
 
+/* repeat.c: takes the Idempotency-Key; false: the reply says what is wrong with it. */
+bool srv_repeat_read_key(srv_request *req);
+/* The route's in_store, or the answer that the key had before. Store thread. */
+SRV_IN_STORE(srv_repeat_run);
 /* Hands the request to the store thread; when that cannot be, the reply says so. Loop thread. */
 void srv_request_submit(srv_request *req);
 /* For what is answered elsewhere: between these two the request stays, also when its client leaves. */
@@ -266,8 +273,6 @@ bool srv_cursor_read(const char *text, int64_t *id);
 MSA_NODISCARD msa_status srv_job_view(srv_store *store, const srv_job *job, json_t **out, msa_error *err);
 
 /* ---- handlers: on_loop_x, in_store_x ---- */
-#define SRV_IN_STORE(name) msa_status name(srv_request *req, srv_reply *out, srv_store *store, msa_error *err)
-void srv_get_page(srv_request *req);
 void srv_get_healthz(srv_request *req);
 void srv_get_readyz(srv_request *req);
 void srv_get_openapi(srv_request *req);
@@ -283,6 +288,11 @@ void srv_get_job_wait(srv_request *req);
 SRV_IN_STORE(srv_get_job);
 SRV_IN_STORE(srv_get_job_result);
 SRV_IN_STORE(srv_get_job_preview);
+SRV_IN_STORE(srv_post_job_cancel);
+SRV_IN_STORE(srv_post_job_retry);
+void srv_post_job_priority_check(srv_request *req);
+SRV_IN_STORE(srv_post_job_priority);
+void srv_job_changed_by_hand(srv_request *req);
 SRV_IN_STORE(srv_get_series_list);
 SRV_IN_STORE(srv_get_series);
 SRV_IN_STORE(srv_post_series_hold);

@@ -53,12 +53,17 @@ static json_t *parameters_of(const srv_route *r)
                                                     p->in_path ? "path" : "query", "required", p->in_path,
                                                     "description", p->help, "schema", schema_of(p)));
     }
-    if (r->body_schema != NULL)
+    if (strcmp(r->method, "POST") == 0)
         (void)json_array_append_new(list,
                                     json_pack("{s:s, s:s, s:b, s:s, s:{s:s, s:i}}", "name", "Idempotency-Key",
                                               "in", "header", "required", false, "description",
-                                              "the same key again adds nothing and answers with the same id",
+                                              "the same key again does nothing and gets the same answer",
                                               "schema", "type", "string", "maxLength", 255));
+    if (strstr(r->errors, "412") != NULL)
+        (void)json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s, s:{s:s}}", "name", "If-Match", "in",
+                                                    "header", "required", false, "description",
+                                                    "only if it is still as when it had this ETag", "schema",
+                                                    "type", "string"));
     return list;
 }
 
@@ -76,7 +81,7 @@ static json_t *responses_of(const srv_route *r)
     (void)snprintf(status, sizeof status, "%d", r->success);
     json_t *success = json_pack("{s:s}", "description", r->summary);
     if (r->media != NULL) (void)json_object_set_new(success, "content", content_of(r));
-    if (r->body_schema != NULL)
+    if (strcmp(r->method, "POST") == 0)
         (void)json_object_set(responses, "200", success); /* a repeated Idempotency-Key */
     (void)json_object_set_new(responses, status, success);
     for (const char *e = r->errors; *e != '\0';) {

@@ -50,6 +50,7 @@ static const member members[] = {
     {"Job", "results", "Result[]", 0, "the DICOM objects made"},
     {"Job", "deliveries", "Delivery[]", 0, "where they were sent"},
     {"Job", "supersedes", "string?", 0, "id of the job whose result this one replaces"},
+    {"NewPriority", "priority", "string", 0, "urgent, normal or background"},
     {"Progress", "done", "integer", 0, "steps"},
     {"Progress", "total", "integer", 0, "steps; 0 until known"},
     {"JobModel", "name", "string", 0, "of several, where labels need different adapters, all names"},

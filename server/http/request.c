@@ -144,7 +144,9 @@ static void check_head(srv_request *req, const char *url, const char *method, co
 {
     const uint64_t size = declared_size(req);
     const char *match = header(req, MHD_HTTP_HEADER_IF_NONE_MATCH);
+    const char *only = header(req, MHD_HTTP_HEADER_IF_MATCH);
     if (match != NULL) (void)snprintf(req->if_none_match, sizeof req->if_none_match, "%s", match);
+    if (only != NULL) (void)snprintf(req->if_match, sizeof req->if_match, "%s", only);
     if (!check_host(req, version)) return;
     srv_auth_identify(req);
     if (req->token != NULL) {
@@ -155,6 +157,7 @@ static void check_head(srv_request *req, const char *url, const char *method, co
     srv_auth_check(req, req->route);
     req->token = NULL;
     if (req->reply.status != 0 || !srv_route_params(req)) return;
+    if (!srv_repeat_read_key(req)) return;
     if (req->route->body_schema != NULL) check_media(req);
     if (req->reply.status == 0 && size != UINT64_MAX && size > body_max(req)) too_large(req);
 }
@@ -200,9 +203,19 @@ static struct MHD_Response *response_of(srv_reply *r)
     return response;
 }
 
+/* Of what is made for one answer, the tag is the hash of its bytes. */
+static void tag(srv_request *req)
+{
+    srv_reply *r = &req->reply;
+    if (r->status == MHD_HTTP_OK && r->etag[0] == '\0' && r->body != NULL && req->route != NULL &&
+        r->media != NULL && strcmp(r->media, SRV_MEDIA_JSON) == 0)
+        msa_sha256_bytes(r->body, r->size, NULL, r->etag);
+}
+
 static void not_modified(srv_request *req)
 {
     srv_reply *r = &req->reply;
+    if (req->route == NULL || strcmp(req->route->method, "GET") != 0) return;
     if (r->status != MHD_HTTP_OK || r->etag[0] == '\0' || strstr(req->if_none_match, r->etag) == NULL) return;
     char etag[MSA_SHA256_HEX];
     memcpy(etag, r->etag, sizeof etag);
@@ -216,6 +229,7 @@ static enum MHD_Result answer(srv_request *req)
     srv_http *h = req->http;
     srv_reply *r = &req->reply;
     srv_conn *conn = conn_of(req->connection);
+    tag(req);
     not_modified(req);
     const int status = r->status;
     /* Slow readers have a minute and the time that 64 KiB/s need. */
@@ -246,7 +260,8 @@ static enum MHD_Result answer(srv_request *req)
 static msa_status run_task(srv_task *task, srv_store *store, msa_error *err)
 {
     srv_request *req = (srv_request *)task;
-    return req->route->in_store(req, &req->made, store, err);
+    return req->key_sha256[0] != '\0' ? srv_repeat_run(req, &req->made, store, err)
+                                      : req->route->in_store(req, &req->made, store, err);
 }
 
 static void task_done(srv_task *task)

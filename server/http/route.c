@@ -42,6 +42,12 @@ const srv_route srv_routes[] = {
     {"GET", "/v1/jobs/{id}/preview.png", SRV_SCOPE_READ | SRV_SCOPE_PHI, "getJobPreview", "A picture of the result over the image", "jobs", {ID_OF("job")}, NULL,
      200, "image/png", NULL, "404 409", NULL, srv_get_job_preview, NULL},
 
+    {"POST", "/v1/jobs/{id}/cancel", SRV_SCOPE_OPERATE, "cancelJob", "Not begun, not finished, not delivered; 409 where it has ended or its series still arrives", "jobs", {ID_OF("job")}, NULL,
+     200, SRV_MEDIA_JSON, "Job", "400 404 409 412 503", NULL, srv_post_job_cancel, srv_job_changed_by_hand},
+    {"POST", "/v1/jobs/{id}/retry", SRV_SCOPE_OPERATE, "retryJob", "A job that failed or was cancelled once more; of one with results, what was not delivered is sent again", "jobs", {ID_OF("job")}, NULL,
+     200, SRV_MEDIA_JSON, "Job", "400 404 409 412 503", NULL, srv_post_job_retry, srv_job_changed_by_hand},
+    {"POST", "/v1/jobs/{id}/priority", SRV_SCOPE_OPERATE, "prioritiseJob", "Urgent jobs are begun before normal ones, background jobs after all others", "jobs", {ID_OF("job")}, "NewPriority",
+     200, SRV_MEDIA_JSON, "Job", "400 404 409 412 413 415 503", srv_post_job_priority_check, srv_post_job_priority, srv_job_changed_by_hand},
     {"GET", "/v1/events", SRV_SCOPE_READ, "streamEvents", "What happens, as server-sent events: `job`, `series`, `delivery`, `refusal` and `instance`, each with its id and an Event as data; "
      "`progress` of running jobs without an id. The header Last-Event-ID (or `after`) goes on behind that event; `gap` says that events in between are no longer kept. "
      "A stream ends after an hour; browsers connect again by themselves", "events",

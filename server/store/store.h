@@ -401,6 +401,31 @@ MSA_NODISCARD msa_status srv_store_refusals(srv_store *s, int32_t limit, srv_ref
 MSA_NODISCARD msa_status srv_store_associations(srv_store *s, int32_t limit, srv_association_fn *row,
                                                 void *ctx, msa_error *err);
 
+/* ---- what a person says of a job ---- */
+
+/* Whatever it is doing: who has it loses it, and what is to be delivered is not. Errors: MSA_E_INVALID when
+ * it has ended, or its series still arrives. */
+MSA_NODISCARD msa_status srv_store_job_cancel(srv_store *s, const char *public_id, int64_t now_ms,
+                                              msa_error *err);
+/* A job that failed or was cancelled once more, with all its attempts: with results only what was not
+ * delivered. Errors: MSA_E_INVALID when there is nothing to try, or a newer job of the series. */
+MSA_NODISCARD msa_status srv_store_job_retry(srv_store *s, const char *public_id, int64_t now_ms,
+                                             msa_error *err);
+MSA_NODISCARD msa_status srv_store_job_prioritise(srv_store *s, const char *public_id, srv_priority priority,
+                                                  msa_error *err);
+
+/* Answers kept for requests that may be repeated. found is called when there is one that has not expired. */
+typedef struct srv_answer {
+    const char *request_sha256;
+    int32_t status;
+    const char *location, *body;
+} srv_answer;
+typedef msa_status srv_answer_fn(void *ctx, const srv_answer *answer, msa_error *err);
+MSA_NODISCARD msa_status srv_store_answer_get(srv_store *s, const char *key_sha256, int64_t now_ms,
+                                              srv_answer_fn *found, void *ctx, msa_error *err);
+MSA_NODISCARD msa_status srv_store_answer_keep(srv_store *s, const char *key_sha256, const srv_answer *answer,
+                                               int64_t now_ms, int64_t expires_ms, msa_error *err);
+
 /* ---- events ---- */
 
 /* One thing that happened, in the order of commits. Ids only grow; the newest 10,000 are kept. */

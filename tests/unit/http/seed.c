@@ -147,6 +147,16 @@ msa_status seed_finish(srv_store *store, const char *how, char public_id[33], ms
     return end_job(store, &job, how, false, err);
 }
 
+msa_status seed_claim(srv_store *store, srv_job *job, msa_error *err)
+{
+    return srv_store_job_claim(store, NOW + 1000, 60000, job, err);
+}
+
+msa_status seed_end(srv_store *store, const srv_job *job, msa_error *err)
+{
+    return end_job(store, job, "done", true, err);
+}
+
 static msa_status deliver(srv_store *s, msa_error *err)
 {
     srv_delivery d;

@@ -15,4 +15,8 @@ MSA_NODISCARD msa_status seed_all(srv_store *store, srv_blobs *blobs, msa_error 
 /* Claims the oldest queued job and ends it; `how`: "done", "empty", "fail". *public_id: the job's. */
 MSA_NODISCARD msa_status seed_finish(srv_store *store, const char *how, char public_id[33], msa_error *err);
 
+/* The two halves of it: a worker takes the next job, and brings its result, with a delivery. */
+msa_status seed_claim(srv_store *store, srv_job *job, msa_error *err);
+msa_status seed_end(srv_store *store, const srv_job *job, msa_error *err);
+
 #endif

@@ -26,6 +26,8 @@ typedef struct world {
     size_t used;
     bool ready, stopping;
     int changes;
+    char cancelled[40];
+    srv_job claimed;
     int32_t limit_ms;
 } world;
 
@@ -51,6 +53,12 @@ static void prompts_changed(void *ctx)
     ((world *)ctx)->changes++;
 }
 
+static void job_cancelled(void *ctx, const char *public_id)
+{
+    world *w = ctx;
+    (void)snprintf(w->cancelled, sizeof w->cancelled, "%s", public_id);
+}
+
 static msa_status run_command(srv_task *task, srv_store *store, msa_error *err)
 {
     command *c = (command *)task;
@@ -63,6 +71,8 @@ static msa_status run_command(srv_task *task, srv_store *store, msa_error *err)
         MSA_TRY(srv_store_refusal_put(store, &r, err));
     }
     if (c->flood > 0) return MSA_OK;
+    if (strcmp(c->how, "claim") == 0) return seed_claim(store, &c->w->claimed, err);
+    if (strcmp(c->how, "end") == 0) return seed_end(store, &c->w->claimed, err);
     return seed_finish(store, c->how, c->public_id, err);
 }
 
@@ -108,6 +118,10 @@ static void obey(world *w, const char *line)
         submit(w, "", 0, atoi(line + 6));
     else if (strncmp(line, "touch ", 6) == 0)
         srv_http_job_changed(w->http, line + 6);
+    else if (strcmp(line, "claim") == 0 || strcmp(line, "end") == 0)
+        submit(w, line, 0, 0);
+    else if (strcmp(line, "cancelled") == 0)
+        (void)printf("cancelled %s\n", w->cancelled);
     else if (strcmp(line, "unready") == 0)
         w->ready = false;
     else if (strcmp(line, "ready") == 0)
@@ -199,6 +213,7 @@ static msa_status start(world *w, const char *dir, msa_error *err)
                               .models = &models,
                               .live = live,
                               .prompts_changed = prompts_changed,
+                              .job_cancelled = job_cancelled,
                               .ctx = w,
                               .receive_ms = w->limit_ms,
                               .store_ms = w->limit_ms};
