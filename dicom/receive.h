@@ -65,6 +65,7 @@ typedef struct dicom_receive_options {
     const char *ae_title;     /* ours */
     bool accept_any_called;   /* false: another called AE title is rejected (source 1, reason 7) */
     bool busy;                /* reject with "local limit exceeded" (transient) and return */
+    const char *busy_why;     /* the sentence for that; NULL or "": too many associations */
     int32_t associate_timeout_s, idle_timeout_s, association_max_s;
     int64_t object_max_bytes;
     const dicom_tls_context *tls; /* NULL: DICOM without TLS */

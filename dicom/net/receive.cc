@@ -128,8 +128,10 @@ bool session::reject_wanted(T_ASC_RejectParameters &reject, std::string &why)
         reject.source = ASC_SOURCE_SERVICEPROVIDER_PRESENTATION_RELATED;
         reject.reason = ASC_REASON_SP_PRES_LOCALLIMITEXCEEDED;
         why =
-            "the service takes no more associations at the moment; the sender should try again later, or set "
-            "dicom.max_associations higher";
+            options.busy_why != nullptr && options.busy_why[0] != '\0'
+                ? options.busy_why
+                : "the service takes no more associations at the moment; the sender should try again later, "
+                  "or set dicom.max_associations higher";
         return true;
     }
     return !admitted(reject, why);

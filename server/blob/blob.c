@@ -14,19 +14,21 @@
 #define PART_NAME_MAX 48
 #define SHARDS        256
 #define COPY_BYTES    (256 * 1024)
+#define ROOM_STEP     (4 << 20) /* bytes of an object between two looks at the room that is left */
 
 struct srv_blobs {
     int root_fd, incoming_fd, blobs_fd;
     bool bad;
+    int64_t keep_free; /* bytes of the volume that objects leave to others */
     char root[PATH_MAX];
 };
 
 struct srv_blob_writer {
     srv_blobs *blobs;
     msa_sha256 *hash;
-    int64_t size;
-    int fd;     /* -1 once closed */
-    bool there; /* the part file exists */
+    int64_t size, room_seen; /* at how many bytes it was last looked whether there is room */
+    int fd;                  /* -1 once closed */
+    bool there;              /* the part file exists */
     char name[PART_NAME_MAX];
 };
 
@@ -176,10 +178,26 @@ static msa_status refuse_when_bad(const srv_blobs *b, msa_error *err)
                     "the storage volume failed to sync and takes nothing until it is repaired");
 }
 
+void srv_blobs_keep_free(srv_blobs *b, int64_t bytes)
+{
+    b->keep_free = bytes;
+}
+
+/* Not counted on where it cannot be asked: a write that finds the disk full says so as well. */
+static msa_status look_for_room(const srv_blobs *b, msa_error *err)
+{
+    struct statvfs v;
+    if (b->keep_free <= 0 || fstatvfs(b->root_fd, &v) != 0) return MSA_OK;
+    if ((int64_t)v.f_bavail * (int64_t)v.f_frsize >= b->keep_free) return MSA_OK;
+    return msa_fail(err, MSA_E_BUSY,
+                    "the storage volume is nearly full: what is left is kept for the catalogue and results");
+}
+
 msa_status srv_blob_writer_new(srv_blob_writer **out, srv_blobs *b, msa_error *err)
 {
     *out = NULL;
     MSA_TRY(refuse_when_bad(b, err));
+    MSA_TRY(look_for_room(b, err));
     MSA_AUTO(srv_blob_writer) w = calloc(1, sizeof *w);
     if (w == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     w->blobs = b;
@@ -199,6 +217,10 @@ msa_status srv_blob_writer_write(srv_blob_writer *w, const void *bytes, size_t s
     const char *at = bytes;
     size_t left = size;
     if (w->fd < 0) return msa_fail(err, MSA_E_INVALID, "write after commit");
+    if (w->size - w->room_seen >= ROOM_STEP) {
+        MSA_TRY(look_for_room(w->blobs, err));
+        w->room_seen = w->size;
+    }
     while (left > 0) {
         const ssize_t n = write(w->fd, at, left);
         if (n < 0 && errno == EINTR) continue;

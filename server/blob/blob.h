@@ -29,6 +29,10 @@ MSA_NODISCARD msa_status srv_blobs_attach(srv_blobs **out, const char *root, msa
 void srv_blobs_free(srv_blobs *b);
 MSA_DEFINE_AUTO(srv_blobs, srv_blobs_free);
 
+/* From now on writers fail with MSA_E_BUSY where fewer bytes than these would be left on the volume; 0:
+ * never. */
+void srv_blobs_keep_free(srv_blobs *b, int64_t bytes);
+
 /* Removes incoming leftovers. Core only, before any role runs. */
 MSA_NODISCARD msa_status srv_blobs_clean_incoming(srv_blobs *b, int32_t *removed, msa_error *err);
 

@@ -20,6 +20,7 @@
  * Order of force: built-in default, file, environment.
  */
 typedef struct srv_config {
+    int32_t storage_soft_free_mib, storage_hard_free_mib;
     char storage_path[SRV_PATH_MAX]; /* storage.path: database, blobs, job folders; default "msad-data" */
 
     char dicom_ae_title[DICOM_AE_MAX]; /* MSAD */

@@ -182,6 +182,8 @@ const size_t srv_n_sections = sizeof srv_sections / sizeof srv_sections[0];
 /* clang-format off */
 const srv_setting srv_settings[] = {
     TEXT("storage", "path", storage_path, "msad-data", check_given, "folder of the database, the stored objects and the job folders; relative to where msad starts"),
+    INT("storage", "soft_free_mib", storage_soft_free_mib, 4096, 0, 16777216, "when less is free on the volume of storage.path, in MiB, a quarter of dicom.max_associations are taken; never more than a tenth of the volume; 0: never"),
+    INT("storage", "hard_free_mib", storage_hard_free_mib, 1024, 0, 16777216, "when less is free, nothing more is received until there is room again: the rest is for the database and for results; never more than a twentieth of the volume; 0: never"),
 
     TEXT("dicom", "ae_title", dicom_ae_title, "MSAD", check_ae, "our AE title: called by the PACS, and calling when results are sent"),
     TEXT("dicom", "bind", dicom_bind, "127.0.0.1", check_address, "numeric address to listen on; 0.0.0.0 for all of IPv4. DICOM without TLS is open to whoever reaches it"),
@@ -531,6 +533,8 @@ msa_status srv_list_add(srv_config *config, const srv_list *list, const void *en
 
 /* What is read from core->config each time that it is needed. A setting that is not here needs a restart. */
 static const char *const live[] = {
+    "storage.soft_free_mib",
+    "storage.hard_free_mib",
     "dicom.ae_title",
     "dicom.bind",
     "dicom.port",

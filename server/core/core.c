@@ -108,6 +108,7 @@ static void on_tick(uv_timer_t *timer)
         srv_core_fatal(core, "a file could not be made durable (fsync failed): check the disk that holds "
                              "storage.path, then start msad again");
     submit_later(core); /* before leases are looked at, so that what was held up does not run out */
+    srv_disk_tick(core->disk);
     srv_intake_deadlines(core->intake);
     srv_indexer_tick(core->indexer);
     srv_workers_tick(core->workers);
@@ -126,6 +127,7 @@ static void live(void *ctx, srv_http_live *out)
     srv_core *core = ctx;
     *out = core->live;
     srv_workers_live(core->workers, out);
+    srv_disk_live(core->disk, out);
     if (core->stopping) {
         out->ready = false;
         (void)snprintf(out->not_ready_reason, sizeof out->not_ready_reason, "the service is stopping");
@@ -331,6 +333,7 @@ static msa_status start(srv_core *core, int *lock_fd, msa_error *err)
 {
     settle_keys(core);
     MSA_TRY(open_storage(core, lock_fd, err));
+    MSA_TRY(srv_disk_start(core, err));
     MSA_TRY(srv_workers_start(core, err));
     MSA_TRY(wait_for_model(core, err));
     MSA_TRY(tell_rules(core, err));
@@ -366,6 +369,7 @@ static void finish(srv_core *core)
     srv_workers_free(core->workers);
     srv_outbox_free(core->outbox);
     srv_inquiry_free(core->inquiry);
+    srv_disk_free(core->disk);
     srv_blobs_free(core->blobs);
 }
 

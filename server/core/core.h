@@ -19,6 +19,7 @@ typedef struct srv_intake srv_intake;   /* listener and receive roles: intake.c 
 typedef struct srv_indexer srv_indexer; /* the work role that reads headers: indexer.c */
 typedef struct srv_workers srv_workers; /* the work roles that run jobs: workers.c */
 typedef struct srv_outbox srv_outbox;   /* deliveries and send roles: outbox.c */
+typedef struct srv_disk srv_disk;       /* how full the storage volume is: disk.c */
 typedef struct srv_inquiry srv_inquiry; /* questions to sources, by send roles: inquiry.c */
 
 typedef struct srv_core {
@@ -34,6 +35,7 @@ typedef struct srv_core {
     srv_workers *workers;
     srv_outbox *outbox;
     srv_inquiry *inquiry;
+    srv_disk *disk;
     srv_model_table models; /* what the workers have; texts end, indices are in range */
     bool model_known;
     char settings_key[256]; /* the settings that shape a result: part of every job's input key */
@@ -121,6 +123,21 @@ void srv_workers_cancel(srv_workers *w, const char *public_id); /* the catalogue
 bool srv_workers_idle(const srv_workers *w);
 void srv_workers_live(const srv_workers *w, srv_http_live *live);
 void srv_workers_free(srv_workers *w);
+
+typedef enum srv_disk_level {
+    SRV_DISK_OK,
+    SRV_DISK_SOFT, /* fewer associations */
+    SRV_DISK_HARD  /* nothing is received */
+} srv_disk_level;
+/* Looks once, blocking, and from then on with every tick. */
+MSA_NODISCARD msa_status srv_disk_start(srv_core *core, msa_error *err);
+void srv_disk_tick(srv_disk *d);
+srv_disk_level srv_disk_level_now(const srv_disk *d);
+int64_t srv_disk_keep_free(const srv_disk *d); /* bytes below which nothing is received */
+const char *srv_disk_why(const srv_disk *d);   /* a sentence for people; "" at SRV_DISK_OK */
+void srv_disk_live(const srv_disk *d, srv_http_live *live);
+bool srv_disk_idle(const srv_disk *d);
+void srv_disk_free(srv_disk *d);
 
 MSA_NODISCARD msa_status srv_inquiry_start(srv_core *core, msa_error *err);
 void srv_inquiry_tick(srv_inquiry *q); /* looks for something to ask; deadlines */

@@ -279,6 +279,20 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     unref(c);
 }
 
+/* At the same time; a disk that fills up takes fewer, so that those which are there can end. */
+static int associations_max(const srv_intake *in)
+{
+    const int all = in->core->config->dicom_max_associations;
+    return srv_disk_level_now(in->core->disk) == SRV_DISK_SOFT ? (all + 3) / 4 : all;
+}
+
+/* A transient rejection: the sender comes again. */
+static bool is_busy(const srv_intake *in)
+{
+    return in->open >= associations_max(in) || in->core->stopping ||
+           srv_disk_level_now(in->core->disk) == SRV_DISK_HARD;
+}
+
 static msa_status start_role(srv_intake *in, const char *peer, int fd, msa_error *err)
 {
     const srv_config *config = in->core->config;
@@ -286,7 +300,7 @@ static msa_status start_role(srv_intake *in, const char *peer, int fd, msa_error
     if (c == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     c->in = in;
     (void)snprintf(c->info.peer, sizeof c->info.peer, "%s", peer);
-    c->busy = in->open >= config->dicom_max_associations || in->core->stopping;
+    c->busy = is_busy(in);
     const srv_role_events events = {.ctx = c, .message = on_message, .exited = on_exited};
     const msa_status st = srv_role_spawn(&c->role, in->core->loop, "receive", fd, &events, err);
     if (st != MSA_OK) {
@@ -308,7 +322,9 @@ static msa_status start_role(srv_intake *in, const char *peer, int fd, msa_error
         .idle_timeout_s = config->dicom_idle_timeout_s,
         .association_max_s = config->dicom_association_max_s,
         .object_max_bytes = (int64_t)config->dicom_object_max_mib << 20,
+        .keep_free_bytes = srv_disk_keep_free(in->core->disk),
     };
+    (void)snprintf(start.busy_why, sizeof start.busy_why, "%s", srv_disk_why(in->core->disk));
     (void)snprintf(start.storage_path, sizeof start.storage_path, "%s", config->storage_path);
     (void)snprintf(start.ae_title, sizeof start.ae_title, "%s", config->dicom_ae_title);
     return srv_role_send(c->role, SRV_IPC_RECEIVE_START, &start, sizeof start, err);
@@ -319,7 +335,7 @@ static void on_request(void *ctx, int fd, const char *peer)
 {
     srv_intake *in = ctx;
     msa_error err = MSA_ERROR_INIT;
-    if (in->open >= in->core->config->dicom_max_associations && in->busy >= BUSY_ROLES_MAX)
+    if (is_busy(in) && in->busy >= BUSY_ROLES_MAX)
         msa_log(MSA_LOG_DEBUG, "receive", "peer=%s closed_unanswered what=\"too many associations\"", peer);
     else if (start_role(in, peer, fd, &err) != MSA_OK)
         msa_log(MSA_LOG_ERROR, "receive", "peer=%s no_role what=\"%s\"", peer, err.what);

@@ -75,6 +75,8 @@ typedef struct srv_ipc_receive_start {
     int32_t accept_any_called, busy;
     int32_t associate_timeout_s, idle_timeout_s, association_max_s;
     int64_t object_max_bytes;
+    int64_t keep_free_bytes; /* of the storage volume: objects that would leave less are refused */
+    char busy_why[MSA_ERROR_WHAT_MAX]; /* the sentence for busy; "": too many associations */
 } srv_ipc_receive_start;
 
 typedef struct srv_ipc_refused {

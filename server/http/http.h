@@ -18,6 +18,9 @@ typedef struct srv_http_live {
         bytes_stored_total;
     int64_t workers, workers_busy, worker_crashes_total, jobs_done_total, deliveries_total,
         delivery_failures_total;
+    int64_t disk_free_bytes, disk_total_bytes;
+    int32_t disk_level; /* 0 enough, 1 fewer associations, 2 nothing is received */
+    char disk_why[MSA_ERROR_WHAT_MAX];
     double engine_seconds_total;
     int64_t engine_slices_total;
 } srv_http_live;

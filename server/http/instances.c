@@ -48,12 +48,21 @@ SRV_IN_STORE(srv_get_instance)
 
 /* ---- uploads ---- */
 
+/* What is left of the disk is for the catalogue and for results. */
+static msa_status refuse_without_room(const srv_request *req, msa_error *err)
+{
+    srv_http_live live = {0};
+    req->http->env.live(req->http->env.ctx, &live);
+    return live.disk_level < 2 ? MSA_OK : msa_fail(err, MSA_E_BUSY, "%s", live.disk_why);
+}
+
 /* On the loop: the bytes go to the page cache and into the hash, nothing is parsed and nothing is synced. */
 void srv_upload_take(srv_request *req, const void *bytes, size_t size)
 {
     msa_error err = MSA_ERROR_INIT;
     msa_status status = MSA_OK;
-    if (req->upload == NULL) status = srv_blob_writer_new(&req->upload, req->blobs, &err);
+    if (req->upload == NULL) status = refuse_without_room(req, &err);
+    if (status == MSA_OK && req->upload == NULL) status = srv_blob_writer_new(&req->upload, req->blobs, &err);
     if (status == MSA_OK) status = srv_blob_writer_write(req->upload, bytes, size, &err);
     if (status != MSA_OK) srv_reply_error(&req->reply, &err);
 }

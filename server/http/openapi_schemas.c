@@ -25,6 +25,14 @@ static const member members[] = {
     {"Health", "status", "string", 0, "ok, or ready"},
     {"Health", "version", "string", 0, "of msad"},
 
+    {"Ready", "status", "string", 0, "ready"},
+    {"Ready", "version", "string", 0, "of msad"},
+    {"Ready", "disk", "Disk", 0, "the volume of storage.path"},
+    {"Disk", "room", "string", 0, "enough; low: fewer associations are taken; full: nothing is received"},
+    {"Disk", "free_bytes", "integer", 0, "that may be used"},
+    {"Disk", "total_bytes", "integer", 0, ""},
+    {"Disk", "what", "string?", 0, "what to do, when it is low"},
+
     {"JobList", "jobs", "Job[]", 0, "newest first"},
     {"JobList", "next_cursor", "string?", 0, "for the next page; null on the last"},
     {"Job", "id", "string", 0, "opaque"},

@@ -24,7 +24,7 @@ const srv_route srv_routes[] = {
     {"GET", "/healthz", SRV_SCOPE_ANYONE, "getHealth", "The process runs", "service", {{0}}, NULL,
      200, SRV_MEDIA_JSON, "Health", "", srv_get_healthz, NULL, NULL},
     {"GET", "/readyz", SRV_SCOPE_READ, "getReadiness", "Ready to take instances; 503 says why not", "service", {{0}}, NULL,
-     200, SRV_MEDIA_JSON, "Health", "503", srv_get_readyz, NULL, NULL},
+     200, SRV_MEDIA_JSON, "Ready", "503", srv_get_readyz, NULL, NULL},
     {"GET", "/metrics", SRV_SCOPE_READ, "getMetrics", "Figures in the Prometheus text format", "service", {{0}}, NULL,
      200, "text/plain; version=0.0.4; charset=utf-8", NULL, "503", srv_get_metrics_live, srv_get_metrics, NULL},
     {"GET", "/openapi.json", SRV_SCOPE_READ, "getOpenapi", "This description", "service", {{0}}, NULL,

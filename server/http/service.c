@@ -6,6 +6,14 @@ static json_t *health(const char *status)
     return json_pack("{s:s, s:s}", "status", status, "version", MSAD_VERSION);
 }
 
+static json_t *disk(const srv_http_live *live)
+{
+    static const char *const rooms[] = {"enough", "low", "full"};
+    return json_pack("{s:s, s:I, s:I, s:o}", "room", rooms[live->disk_level % 3], "free_bytes",
+                     (json_int_t)live->disk_free_bytes, "total_bytes", (json_int_t)live->disk_total_bytes,
+                     "what", srv_json_text(live->disk_why));
+}
+
 void srv_get_healthz(srv_request *req)
 {
     srv_reply_json(&req->reply, MHD_HTTP_OK, health("ok"));
@@ -27,7 +35,9 @@ void srv_get_readyz(srv_request *req)
                           live.not_ready_reason[0] != '\0' ? live.not_ready_reason
                                                            : "the service is starting");
     else
-        srv_reply_json(&req->reply, MHD_HTTP_OK, health("ready"));
+        srv_reply_json(
+            &req->reply, MHD_HTTP_OK,
+            json_pack("{s:s, s:s, s:o}", "status", "ready", "version", MSAD_VERSION, "disk", disk(&live)));
 }
 
 void srv_get_openapi(srv_request *req)

@@ -145,11 +145,14 @@ static msa_status serve(dicom_receive_result *result, msa_error *err)
     MSA_TRY(srv_ipc_expect(SRV_IPC_FD, SRV_IPC_RECEIVE_START, &start, sizeof start, err));
     MSA_TRY(srv_role_confine(MEMORY_MIB, (unsigned)start.association_max_s + LIFETIME_SPARE_S, err));
     MSA_TRY(srv_blobs_attach(&blobs, start.storage_path, err));
+    srv_blobs_keep_free(blobs, start.keep_free_bytes);
+    start.busy_why[sizeof start.busy_why - 1] = '\0';
     receiver r = {.blobs = blobs};
     const dicom_receive_options options = {
         .ae_title = start.ae_title,
         .accept_any_called = start.accept_any_called != 0,
         .busy = start.busy != 0,
+        .busy_why = start.busy_why,
         .associate_timeout_s = start.associate_timeout_s,
         .idle_timeout_s = start.idle_timeout_s,
         .association_max_s = start.association_max_s,

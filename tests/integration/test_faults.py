@@ -64,8 +64,10 @@ class FullDisk(harness.Case):
         self.volume = Volume()
         self.addCleanup(self.volume.close)  # after tearDown, which stops the services
 
-    def msad_on_volume(self, destinations=()):
-        return self.msad(destinations=destinations, storage_path=os.path.join(self.volume.path, 'data'))
+    def msad_on_volume(self, destinations=(), **settings):
+        """Without marks: they would refuse before the disk is full."""
+        settings = dict({'storage_soft_free_mib': 0, 'storage_hard_free_mib': 0}, **settings)
+        return self.msad(destinations=destinations, storage_path=os.path.join(self.volume.path, 'data'), **settings)
 
     def worker(self, service):
         pids = harness.until('a worker with the model', service.model_workers)
@@ -99,6 +101,42 @@ class FullDisk(harness.Case):
             for name in names:
                 said = harness.run_tool(['sha256sum', os.path.join(root, name)]).stdout
                 self.assertEqual(said.split()[0], name)
+
+    def test_marks_refuse_in_time_and_recover_by_themselves(self):
+        """F7. The marks of a 24 MiB volume: a tenth and a twentieth of it."""
+        service = self.msad_on_volume(dicom_max_associations=4, storage_soft_free_mib=4096, storage_hard_free_mib=1024)
+
+        def room():
+            reply = service.get('/readyz')
+            return reply.json()['disk']['room'] if reply.status == 200 else 'full'
+        self.assertEqual(room(), 'enough')
+        self.volume.leave(2 << 20)
+        harness.until('it to be low', lambda: room() == 'low')
+        with dul.Peer(service.dicom_port) as one:
+            one.associate([(dul.CT_IMAGE, [dul.EXPLICIT_LE])])
+            harness.until('it to be counted', lambda: service.metric('associations_open') == 1)
+            with dul.Peer(service.dicom_port) as two, self.assertRaises(dul.Refused) as refused:
+                two.associate([(dul.CT_IMAGE, [dul.EXPLICIT_LE])])  # one of four
+            self.assertEqual((refused.exception.kind, refused.exception.body[1]), (3, 2), 'transient')
+            # Inside an association: A700, and nothing of the object is kept
+            self.volume.leave(1 << 20)
+            self.assertEqual(one.store(dul.CT_IMAGE, '2.25.1', b'\1' * 3000), 0xa700)
+            harness.until('it to be full', lambda: room() == 'full')
+            self.assertIn(b'storage.hard_free_mib', service.get('/readyz').body)
+            with dul.Peer(service.dicom_port) as two, self.assertRaises(dul.Refused) as refused:
+                two.associate([(dul.CT_IMAGE, [dul.EXPLICIT_LE])])
+            self.assertEqual((refused.exception.kind, refused.exception.body[1]), (3, 2), 'transient')
+            self.assertEqual(service.post('/v1/annotations', b'\2' * 3000, content_type='application/dicom').status, 503)
+            said = harness.until('the reason', lambda: [a for a in service.json('/v1/associations')['refusals']
+                                                        if 'storage.hard_free_mib' in a['reason']])
+            self.assertTrue(said)
+            self.volume.clear()
+            self.assertEqual(one.store(dul.CT_IMAGE, '2.25.1', b'\1' * 3000), 0, 'room is there again at once')
+            one.release()
+        harness.until('it to be enough', lambda: room() == 'enough')
+        self.assertEqual(dul.store_bytes(service.dicom_port, b'\1' * 3000, '2.25.2'), 0)
+        log = service.log()
+        self.assertEqual([log.count('disk room=' + r) for r in ('low', 'full', 'enough')], [1, 1, 1], 'once per change')
 
     def test_full_while_a_job_writes_its_result(self):
         service = self.msad_on_volume()

@@ -10,7 +10,7 @@ from http_case import SERIES, Base, main
 class Reading(Base):
     def test_service(self):
         self.assertEqual(self.get('/healthz', 'Health')['status'], 'ok')
-        self.assertEqual(self.get('/readyz', 'Health')['status'], 'ready')
+        self.assertEqual(self.get('/readyz', 'Ready')['status'], 'ready')
         self.server.tell('unready')
         self.server.changes()  # the command before has been obeyed
         response, data = self.server.ask('GET', '/readyz')
@@ -19,7 +19,7 @@ class Reading(Base):
         self.alive()
         self.server.tell('ready')
         self.server.changes()
-        self.get('/readyz', 'Health')
+        self.get('/readyz', 'Ready')
 
     def test_metrics(self):
         response, data = self.get('/metrics')

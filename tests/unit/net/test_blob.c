@@ -298,6 +298,26 @@ static void test_dropped_writer_leaves_nothing(void **state)
     srv_blob_writer_free(NULL);
 }
 
+static void test_room_is_kept_for_others(void **state)
+{
+    world *w = *state;
+    srv_blob_writer *writer = NULL;
+    srv_blobs_keep_free(w->blobs, INT64_MAX);
+    assert_int_equal(srv_blob_writer_new(&writer, w->blobs, NULL), MSA_E_BUSY);
+    assert_null(writer);
+    assert_false(srv_blobs_bad(w->blobs));
+    srv_blobs_keep_free(w->blobs, 0);
+    assert_int_equal(srv_blob_writer_new(&writer, w->blobs, NULL), MSA_OK);
+    srv_blobs_keep_free(w->blobs, INT64_MAX); /* the disk fills up while it is written */
+    static const char piece[1 << 20];
+    msa_status status = MSA_OK;
+    for (int k = 0; k < 6 && status == MSA_OK; k++)
+        status = srv_blob_writer_write(writer, piece, sizeof piece, NULL);
+    assert_int_equal(status, MSA_E_BUSY);
+    srv_blob_writer_free(writer);
+    assert_int_equal(files_under(w, "incoming"), 0);
+}
+
 static void test_clean_incoming(void **state)
 {
     world *w = *state;
@@ -385,6 +405,7 @@ int main(void)
         CASE(test_short_and_interrupted_writes),
         CASE(test_lost_bytes_are_noticed),
         CASE(test_dropped_writer_leaves_nothing),
+        CASE(test_room_is_kept_for_others),
         CASE(test_clean_incoming),
         CASE(test_put_file),
         CASE(test_names_are_checked),
