@@ -273,6 +273,7 @@ bool srv_cursor_read(const char *text, int64_t *id);
 MSA_NODISCARD msa_status srv_job_view(srv_store *store, const srv_job *job, json_t **out, msa_error *err);
 
 /* ---- handlers: on_loop_x, in_store_x ---- */
+void srv_get_page(srv_request *req);
 void srv_get_healthz(srv_request *req);
 void srv_get_readyz(srv_request *req);
 void srv_get_openapi(srv_request *req);
