@@ -147,6 +147,16 @@ static void job_cancelled(void *ctx, const char *public_id)
     srv_workers_cancel(core->workers, public_id);
 }
 
+static bool circuit(void *ctx, const char *destination, srv_http_circuit *out)
+{
+    return srv_outbox_circuit(((srv_core *)ctx)->outbox, destination, out);
+}
+
+static void deliveries_changed(void *ctx)
+{
+    srv_outbox_retry(((srv_core *)ctx)->outbox);
+}
+
 static msa_status look(void *ctx, const char *path, srv_header_fn *done, void *done_ctx, msa_error *err)
 {
     srv_core *core = ctx;
@@ -300,6 +310,8 @@ static msa_status start_http(srv_core *core, msa_error *err)
         .blobs = core->blobs,
         .models = &core->models,
         .live = live,
+        .circuit = circuit,
+        .deliveries_changed = deliveries_changed,
         .prompts_changed = prompts_changed,
         .job_cancelled = job_cancelled,
         .look = look,

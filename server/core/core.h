@@ -150,6 +150,9 @@ MSA_NODISCARD msa_status srv_outbox_start(srv_core *core, msa_error *err);
 MSA_NODISCARD msa_status srv_outbox_reload(srv_outbox *o, const srv_config *config, msa_error *err);
 void srv_outbox_reloaded(srv_outbox *o, const srv_config *config); /* sends as it says from now on */
 void srv_outbox_kick(srv_outbox *o);
+void srv_outbox_retry(srv_outbox *o); /* a person wants it: no destination is waited for */
+/* false: there is no such destination. */
+bool srv_outbox_circuit(const srv_outbox *o, const char *name, srv_http_circuit *out);
 void srv_outbox_tick(srv_outbox *o);
 void srv_outbox_stop(srv_outbox *o, bool now);
 bool srv_outbox_idle(const srv_outbox *o);

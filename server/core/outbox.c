@@ -8,7 +8,9 @@
 #include "engine/base/log.h"
 #include "server/core/role.h"
 
-#define POLL_MS 1000u
+#define POLL_MS     1000u
+#define BREAK_AFTER 3 /* failures in a row */
+#define EXPIRE_MS   60000u
 
 typedef struct channel { /* one destination */
     struct channel *next;
@@ -21,12 +23,18 @@ typedef struct channel { /* one destination */
     bool answered; /* SENT has come */
     bool asking, again;
     uint64_t deadline_ms, poll_at_ms;
+    /* The circuit breaker: a destination that fails is left alone, not tried with each of its deliveries. */
+    int failures;          /* in a row */
+    int64_t open_until_ms; /* wall clock: nothing is tried before */
+    char failure[MSA_ERROR_WHAT_MAX];
+    int64_t counts[3]; /* tries by dicom_delivery */
 } channel;
 
 struct srv_outbox {
     srv_core *core;
     channel *channels; /* in the order of the settings; those that were dropped stay */
     int tasks;
+    uint64_t expire_at_ms;
 };
 
 typedef struct send_task {
@@ -40,6 +48,13 @@ typedef struct send_task {
 
 static void ask(channel *ch);
 static void sent(channel *ch);
+
+typedef struct expire_task {
+    srv_task task; /* first */
+    srv_outbox *outbox;
+    int64_t before_ms, now_ms;
+    int32_t n;
+} expire_task;
 
 static send_task *new_task(channel *ch, msa_status (*run)(srv_task *, srv_store *, msa_error *),
                            void (*done)(srv_task *))
@@ -113,6 +128,29 @@ static int64_t retry_pause_ms(const srv_config *config, int32_t attempt)
     return pause / 2 + (int64_t)(r % (uint32_t)(pause / 2 + 1));
 }
 
+static msa_status run_hasten(srv_task *task, srv_store *store, msa_error *err)
+{
+    const send_task *t = (const send_task *)task;
+    return srv_store_deliveries_hasten(store, t->to, t->now_ms, err);
+}
+
+static void done_hasten(srv_task *task)
+{
+    send_task *t = (send_task *)task;
+    channel *ch = t->ch;
+    if (task->status != MSA_OK) msa_log(MSA_LOG_WARN, "deliver", "hasten what=\"%s\"", task->err.what);
+    ch->outbox->tasks--;
+    free(t);
+    ask(ch);
+    srv_core_part_stopped(ch->outbox->core);
+}
+
+static void hasten(channel *ch)
+{
+    send_task *t = new_task(ch, run_hasten, done_hasten);
+    if (t != NULL) srv_core_submit(ch->outbox->core, &t->task);
+}
+
 static msa_status run_sent(srv_task *task, srv_store *store, msa_error *err)
 {
     send_task *t = (send_task *)task;
@@ -142,10 +180,37 @@ static void done_sent(srv_task *task)
     srv_core_part_stopped(core);
 }
 
+/* A refusal of one object is an answer; what is to be tried again later says that the destination is not
+ * well. When it is again, what has waited is sent in its order and at once. */
+static void note_result(channel *ch)
+{
+    srv_core *core = ch->outbox->core;
+    const dicom_send_result *r = &ch->result;
+    if (r->outcome >= DICOM_DELIVERED && r->outcome <= DICOM_REFUSED) ch->counts[r->outcome]++;
+    if (core->stopping) return;
+    if (r->outcome != DICOM_RETRY) {
+        if (ch->failures >= BREAK_AFTER) {
+            msa_log(MSA_LOG_INFO, "deliver", "destination=%s circuit=closed failures=%d", ch->to.name,
+                    ch->failures);
+            hasten(ch);
+        }
+        ch->failures = 0;
+        ch->open_until_ms = 0;
+        return;
+    }
+    (void)snprintf(ch->failure, sizeof ch->failure, "%s", r->comment);
+    if (++ch->failures < BREAK_AFTER) return;
+    ch->open_until_ms = srv_now_ms() + retry_pause_ms(core->config, ch->failures - BREAK_AFTER + 1);
+    if (ch->failures == BREAK_AFTER)
+        msa_log(MSA_LOG_WARN, "deliver", "destination=%s circuit=open comment=\"%s\"", ch->to.name,
+                ch->failure);
+}
+
 static void sent(channel *ch)
 {
     srv_core *core = ch->outbox->core;
     const dicom_send_result *r = &ch->result;
+    note_result(ch);
     if (r->outcome == DICOM_DELIVERED)
         core->live.deliveries_total++;
     else
@@ -204,6 +269,7 @@ static void done_claim(srv_task *task)
 static void ask(channel *ch)
 {
     ch->again = true;
+    if (srv_now_ms() < ch->open_until_ms) return;
     if (ch->asking || ch->dropped || ch->delivery.id != 0 || ch->outbox->core->stopping) return;
     send_task *t = new_task(ch, run_claim, done_claim);
     if (t == NULL) return;
@@ -213,7 +279,7 @@ static void ask(channel *ch)
     srv_core_submit(ch->outbox->core, &t->task);
 }
 
-static channel *find(srv_outbox *o, const char *name)
+static channel *find(const srv_outbox *o, const char *name)
 {
     channel *ch = o->channels;
     while (ch != NULL && strcmp(ch->to.name, name) != 0)
@@ -244,6 +310,7 @@ void srv_outbox_reloaded(srv_outbox *o, const srv_config *config)
         ch->dropped = true;
     for (int32_t i = 0; i < config->n_destinations; i++) {
         channel *ch = find(o, config->destinations[i].name);
+        ch->open_until_ms = 0;            /* it may have been mended */
         ch->to = config->destinations[i]; /* a try under way has its own copy */
         ch->dropped = false;
     }
@@ -261,6 +328,71 @@ msa_status srv_outbox_start(srv_core *core, msa_error *err)
     return MSA_OK;
 }
 
+static msa_status run_expire(srv_task *task, srv_store *store, msa_error *err)
+{
+    expire_task *t = (expire_task *)task;
+    return srv_store_deliveries_expire(store, t->before_ms, t->now_ms, &t->n, err);
+}
+
+static void done_expire(srv_task *task)
+{
+    expire_task *t = (expire_task *)task;
+    srv_core *core = t->outbox->core;
+    if (task->status != MSA_OK)
+        msa_log(MSA_LOG_WARN, "deliver", "expire what=\"%s\"", task->err.what);
+    else if (t->n > 0)
+        msa_log(MSA_LOG_WARN, "deliver", "given_up deliveries=%d after_hours=%d", t->n,
+                core->config->delivery_give_up_h);
+    t->outbox->tasks--;
+    free(t);
+    srv_core_part_stopped(core);
+}
+
+/* Whoever waits behind an open circuit, or for a destination that is gone, waits no longer than the others.
+ */
+static void expire(srv_outbox *o, uint64_t now)
+{
+    if (now < o->expire_at_ms || o->core->stopping) return;
+    o->expire_at_ms = now + EXPIRE_MS;
+    expire_task *t = calloc(1, sizeof *t);
+    if (t == NULL) return;
+    t->task.run = run_expire;
+    t->task.done = done_expire;
+    t->outbox = o;
+    t->now_ms = srv_now_ms();
+    t->before_ms = t->now_ms - (int64_t)o->core->config->delivery_give_up_h * 3600 * 1000;
+    o->tasks++;
+    srv_core_submit(o->core, &t->task);
+}
+
+void srv_outbox_retry(srv_outbox *o)
+{
+    for (channel *ch = o->channels; ch != NULL; ch = ch->next) {
+        ch->open_until_ms = 0;
+        if (ch->failures > 0)
+            hasten(ch);
+        else
+            ask(ch);
+    }
+}
+
+bool srv_outbox_circuit(const srv_outbox *o, const char *name, srv_http_circuit *out)
+{
+    const channel *ch = o == NULL ? NULL : find(o, name);
+    if (ch == NULL) return false;
+    const bool broken = ch->failures >= BREAK_AFTER, waits = broken && srv_now_ms() < ch->open_until_ms;
+    *out = (srv_http_circuit){.state = waits    ? SRV_CIRCUIT_OPEN
+                                       : broken ? SRV_CIRCUIT_TRYING
+                                                : SRV_CIRCUIT_CLOSED,
+                              .failures = ch->failures,
+                              .next_try_ms = waits ? ch->open_until_ms : 0,
+                              .delivered = ch->counts[DICOM_DELIVERED],
+                              .retried = ch->counts[DICOM_RETRY],
+                              .refused = ch->counts[DICOM_REFUSED]};
+    if (ch->failures > 0) memcpy(out->comment, ch->failure, sizeof out->comment);
+    return true;
+}
+
 void srv_outbox_kick(srv_outbox *o)
 {
     for (channel *ch = o->channels; ch != NULL; ch = ch->next)
@@ -270,6 +402,7 @@ void srv_outbox_kick(srv_outbox *o)
 void srv_outbox_tick(srv_outbox *o)
 {
     const uint64_t now = uv_now(o->core->loop);
+    expire(o, now);
     for (channel *ch = o->channels; ch != NULL; ch = ch->next) {
         if (ch->role != NULL && now > ch->deadline_ms) srv_role_kill(ch->role);
         if (now >= ch->poll_at_ms) ask(ch); /* retries whose time has come */

@@ -25,6 +25,20 @@ typedef struct srv_http_live {
     int64_t engine_slices_total;
 } srv_http_live;
 
+/* How sending to one destination goes; called on the loop. */
+typedef enum srv_http_circuit_state {
+    SRV_CIRCUIT_CLOSED,
+    SRV_CIRCUIT_OPEN,
+    SRV_CIRCUIT_TRYING
+} srv_http_circuit_state;
+typedef struct srv_http_circuit {
+    int32_t state;       /* srv_http_circuit_state; open: nothing is sent before next_try_ms */
+    int32_t failures;    /* tries in a row that the destination did not answer as it should */
+    int64_t next_try_ms; /* wall clock; 0 unless open */
+    int64_t delivered, retried, refused; /* tries by what came of them, since the start */
+    char comment[MSA_ERROR_WHAT_MAX];    /* of the last that failed */
+} srv_http_circuit;
+
 /* The header of a file, or NULL and why not. */
 typedef void srv_header_fn(void *ctx, const dicom_header *header, const msa_error *err);
 
@@ -37,6 +51,9 @@ typedef struct srv_http_env {
     srv_blobs *blobs;
     const srv_model_table *models;
     void (*live)(void *ctx, srv_http_live *out);
+    /* NULL: nothing is known of destinations. false: of this one. */
+    bool (*circuit)(void *ctx, const char *destination, srv_http_circuit *out);
+    void (*deliveries_changed)(void *ctx); /* after dead ones were queued again; may be NULL */
     void (*prompts_changed)(void *ctx); /* after POST or DELETE of annotations, or an upload, is committed */
     void (*job_cancelled)(void *ctx, const char *public_id); /* who runs it need not go on */
     /* Reads the header of a file elsewhere, as core parses none; done comes later, on the loop. NULL: cannot.

@@ -68,6 +68,8 @@ typedef enum srv_param_kind {
     SRV_PARAM_INT,
     SRV_PARAM_UID,
     SRV_PARAM_OPAQUE, /* an id of ours: 1 to 64 letters, digits, '-' or '_' */
+    SRV_PARAM_NAME,   /* of the settings: 1 to 63 letters, digits, '.', '-' or '_' */
+    SRV_PARAM_DELIVERY_STATE,
     SRV_PARAM_CURSOR, /* `number` is the id behind it */
     SRV_PARAM_JOB_STATE,
     SRV_PARAM_INSTANCE_STATE, /* rejected or noted: 0 or 1 */
@@ -280,6 +282,13 @@ void srv_get_openapi(srv_request *req);
 void srv_get_destinations(srv_request *req);
 void srv_get_models(srv_request *req);
 SRV_IN_STORE(srv_get_associations);
+/* deliveries.c */
+json_t *srv_delivery_view(const srv_delivery *d);
+SRV_IN_STORE(srv_get_deliveries);
+SRV_IN_STORE(srv_post_delivery_requeue);
+void srv_post_destination_requeue_check(srv_request *req);
+SRV_IN_STORE(srv_post_destination_requeue);
+void srv_deliveries_changed(srv_request *req);
 SRV_IN_STORE(srv_get_instances);
 SRV_IN_STORE(srv_get_instance);
 void srv_get_metrics_live(srv_request *req);

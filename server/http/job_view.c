@@ -43,16 +43,7 @@ static void add_result(void *ctx, const srv_result *r)
 
 static void add_delivery(void *ctx, const srv_delivery *d)
 {
-    const bool again = strcmp(d->state, "pending") == 0;
-    char status[8];
-    (void)snprintf(status, sizeof status, "%04X", (unsigned)d->dimse_status & 0xffffu);
-    (void)json_array_append_new(
-        ctx,
-        json_pack("{s:o, s:i, s:s, s:i, s:o, s:o, s:o, s:o}", "destination", srv_json_string(d->destination),
-                  "result", d->result.number, "state", d->state, "attempt", d->attempt, "dimse_status",
-                  d->attempt > 0 && d->dimse_status >= 0 ? json_string(status) : json_null(), "comment",
-                  srv_json_text(d->comment), "delivered_at", srv_json_time(d->delivered_ms), "next_try_at",
-                  srv_json_time(again ? d->run_at_ms : 0)));
+    (void)json_array_append_new(ctx, srv_delivery_view(d));
 }
 
 /* The worker joins its sentences with "; ". */

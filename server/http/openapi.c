@@ -25,6 +25,12 @@ static json_t *schema_of(const srv_param *p)
         return json_pack("{s:s, s:s, s:i}", "type", "string", "pattern", "^[0-9.]+$", "maxLength", 64);
     case SRV_PARAM_OPAQUE:
         return json_pack("{s:s, s:s, s:i}", "type", "string", "pattern", "^[A-Za-z0-9_-]+$", "maxLength", 64);
+    case SRV_PARAM_NAME:
+        return json_pack("{s:s, s:s, s:i}", "type", "string", "pattern", "^[A-Za-z0-9_.-]+$", "maxLength",
+                         63);
+    case SRV_PARAM_DELIVERY_STATE:
+        return json_pack("{s:s, s:[s, s, s, s, s]}", "type", "string", "enum", "pending", "sending",
+                         "delivered", "dead", "cancelled");
     case SRV_PARAM_CURSOR:
         return json_pack("{s:s}", "type", "string");
     case SRV_PARAM_INSTANCE_STATE:

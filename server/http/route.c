@@ -99,6 +99,16 @@ const srv_route srv_routes[] = {
      200, SRV_MEDIA_JSON, "Instance", "404", NULL, srv_get_instance, NULL},
     {"GET", "/v1/destinations", SRV_SCOPE_READ, "listDestinations", "Where results are sent", "dicom", {{0}}, NULL,
      200, SRV_MEDIA_JSON, "DestinationList", "", srv_get_destinations, NULL, NULL},
+    {"POST", "/v1/destinations/{name}/requeue", SRV_SCOPE_OPERATE, "requeueDestination", "All dead deliveries to it are pending again, but those of jobs that newer ones have replaced", "dicom",
+     {{"name", SRV_PARAM_NAME, true, 0, 0, 0, "name of the destination"}}, NULL,
+     200, SRV_MEDIA_JSON, "Requeued", "404 503", srv_post_destination_requeue_check, srv_post_destination_requeue, srv_deliveries_changed},
+    {"GET", "/v1/deliveries", SRV_SCOPE_READ, "listDeliveries", "What was, is or is to be sent, newest first; dead ones were given up", "dicom",
+     {{"state", SRV_PARAM_DELIVERY_STATE, false, 0, 0, 0, "only in this state"}, {"destination", SRV_PARAM_NAME, false, 0, 0, 0, "only to this one"},
+      LIMIT(200, 50, "deliveries"), CURSOR}, NULL,
+     200, SRV_MEDIA_JSON, "DeliveryList", "400", NULL, srv_get_deliveries, NULL},
+    {"POST", "/v1/deliveries/{id}/requeue", SRV_SCOPE_OPERATE, "requeueDelivery", "A dead delivery is pending again, with all its time; 409 when it is not dead, or a newer job has replaced its own", "dicom",
+     {{"id", SRV_PARAM_CURSOR, true, 0, 0, 0, "id of the delivery"}}, NULL,
+     200, SRV_MEDIA_JSON, "Delivery", "404 409 503", NULL, srv_post_delivery_requeue, srv_deliveries_changed},
     {"GET", "/v1/rules", SRV_SCOPE_READ, "listRules", "The rules in the order in which they are tried; the last is for everything", "rules", {{0}}, NULL,
      200, SRV_MEDIA_JSON, "RuleList", "", srv_get_rules, NULL, NULL},
     {"POST", "/v1/rules/test", SRV_SCOPE_READ, "testRules", "Which rule is for a job, or for a series as described, and why the ones before it are not", "rules",
@@ -194,6 +204,21 @@ static bool is_opaque(const char *text)
            strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == n;
 }
 
+static bool is_name(const char *text)
+{
+    const size_t n = strlen(text);
+    return n >= 1 && n <= 63 &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == n;
+}
+
+static bool is_delivery_state(const char *text)
+{
+    static const char *const states[] = {"pending", "sending", "delivered", "dead", "cancelled"};
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++)
+        if (strcmp(states[i], text) == 0) return true;
+    return false;
+}
+
 static bool is_sha256(const char *text)
 {
     return strlen(text) == MSA_SHA256_HEX - 1 && strspn(text, "0123456789abcdef") == MSA_SHA256_HEX - 1;
@@ -211,6 +236,10 @@ static const char *read_value(const srv_param *p, srv_param_value *v)
         return srv_text_is_uid(v->text) ? NULL : "a DICOM UID (digits and dots, at most 64)";
     case SRV_PARAM_OPAQUE:
         return is_opaque(v->text) ? NULL : "an id that this service gave out";
+    case SRV_PARAM_NAME:
+        return is_name(v->text) ? NULL : "a name of the settings";
+    case SRV_PARAM_DELIVERY_STATE:
+        return is_delivery_state(v->text) ? NULL : "pending, sending, delivered, dead or cancelled";
     case SRV_PARAM_CURSOR:
         return srv_cursor_read(v->text, &v->number) ? NULL : "a cursor that this service gave out";
     case SRV_PARAM_JOB_STATE:

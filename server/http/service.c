@@ -45,15 +45,25 @@ void srv_get_openapi(srv_request *req)
     srv_reply_json(&req->reply, MHD_HTTP_OK, json_incref(req->http->openapi));
 }
 
+static json_t *circuit_of(const srv_http_env *env, const char *destination)
+{
+    static const char *const states[] = {"closed", "open", "trying"};
+    srv_http_circuit c = {0};
+    if (env->circuit == NULL || !env->circuit(env->ctx, destination, &c)) return json_null();
+    return json_pack("{s:s, s:i, s:o, s:o}", "state", states[c.state], "failures", c.failures, "next_try_at",
+                     srv_json_time(c.next_try_ms), "comment", srv_json_text(c.comment));
+}
+
 void srv_get_destinations(srv_request *req)
 {
     const srv_config *config = req->http->env.config;
     json_t *list = json_array();
     for (int32_t i = 0; i < config->n_destinations; i++) {
         const dicom_destination *to = &config->destinations[i];
-        (void)json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:i}", "name", srv_json_string(to->name),
-                                                    "ae_title", srv_json_string(to->ae_title), "host",
-                                                    srv_json_string(to->host), "port", to->port));
+        (void)json_array_append_new(
+            list, json_pack("{s:o, s:o, s:o, s:i, s:o}", "name", srv_json_string(to->name), "ae_title",
+                            srv_json_string(to->ae_title), "host", srv_json_string(to->host), "port",
+                            to->port, "circuit", circuit_of(&req->http->env, to->name)));
     }
     srv_reply_json(&req->reply, MHD_HTTP_OK, json_pack("{s:o}", "destinations", list));
 }

@@ -33,7 +33,7 @@ void srv_delivery_read(sqlite3_stmt *q, srv_delivery *out)
     SRV_TEXT(q, c + 9, out->comment);
 }
 
-static msa_status get(srv_store *s, int64_t id, srv_delivery *out, msa_error *err)
+msa_status srv_delivery_get(srv_store *s, int64_t id, srv_delivery *out, msa_error *err)
 {
     SRV_AUTO_QUERY q = NULL;
     bool row = false;
@@ -60,7 +60,7 @@ static msa_status claim_body(srv_store *s, const char *destination, int64_t now_
         s, NULL, err,
         "UPDATE delivery SET state = 'sending', attempt = attempt + 1, token = token + 1 WHERE id = ?",
         srv_i(id)));
-    return get(s, id, out, err);
+    return srv_delivery_get(s, id, out, err);
 }
 
 msa_status srv_store_delivery_claim(srv_store *s, const char *destination, int64_t now_ms, srv_delivery *out,
@@ -95,7 +95,7 @@ static msa_status dead_reason(srv_store *s, int64_t job_id, char *reason, size_t
  * While something is pending or being sent the job delivers. Then: anything delivered is success (what is
  * dead shows in its deliveries); else cancelled ones mean that a newer job took over; else all are dead.
  */
-static msa_status settle_job(srv_store *s, int64_t job_id, int64_t now_ms, msa_error *err)
+msa_status srv_delivery_settle_job(srv_store *s, int64_t job_id, int64_t now_ms, msa_error *err)
 {
     SRV_AUTO_QUERY q = NULL;
     bool row = false;
@@ -138,7 +138,7 @@ msa_status srv_deliveries_supersede(srv_store *s, int64_t series_id, int64_t job
     for (;;) {
         MSA_TRY(srv_sql_step(s, q, &row, err));
         if (!row) return MSA_OK;
-        MSA_TRY(settle_job(s, sqlite3_column_int64(q, 0), now_ms, err));
+        MSA_TRY(srv_delivery_settle_job(s, sqlite3_column_int64(q, 0), now_ms, err));
     }
 }
 
@@ -171,7 +171,7 @@ static msa_status done_body(srv_store *s, int64_t id, int64_t token, int32_t out
     const char *state = NULL;
     if (outcome < DICOM_DELIVERED || outcome > DICOM_REFUSED)
         return msa_fail(err, MSA_E_INVALID, "%d is not an outcome of a delivery", outcome);
-    MSA_TRY(get(s, id, &d, err));
+    MSA_TRY(srv_delivery_get(s, id, &d, err));
     if (d.token != token || strcmp(d.state, "sending") != 0)
         return msa_fail(err, MSA_E_INVALID, "delivery %lld is not this sender's any more", (long long)id);
     MSA_TRY(next_state(s, &d, outcome, give_up_ms, now_ms, &state, err));
@@ -181,7 +181,7 @@ static msa_status done_body(srv_store *s, int64_t id, int64_t token, int32_t out
         " refusals = refusals + ?7 WHERE id = ?1",
         srv_i(id), srv_t(state), srv_i(dimse_status), srv_t(comment), srv_i(retry_at_ms),
         srv_i(outcome == DICOM_DELIVERED ? now_ms : 0), srv_i(outcome == DICOM_REFUSED)));
-    return settle_job(s, d.job_id, now_ms, err);
+    return srv_delivery_settle_job(s, d.job_id, now_ms, err);
 }
 
 msa_status srv_store_delivery_done(srv_store *s, int64_t id, int64_t token, int32_t outcome,

@@ -57,6 +57,9 @@ void srv_result_read(sqlite3_stmt *q, int column, srv_result *out);
     " d.dimse_status, d.state, d.destination, d.comment"                                                     \
     " FROM delivery d JOIN result r ON r.job_id = d.job_id AND r.number = d.number "
 void srv_delivery_read(sqlite3_stmt *q, srv_delivery *out);
+MSA_NODISCARD msa_status srv_delivery_get(srv_store *s, int64_t id, srv_delivery *out, msa_error *err);
+/* A delivery has come to its end: the job does, too, when it was the last one. */
+MSA_NODISCARD msa_status srv_delivery_settle_job(srv_store *s, int64_t job_id, int64_t now_ms, msa_error *err);
 
 /* ---- steps inside a caller's transaction ---- */
 

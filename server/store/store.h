@@ -355,6 +355,25 @@ MSA_NODISCARD msa_status srv_store_delivery_done(srv_store *s, int64_t id, int64
                                                  int64_t retry_at_ms, int64_t give_up_ms, int64_t now_ms,
                                                  msa_error *err);
 
+/**
+ * A destination answers again: what waits for its next try need not wait, in the order in which it was made.
+ */
+MSA_NODISCARD msa_status srv_store_deliveries_hasten(srv_store *s, const char *destination, int64_t now_ms,
+                                                     msa_error *err);
+/* Pending deliveries of any destination, also of one that is not in the settings any more, that have waited
+ * since before `before_ms` are dead. *n: how many. */
+MSA_NODISCARD msa_status srv_store_deliveries_expire(srv_store *s, int64_t before_ms, int64_t now_ms,
+                                                     int32_t *n, msa_error *err);
+/**
+ * A dead delivery is pending again, due now and with all its time; its job delivers again. Errors:
+ * MSA_E_NOT_FOUND; MSA_E_INVALID when it is not dead, or a newer job of the series has its result.
+ */
+MSA_NODISCARD msa_status srv_store_delivery_requeue(srv_store *s, int64_t id, int64_t now_ms,
+                                                    srv_delivery *out, msa_error *err);
+/* All dead deliveries of one destination that can be; *n: how many. */
+MSA_NODISCARD msa_status srv_store_deliveries_requeue(srv_store *s, const char *destination, int64_t now_ms,
+                                                      int32_t *n, msa_error *err);
+
 /* ---- reading, for REST ---- */
 
 typedef void srv_job_fn(void *ctx, const srv_job *job);
@@ -362,6 +381,10 @@ typedef void srv_series_fn(void *ctx, const srv_series *series);
 typedef void srv_result_fn(void *ctx, const srv_result *result);
 typedef void srv_segment_fn(void *ctx, const srv_segment *segment);
 typedef void srv_delivery_fn(void *ctx, const srv_delivery *delivery);
+/* Newest first; state NULL and destination NULL: all; before_id 0 starts at the newest. */
+MSA_NODISCARD msa_status srv_store_deliveries(srv_store *s, const char *state, const char *destination,
+                                              int64_t before_id, int32_t limit, srv_delivery_fn *row,
+                                              void *ctx, msa_error *err);
 typedef void srv_refusal_fn(void *ctx, const srv_refusal *refusal);
 typedef void srv_association_fn(void *ctx, const srv_association *association);
 
