@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "dicom/send.h"
+
 #define HOUR_MS INT64_C(3600000)
 
 static srv_job delivering(srv_store *s, const char *series_uid, const char *to, int64_t now_ms)
