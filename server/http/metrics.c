@@ -91,7 +91,6 @@ static void live_figures(FILE *f, const srv_http_live *l)
     whole(f, "deliveries_total", "counter", "Results delivered.", l->deliveries_total);
     whole(f, "delivery_failures_total", "counter", "Tries to deliver that failed.",
           l->delivery_failures_total);
-    whole(f, "disk_free_bytes", "gauge", "Free bytes of the volume of storage.path.", l->disk_free_bytes);
     whole(f, "disk_room", "gauge", "0: enough; 1: fewer associations are taken; 2: nothing is received.",
           l->disk_level);
     fraction(f, "engine_seconds_total", "counter", "Seconds spent in the engine.", l->engine_seconds_total);
