@@ -44,6 +44,7 @@ typedef struct intake_task {
     srv_refusal refusal;
     srv_instance instance;
     srv_put outcome;
+    uint64_t begun_ns; /* of a commit */
     char ended[16];
     int64_t now_ms;
 } intake_task;
@@ -143,6 +144,7 @@ static void done_commit(srv_task *task)
     intake_task *t = (intake_task *)task;
     srv_core *core = t->c->in->core;
     srv_ipc_committed reply = {.status = task->status};
+    srv_histogram_add(&core->live.commit_s, (double)(uv_hrtime() - t->begun_ns) * 1e-9);
     (void)snprintf(reply.what, sizeof reply.what, "%s", task->err.what);
     if (task->status == MSA_OK) {
         core->live.instances_stored_total++;
@@ -179,6 +181,7 @@ static void on_refused(connection *c, const srv_ipc_refused *r)
     intake_task *t = new_task(c, run_refused, done_logged);
     if (t == NULL) return;
     t->refusal.at_ms = t->now_ms;
+    c->in->core->live.refusals_total++;
     t->refusal.count = 1;
     memcpy(t->refusal.calling_ae, r->assoc.calling_ae, sizeof t->refusal.calling_ae);
     memcpy(t->refusal.peer, r->assoc.peer, sizeof t->refusal.peer);
@@ -205,6 +208,7 @@ static void on_commit(connection *c, const srv_ipc_commit *m)
         (void)srv_role_send(c->role, SRV_IPC_COMMITTED, &reply, sizeof reply, NULL);
         return;
     }
+    t->begun_ns = uv_hrtime();
     t->instance.received_ms = t->now_ms;
     t->instance.size_bytes = m->size_bytes;
     memcpy(t->instance.sha256, m->sha256, sizeof t->instance.sha256);
@@ -350,6 +354,7 @@ static void on_turned_away(void *ctx, const char *peer, const char *why)
     intake_task *t = new_task(NULL, run_refused, done_logged);
     if (t == NULL) return;
     t->refusal.at_ms = t->now_ms;
+    in->core->live.refusals_total++;
     t->refusal.count = 1;
     (void)snprintf(t->refusal.peer, sizeof t->refusal.peer, "%s", peer);
     (void)snprintf(t->refusal.what, sizeof t->refusal.what, "connection");

@@ -280,6 +280,8 @@ static void on_done(srv_worker *w, const srv_ipc_job_done *m)
         w->retire = true;
     if (m->slices > 0) core->live.engine_slices_total += m->slices;
     if (m->engine_seconds > 0) core->live.engine_seconds_total += m->engine_seconds;
+    if (m->slices > 0 && m->engine_seconds > 0)
+        srv_histogram_add(&core->live.slice_s, m->engine_seconds / (double)m->slices);
     if (m->status == MSA_OK) {
         srv_worker_keep_results(w, m);
         return;

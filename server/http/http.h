@@ -6,6 +6,7 @@
 
 #include "server/blob/blob.h"
 #include "server/core/config.h"
+#include "server/http/histogram.h"
 #include "server/store/store_thread.h"
 
 typedef struct srv_http srv_http;
@@ -21,6 +22,9 @@ typedef struct srv_http_live {
     int64_t disk_free_bytes, disk_total_bytes;
     int32_t disk_level; /* 0 enough, 1 fewer associations, 2 nothing is received */
     char disk_why[MSA_ERROR_WHAT_MAX];
+    int64_t refusals_total;
+    srv_histogram commit_s; /* of an instance: from the role's word to the durable row */
+    srv_histogram slice_s;  /* of the engine, a slice; one value a job */
     double engine_seconds_total;
     int64_t engine_slices_total;
 } srv_http_live;

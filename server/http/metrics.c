@@ -37,6 +37,22 @@ static void label(FILE *f, const char *name, const char *value, const char *befo
     (void)fputc('"', f);
 }
 
+const double srv_histogram_bounds[SRV_HISTOGRAM_BUCKETS] = {
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30};
+
+static void histogram(FILE *f, const char *name, const char *help, const srv_histogram *h)
+{
+    int64_t below = 0;
+    family(f, name, "histogram", help);
+    for (int i = 0; i < SRV_HISTOGRAM_BUCKETS; i++)
+        (void)fprintf(f, "msad_%s_bucket{le=\"%g\"} %" PRId64 "\n", name, srv_histogram_bounds[i],
+                      below += h->counts[i]);
+    below += h->counts[SRV_HISTOGRAM_BUCKETS];
+    (void)fprintf(f,
+                  "msad_%s_bucket{le=\"+Inf\"} %" PRId64 "\nmsad_%s_sum %.15g\nmsad_%s_count %" PRId64 "\n",
+                  name, below, name, h->sum_s, name, below);
+}
+
 static void model_labels(FILE *f, const srv_model_info *m)
 {
     label(f, "model", m->name, ",");
@@ -83,6 +99,11 @@ static void live_figures(FILE *f, const srv_http_live *l)
     whole(f, "instances_failed_total", "counter", "Instances answered with a failure.",
           l->instances_failed_total);
     whole(f, "received_bytes_total", "counter", "Bytes of stored instances.", l->bytes_stored_total);
+    histogram(f, "commit_seconds",
+              "From the whole object on the disk to its durable row, in seconds; then comes Success.",
+              &l->commit_s);
+    whole(f, "refusals_total", "counter",
+          "Connections, associations and presentation contexts that were refused.", l->refusals_total);
     whole(f, "workers", "gauge", "Worker processes.", l->workers);
     whole(f, "workers_busy", "gauge", "Worker processes that run a job.", l->workers_busy);
     whole(f, "worker_crashes_total", "counter", "Worker processes that ended unasked.",
@@ -95,6 +116,35 @@ static void live_figures(FILE *f, const srv_http_live *l)
           l->disk_level);
     fraction(f, "engine_seconds_total", "counter", "Seconds spent in the engine.", l->engine_seconds_total);
     whole(f, "engine_slices_total", "counter", "Slices the engine has seen.", l->engine_slices_total);
+    histogram(f, "engine_slice_seconds", "Seconds of the engine for a slice, one value a job.", &l->slice_s);
+}
+
+/* Names of destinations are the administrator's own words, not a patient's. */
+static void destinations(FILE *f, const srv_http_env *env)
+{
+    static const char *const results[] = {"delivered", "retry", "refused"};
+    srv_http_circuit c[SRV_DESTINATIONS_MAX];
+    const int32_t n = env->circuit == NULL ? 0 : env->config->n_destinations;
+    family(f, "destination_tries_total", "counter", "Tries to deliver, by destination and result.");
+    for (int32_t i = 0; i < n; i++) {
+        const char *name = env->config->destinations[i].name;
+        c[i] = (srv_http_circuit){0};
+        (void)env->circuit(env->ctx, name, &c[i]);
+        const int64_t counts[] = {c[i].delivered, c[i].retried, c[i].refused};
+        for (int k = 0; k < 3; k++) {
+            (void)fputs("msad_destination_tries_total{", f);
+            label(f, "destination", name, "");
+            label(f, "result", results[k], ",");
+            (void)fprintf(f, "} %" PRId64 "\n", counts[k]);
+        }
+    }
+    family(f, "destination_circuit", "gauge",
+           "0: it is sent to; 1: it failed, and is left alone; 2: it is tried.");
+    for (int32_t i = 0; i < n; i++) {
+        (void)fputs("msad_destination_circuit{", f);
+        label(f, "destination", env->config->destinations[i].name, "");
+        (void)fprintf(f, "} %d\n", c[i].state);
+    }
 }
 
 static void catalogue(FILE *f, const srv_store_counts *c)
@@ -108,6 +158,12 @@ static void catalogue(FILE *f, const srv_store_counts *c)
     for (int s = SRV_JOB_RECEIVING; s <= SRV_JOB_CANCELLED; s++)
         (void)fprintf(f, "msad_jobs{state=\"%s\"} %" PRId64 "\n", srv_job_state_name((srv_job_state)s),
                       c->jobs[s]);
+    family(f, "jobs_oldest_age_seconds", "gauge",
+           "Age of the oldest job of each state that is not final; 0: none.");
+    for (int s = SRV_JOB_RECEIVING; s <= SRV_JOB_DELIVERING; s++)
+        (void)fprintf(
+            f, "msad_jobs_oldest_age_seconds{state=\"%s\"} %.15g\n", srv_job_state_name((srv_job_state)s),
+            c->oldest_ms[s] > 0 && now > c->oldest_ms[s] ? (double)(now - c->oldest_ms[s]) / 1e3 : 0.0);
     whole(f, "deliveries_pending", "gauge", "Results that wait to be sent.", c->deliveries_pending);
     whole(f, "deliveries_dead", "gauge", "Results that were given up.", c->deliveries_dead);
     fraction(f, "queue_oldest_age_seconds", "gauge", "Age of the oldest queued job; 0 when none is queued.",
@@ -137,6 +193,7 @@ void srv_get_metrics_live(srv_request *req)
     h->env.live(h->env.ctx, &live);
     about(f, h, &live);
     live_figures(f, &live);
+    destinations(f, &h->env);
     if (fclose(f) != 0) srv_reply_problem(&req->reply, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
 }
 

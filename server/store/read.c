@@ -114,12 +114,25 @@ static msa_status count_jobs(srv_store *s, srv_store_counts *out, msa_error *err
     }
 }
 
+/* Ids rise with time, so the first of a state is its oldest. */
+static msa_status oldest_jobs(srv_store *s, srv_store_counts *out, msa_error *err)
+{
+    for (int state = SRV_JOB_RECEIVING; state <= SRV_JOB_DELIVERING; state++)
+        if (out->jobs[state] > 0)
+            MSA_TRY(SRV_VALUE(
+                s, &out->oldest_ms[state], err,
+                "SELECT created_ms FROM job INDEXED BY job_state WHERE state = ? ORDER BY id LIMIT 1",
+                srv_i(state)));
+    return MSA_OK;
+}
+
 msa_status srv_store_count(srv_store *s, srv_store_counts *out, msa_error *err)
 {
     SRV_AUTO_QUERY q = NULL;
     bool row = false;
     *out = (srv_store_counts){0};
     MSA_TRY(count_jobs(s, out, err));
+    MSA_TRY(oldest_jobs(s, out, err));
     MSA_TRY(srv_sql_open(
         s, &q,
         "SELECT (SELECT count(*) FROM instance), (SELECT count(*) FROM instance WHERE state = 2),"

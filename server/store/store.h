@@ -476,6 +476,8 @@ typedef void srv_running_fn(void *ctx, const srv_running *job);
 MSA_NODISCARD msa_status srv_store_jobs_running(srv_store *s, srv_running_fn *row, void *ctx, msa_error *err);
 
 typedef struct srv_store_counts { /* for /metrics */
+    int64_t oldest_ms[SRV_JOB_CANCELLED +
+                      1]; /* when the oldest job of a state that is not final was made; 0: none */
     int64_t instances, rejected, series, prompts, jobs[SRV_JOB_CANCELLED + 1], deliveries_pending,
         deliveries_dead;
     int64_t oldest_queued_ms; /* 0: nothing queued */

@@ -32,13 +32,13 @@ class Reading(Base):
                 name, kind = line.split()[2:]
                 self.assertEqual(name, helped)
                 self.assertNotIn(name, kinds)
-                self.assertIn(kind, ('counter', 'gauge'))
+                self.assertIn(kind, ('counter', 'gauge', 'histogram'))
                 self.assertEqual(name.endswith('_total'), kind == 'counter')
                 kinds[name] = kind
             else:
-                match = re.fullmatch(r'(msad_[a-z_]+)(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? (-?[0-9.e+]+)', line)
+                match = re.fullmatch(r'(msad_[a-z_]+)(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? (-?[0-9.e+-]+)', line)
                 self.assertIsNotNone(match, line)
-                self.assertIn(match[1], kinds)
+                self.assertTrue(match[1] in kinds or kinds.get(re.sub('_(bucket|sum|count)$', '', match[1])) == 'histogram', line)
                 self.assertNotIn((match[1], match[2]), seen)
                 seen.add((match[1], match[2]))
         text = data.decode()
