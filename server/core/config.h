@@ -31,8 +31,9 @@ typedef struct srv_config {
     int32_t dicom_associate_timeout_s, dicom_idle_timeout_s, dicom_association_max_s; /* 10, 60, 3600 */
     int32_t dicom_object_max_mib;                                                     /* 4096 */
 
-    char http_bind[64];          /* 127.0.0.1; any other address needs access tokens */
-    int32_t http_port;           /* 8090; 0 picks a free one */
+    char http_bind[64]; /* 127.0.0.1; any other address needs access tokens */
+    int32_t http_port;  /* 8090; 0 picks a free one */
+    char http_tls_certificate[SRV_PATH_MAX], http_tls_key[SRV_PATH_MAX], http_tls_client_ca[SRV_PATH_MAX];
     int32_t http_requests_per_s; /* 10000 of one client; 0: any number */
 
     int32_t work_workers;         /* 0: cores / 2, at least 1 */

@@ -197,6 +197,9 @@ const srv_setting srv_settings[] = {
 
     TEXT("http", "bind", http_bind, "127.0.0.1", check_address, "numeric address to listen on: 127.0.0.1 or ::1 for this machine only; any other only with access tokens (msad token create)"),
     INT("http", "port", http_port, 8090, 0, 65535, "port to listen on; 0 picks a free one"),
+    TEXT("http", "tls_certificate", http_tls_certificate, "", NULL, "PEM file of our certificate, with those that it depends on: REST is HTTPS (TLS 1.2 or 1.3); empty: plain HTTP. Read at start"),
+    TEXT("http", "tls_key", http_tls_key, "", NULL, "PEM file of its key, which nobody but its owner may read"),
+    TEXT("http", "tls_client_ca", http_tls_client_ca, "", NULL, "PEM file of certificates that vouch for clients: every request but /healthz needs a client certificate, and a token where there are any; empty: none is asked for"),
     INT("http", "requests_per_s", http_requests_per_s, 10000, 0, 1000000, "requests a second from one client, by token and address; more are answered 429; 0: any number"),
 
     INT("work", "workers", work_workers, 0, 0, 256, "worker processes; 0: half the cores, at least 1"),

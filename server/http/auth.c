@@ -80,7 +80,7 @@ msa_status srv_auth_new(srv_http *h, msa_error *err)
     bool usable = false;
     for (int32_t i = 0; i < h->auth->tokens.n; i++)
         usable = usable || srv_token_is_good(&h->auth->tokens.of[i], srv_now_ms());
-    if (usable || is_loopback(config->http_bind)) return MSA_OK;
+    if (usable || is_loopback(config->http_bind) || config->http_tls_client_ca[0] != '\0') return MSA_OK;
     free(h->auth);
     h->auth = NULL;
     return msa_fail(
@@ -98,6 +98,24 @@ void srv_auth_free(srv_auth *a)
 bool srv_auth_is_open(const srv_http *h)
 {
     return !h->auth->tokens.exists;
+}
+
+bool srv_auth_is_for_all(const srv_http *h)
+{
+    return srv_auth_is_open(h) && h->env.config->http_tls_client_ca[0] == '\0';
+}
+
+/* By its certificate, where these are asked for; judged once a connection. */
+static bool is_known_client(srv_request *req)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    srv_conn *conn = info == NULL ? NULL : info->socket_context;
+    if (req->http->env.config->http_tls_client_ca[0] == '\0') return true;
+    if (conn == NULL) return srv_tls_client_is_known(req->connection);
+    if (!conn->judged) conn->known = srv_tls_client_is_known(req->connection);
+    conn->judged = true;
+    return conn->known;
 }
 
 /* ---- limits ---- */
@@ -216,6 +234,11 @@ void srv_auth_check(srv_request *req, const srv_route *route)
 {
     const unsigned needed = route == NULL ? 0 : route->scopes;
     if (needed == SRV_SCOPE_ANYONE) return;
+    if (!is_known_client(req)) {
+        srv_reply_problem(&req->reply, MHD_HTTP_FORBIDDEN,
+                          "a client certificate is needed that http.tls_client_ca vouches for");
+        return;
+    }
     const bool known = srv_auth_is_open(req->http) || req->token != NULL;
     if (!known) {
         refuse_unknown(req);

@@ -161,17 +161,26 @@ static msa_status listen_on(const srv_config *config, int *out, int *family, int
     return MSA_OK;
 }
 
-static struct MHD_Daemon *start_daemon(srv_http *h, int fd, int family)
+static struct MHD_Daemon *start_daemon(srv_http *h, int fd, int family, const srv_tls *tls)
 {
+    const bool secret = tls->key != NULL;
     const unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+                           (secret ? (unsigned)MHD_USE_TLS : 0u) |
                            (family == AF_INET6 ? (unsigned)MHD_USE_IPv6 : 0u);
-    return MHD_start_daemon(flags, 0, NULL, NULL, srv_request_access, h, MHD_OPTION_EXTERNAL_LOGGER, log_line,
-                            h, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED,
-                            srv_request_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-                            MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_CONNECTION_LIMIT,
-                            (unsigned)SRV_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                            (unsigned)SRV_HTTP_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)32768,
-                            MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+    const struct MHD_OptionItem plain[] = {{MHD_OPTION_END, 0, NULL}};
+    const struct MHD_OptionItem over_tls[] = {
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, tls->key},
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, tls->certificate},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)srv_tls_priorities},
+        {tls->client_ca != NULL ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0, tls->client_ca},
+        {MHD_OPTION_END, 0, NULL}};
+    return MHD_start_daemon(
+        flags, 0, NULL, NULL, srv_request_access, h, MHD_OPTION_EXTERNAL_LOGGER, log_line, h,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, srv_request_completed, h,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)SRV_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)SRV_HTTP_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)32768,
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, secret ? over_tls : plain, MHD_OPTION_END);
 }
 
 /* sendfile() to a client that has left raises SIGPIPE; roles get their own disposition back by uv_spawn. */
@@ -187,6 +196,7 @@ static void on_closed(uv_handle_t *handle)
     if (--h->handles > 0) return;
     json_decref(h->openapi);
     srv_auth_free(h->auth);
+    srv_tls_free(&h->tls);
     free(h);
 }
 
@@ -212,11 +222,12 @@ msa_status srv_http_start(srv_http **out, const srv_http_env *env, int32_t *port
     json_object_seed(0); /* before two threads build objects */
     h->openapi = srv_openapi();
     if (h->openapi == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
-    msa_status status = srv_auth_new(h, err);
+    msa_status status = srv_tls_load(&h->tls, env->config, err);
+    if (status == MSA_OK) status = srv_auth_new(h, err);
     if (status == MSA_OK) status = srv_hub_new(h, err);
     if (status == MSA_OK) status = listen_on(env->config, &fd, &family, &h->port, err);
     if (status == MSA_OK) {
-        h->daemon = start_daemon(h, fd, family);
+        h->daemon = start_daemon(h, fd, family, &h->tls);
         if (h->daemon == NULL)
             status = msa_fail(err, MSA_E_INTERNAL, "libmicrohttpd did not start");
         else
@@ -225,6 +236,7 @@ msa_status srv_http_start(srv_http **out, const srv_http_env *env, int32_t *port
     if (status != MSA_OK) {
         srv_hub_abandon(h->hub);
         srv_auth_free(h->auth);
+        srv_tls_free(&h->tls);
         json_decref(h->openapi);
         return status;
     }
@@ -233,6 +245,7 @@ msa_status srv_http_start(srv_http **out, const srv_http_env *env, int32_t *port
         MHD_stop_daemon(h->daemon);
         srv_hub_abandon(h->hub);
         srv_auth_free(h->auth);
+        srv_tls_free(&h->tls);
         json_decref(h->openapi);
         return msa_fail(err, MSA_E_INTERNAL, "the loop cannot watch libmicrohttpd");
     }

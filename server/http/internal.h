@@ -191,8 +191,14 @@ void srv_request_resume(srv_request *req);
 typedef struct srv_conn {
     struct srv_conn *prev, *next;
     uint64_t deadline_ms; /* uv_now(); UINT64_MAX while a request is being worked on */
+    bool judged, known;   /* its certificate, where one is asked for */
     int fd;
 } srv_conn;
+
+/* Texts of the PEM files; all NULL where REST is plain. */
+typedef struct srv_tls {
+    char *key, *certificate, *client_ca;
+} srv_tls;
 
 struct srv_http {
     srv_http_env env;
@@ -207,6 +213,7 @@ struct srv_http {
     srv_watch *watches;
     int32_t waiters;
     srv_auth *auth;
+    srv_tls tls;
     srv_hub *hub;       /* of the event streams */
     int64_t replies[6]; /* by class: 2 is 2xx */
     int64_t started_ms; /* wall clock */
@@ -246,11 +253,19 @@ void srv_hub_end(srv_hub *hub);     /* every stream ends with what it has */
 void srv_hub_abandon(srv_hub *hub); /* after the daemon has stopped: frees it, or lets its task */
 int32_t srv_hub_streams(const srv_hub *hub);
 
+/* tls.c. Errors: MSA_E_IO, MSA_E_INVALID. */
+extern const char srv_tls_priorities[];
+MSA_NODISCARD msa_status srv_tls_load(srv_tls *out, const srv_config *config, msa_error *err);
+void srv_tls_free(srv_tls *tls);
+/* It has shown a certificate that http.tls_client_ca vouches for. */
+bool srv_tls_client_is_known(struct MHD_Connection *connection);
+
 /* auth.c. Errors of new: MSA_E_INVALID when others could reach REST and there is no token. */
 MSA_NODISCARD msa_status srv_auth_new(srv_http *h, msa_error *err);
 void srv_auth_free(srv_auth *auth);
-bool srv_auth_is_open(const srv_http *h); /* no token is asked for */
-void srv_auth_identify(srv_request *req); /* by its token, if it shows one */
+bool srv_auth_is_open(const srv_http *h);    /* no token is asked for */
+bool srv_auth_is_for_all(const srv_http *h); /* nor a certificate */
+void srv_auth_identify(srv_request *req);    /* by its token, if it shows one */
 /* Leaves a refusal in the reply: 401, 403 or 429. route NULL: there is none, which is not told to strangers.
  */
 void srv_auth_check(srv_request *req, const srv_route *route);

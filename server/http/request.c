@@ -92,7 +92,8 @@ static bool check_host(srv_request *req, const char *version)
     if (host == NULL && strcmp(version, MHD_HTTP_VERSION_1_0) == 0) return true; /* no browser speaks this */
     if (host == NULL)
         srv_reply_problem(&req->reply, MHD_HTTP_BAD_REQUEST, "the Host header is missing");
-    else if (srv_auth_is_open(req->http) && !host_is_ours(host)) /* a browser has no token of ours to send */
+    else if (srv_auth_is_for_all(req->http) &&
+             !host_is_ours(host)) /* a browser has no token of ours to send */
         srv_reply_problem(&req->reply, MHD_HTTP_MISDIRECTED_REQUEST,
                           "the Host header names another machine; use 127.0.0.1, localhost or [::1]");
     return req->reply.status == 0;
