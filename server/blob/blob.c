@@ -347,6 +347,15 @@ msa_status srv_blob_path(const srv_blobs *b, const char *sha256, char *path, siz
     return MSA_OK;
 }
 
+msa_status srv_blob_remove(srv_blobs *b, const char *sha256, msa_error *err)
+{
+    char path[3 + MSA_SHA256_HEX];
+    if (!is_sha256(sha256)) return msa_fail(err, MSA_E_INVALID, "not the name of a blob");
+    (void)snprintf(path, sizeof path, "%.2s/%s", sha256, sha256);
+    if (unlinkat(b->blobs_fd, path, 0) == 0 || errno == ENOENT) return MSA_OK;
+    return fail_io(err, errno, "remove a file of blobs/");
+}
+
 bool srv_blob_exists(const srv_blobs *b, const char *sha256)
 {
     char path[3 + MSA_SHA256_HEX];

@@ -62,6 +62,9 @@ bool srv_blobs_space(const srv_blobs *b, int64_t *free_bytes, int64_t *size_byte
  * MSA_E_INVALID when too long. */
 MSA_NODISCARD msa_status srv_blob_path(const srv_blobs *b, const char *sha256, char *path, size_t path_size,
                                        msa_error *err);
+/* The catalogue does not name it any more; what is not there is no error. Not synced: should it come back after a
+ * power cut, nobody names it. */
+MSA_NODISCARD msa_status srv_blob_remove(srv_blobs *b, const char *sha256, msa_error *err);
 bool srv_blob_exists(const srv_blobs *b, const char *sha256);
 bool srv_blobs_bad(const srv_blobs *b);
 #endif

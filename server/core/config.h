@@ -20,6 +20,7 @@
  * Order of force: built-in default, file, environment.
  */
 typedef struct srv_config {
+    int32_t retention_finished_days, retention_waiting_days, retention_max_mib;
     int32_t storage_soft_free_mib, storage_hard_free_mib;
     char storage_path[SRV_PATH_MAX]; /* storage.path: database, blobs, job folders; default "msad-data" */
 

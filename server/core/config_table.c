@@ -157,6 +157,7 @@ const srv_section srv_sections[] = {
     {"automatic", "Series that a rule segments without prompts: a grid of points over every slice, and what "
                   "is kept of what they find."},
     {"completeness", "When a series counts as complete."},
+    {"retention", "How long what is done is kept."},
     {"delivery", "Sending results: retries and when to give up."},
     {"result", "The DICOM-SEG that is made."},
     {"log", "Events go to standard error, one a line."},
@@ -184,6 +185,10 @@ const srv_setting srv_settings[] = {
     TEXT("storage", "path", storage_path, "msad-data", check_given, "folder of the database, the stored objects and the job folders; relative to where msad starts"),
     INT("storage", "soft_free_mib", storage_soft_free_mib, 4096, 0, 16777216, "when less is free on the volume of storage.path, in MiB, a quarter of dicom.max_associations are taken; never more than a tenth of the volume; 0: never"),
     INT("storage", "hard_free_mib", storage_hard_free_mib, 1024, 0, 16777216, "when less is free, nothing more is received until there is room again: the rest is for the database and for results; never more than a twentieth of the volume; 0: never"),
+
+    INT("retention", "finished_days", retention_finished_days, 0, 0, 36500, "days after its last job ended until a series is forgotten, with its images, annotations and results; not while a result has not reached its destination; 0: never"),
+    INT("retention", "waiting_days", retention_waiting_days, 0, 0, 36500, "days after its last image until a series that nobody has annotated is forgotten; 0: never"),
+    INT("retention", "max_mib", retention_max_mib, 0, 0, 2147483647, "MiB of images, annotations and results to keep: above it, finished series are forgotten, the oldest first; 0: no limit"),
 
     TEXT("dicom", "ae_title", dicom_ae_title, "MSAD", check_ae, "our AE title: called by the PACS, and calling when results are sent"),
     TEXT("dicom", "bind", dicom_bind, "127.0.0.1", check_address, "numeric address to listen on; 0.0.0.0 for all of IPv4. DICOM without TLS is open to whoever reaches it"),
@@ -538,6 +543,9 @@ msa_status srv_list_add(srv_config *config, const srv_list *list, const void *en
 static const char *const live[] = {
     "storage.soft_free_mib",
     "storage.hard_free_mib",
+    "retention.finished_days",
+    "retention.waiting_days",
+    "retention.max_mib",
     "dicom.ae_title",
     "dicom.bind",
     "dicom.port",

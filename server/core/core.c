@@ -109,6 +109,7 @@ static void on_tick(uv_timer_t *timer)
                              "storage.path, then start msad again");
     submit_later(core); /* before leases are looked at, so that what was held up does not run out */
     srv_disk_tick(core->disk);
+    srv_retainer_tick(core->retainer);
     srv_intake_deadlines(core->intake);
     srv_indexer_tick(core->indexer);
     srv_workers_tick(core->workers);
@@ -346,6 +347,7 @@ static msa_status start(srv_core *core, int *lock_fd, msa_error *err)
     settle_keys(core);
     MSA_TRY(open_storage(core, lock_fd, err));
     MSA_TRY(srv_disk_start(core, err));
+    MSA_TRY(srv_retainer_start(core, err));
     MSA_TRY(srv_workers_start(core, err));
     MSA_TRY(wait_for_model(core, err));
     MSA_TRY(tell_rules(core, err));
@@ -382,6 +384,7 @@ static void finish(srv_core *core)
     srv_outbox_free(core->outbox);
     srv_inquiry_free(core->inquiry);
     srv_disk_free(core->disk);
+    srv_retainer_free(core->retainer);
     srv_blobs_free(core->blobs);
 }
 

@@ -19,6 +19,7 @@ typedef struct srv_intake srv_intake;   /* listener and receive roles: intake.c 
 typedef struct srv_indexer srv_indexer; /* the work role that reads headers: indexer.c */
 typedef struct srv_workers srv_workers; /* the work roles that run jobs: workers.c */
 typedef struct srv_outbox srv_outbox;   /* deliveries and send roles: outbox.c */
+typedef struct srv_retainer srv_retainer; /* forgets what is done: retention.c */
 typedef struct srv_disk srv_disk;       /* how full the storage volume is: disk.c */
 typedef struct srv_inquiry srv_inquiry; /* questions to sources, by send roles: inquiry.c */
 
@@ -36,6 +37,7 @@ typedef struct srv_core {
     srv_outbox *outbox;
     srv_inquiry *inquiry;
     srv_disk *disk;
+    srv_retainer *retainer;
     srv_model_table models; /* what the workers have; texts end, indices are in range */
     bool model_known;
     char settings_key[256]; /* the settings that shape a result: part of every job's input key */
@@ -138,6 +140,13 @@ const char *srv_disk_why(const srv_disk *d);   /* a sentence for people; "" at S
 void srv_disk_live(const srv_disk *d, srv_http_live *live);
 bool srv_disk_idle(const srv_disk *d);
 void srv_disk_free(srv_disk *d);
+
+MSA_NODISCARD msa_status srv_retainer_start(srv_core *core, msa_error *err);
+void srv_retainer_tick(srv_retainer *k);
+bool srv_retainer_idle(const srv_retainer *k);
+void srv_retainer_free(srv_retainer *k);
+/* Store thread, where a row is made that names this blob: MSA_E_BUSY when retention has just deleted it. */
+MSA_NODISCARD msa_status srv_core_has_blob(const srv_core *core, const char *sha256, msa_error *err);
 
 MSA_NODISCARD msa_status srv_inquiry_start(srv_core *core, msa_error *err);
 void srv_inquiry_tick(srv_inquiry *q); /* looks for something to ask; deadlines */

@@ -135,6 +135,7 @@ static msa_status run_commit(srv_task *task, srv_store *store, msa_error *err)
     intake_task *t = (intake_task *)task;
     int64_t id = 0;
     t->instance.association_id = association_of(t->c);
+    MSA_TRY(srv_core_has_blob(t->c->in->core, t->instance.sha256, err));
     return srv_store_instance_put(store, &t->instance, &t->outcome, &id, err);
 }
 

@@ -161,6 +161,10 @@ static msa_status run_done(srv_task *task, srv_store *store, msa_error *err)
             if (t->names[k].form < 0 || t->names[k].form == to->form[i])
                 t->results[k].destinations |= 1u << i;
     }
+    for (size_t k = 0; k < t->n_results;
+         k++) /* not MSA_E_BUSY, which waits: the lease runs out, and it is made again */
+        if (srv_core_has_blob(t->w->pool->core, t->results[k].sha256, NULL) != MSA_OK)
+            return msa_fail(err, MSA_E_INVALID, "the same result was just being forgotten");
     return srv_store_job_done(store, t->job_id, t->token, t->results, t->n_results, t->segments,
                               t->n_segments, t->preview_sha256, t->warnings, destinations, (size_t)to->n,
                               t->now_ms, err);

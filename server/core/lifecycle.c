@@ -57,7 +57,8 @@ void srv_core_part_stopped(srv_core *core)
 {
     if (!core->stopping || core->ticking || !srv_intake_idle(core->intake) ||
         !srv_indexer_idle(core->indexer) || !srv_workers_idle(core->workers) ||
-        !srv_outbox_idle(core->outbox) || !srv_inquiry_idle(core->inquiry) || !srv_disk_idle(core->disk))
+        !srv_outbox_idle(core->outbox) || !srv_inquiry_idle(core->inquiry) || !srv_disk_idle(core->disk) ||
+        !srv_retainer_idle(core->retainer))
         return;
     uv_stop(core->loop);
 }

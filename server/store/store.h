@@ -374,6 +374,30 @@ MSA_NODISCARD msa_status srv_store_delivery_requeue(srv_store *s, int64_t id, in
 MSA_NODISCARD msa_status srv_store_deliveries_requeue(srv_store *s, const char *destination, int64_t now_ms,
                                                       int32_t *n, msa_error *err);
 
+/* ---- retention ---- */
+
+typedef struct srv_retention {
+    int64_t finished_before_ms; /* series that finished at or before may be forgotten; 0: none */
+    int64_t waiting_before_ms;  /* those that wait for an annotation and had their last image before; 0: none */
+    int64_t bytes_max;          /* above it, finished ones of any age, the oldest first; 0: no limit */
+    int32_t series_max;         /* to look at in this call */
+} srv_retention;
+typedef struct srv_retention_state { /* zero at first; kept between the calls of a round */
+    int64_t after_id;                /* 0: the round is over */
+    int64_t bytes;
+    int32_t forgotten; /* series, counted up */
+} srv_retention_state;
+typedef void srv_hash_fn(void *ctx, const char *sha256, int64_t size_bytes);
+/**
+ * Deletes all rows of series that may be forgotten: every job of them has ended and every result was delivered to all
+ * of its destinations (a delivery that was given up keeps its series), or nobody has annotated them. row: every blob
+ * that these rows named; others may name it still.
+ */
+MSA_NODISCARD msa_status srv_store_forget(srv_store *s, const srv_retention *r, srv_retention_state *state,
+                                          srv_hash_fn *row, void *ctx, msa_error *err);
+/* Does any row name this blob? */
+MSA_NODISCARD msa_status srv_store_blob_is_used(srv_store *s, const char *sha256, bool *yes, msa_error *err);
+
 /* ---- reading, for REST ---- */
 
 typedef void srv_job_fn(void *ctx, const srv_job *job);
