@@ -118,6 +118,16 @@ void msa_position_sums(int64_t rows, int64_t n, const float *x, float *up, float
     table()->position_sums(rows, n, x, up, line);
 }
 
+void msa_mix4(int64_t n, const float *const x[4], const float weight[4], float *y)
+{
+    table()->mix4(n, x, weight, y);
+}
+
+void msa_grey(int64_t n, const float *x, float low, float high, bool keep_zero, uint8_t *y)
+{
+    table()->grey(n, x, low, high, keep_zero, y);
+}
+
 void msa_depthwise9(int64_t n, const float *const x[9], const float *weight, const float *bias, float *y)
 {
     table()->depthwise9(n, x, weight, bias, y);

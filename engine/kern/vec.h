@@ -48,8 +48,15 @@ void msa_position_sums(int64_t rows, int64_t n, const float *x, float *up, float
 /* sum[i] += of column i of x(rows, n), rows ld apart; in double, since a column may hold thousands of rows.
  */
 void msa_column_sums(int64_t rows, int64_t n, const float *x, int64_t ld, double *sum);
-/* y = bias + the sum of x[k] * weight[k] over k: vectors of n, weight (9, n); one pixel of a depthwise 3 x 3. */
+/* y = bias + the sum of x[k] * weight[k] over k: vectors of n, weight (9, n); one pixel of a depthwise 3 x 3.
+ */
 void msa_depthwise9(int64_t n, const float *const x[9], const float *weight, const float *bias, float *y);
+
+/* y = the sum of x[k] * weight[k] over k, in their order; the same bits at every level. */
+void msa_mix4(int64_t n, const float *const x[4], const float weight[4], float *y);
+/* low .. high to 0 .. 255, clipped and truncated; an x of 0 gives 0 where keep_zero says so. x is finite, low
+ * < high. The same bits at every level. */
+void msa_grey(int64_t n, const float *x, float low, float high, bool keep_zero, uint8_t *y);
 
 /* ---- parts of the layer norm; z = (x - mean) * scale is the normalised row ---- */
 

@@ -381,6 +381,27 @@ static void vec_normalise_params(int64_t rows, int64_t n, const float *x, const 
         }
 }
 
+/* ---- pictures: nothing fused, so that masks and greys are the same bits on every CPU ---- */
+
+static void vec_mix4(int64_t n, const float *const x[4], const float weight[4], float *y)
+{
+    const float *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
+    const float w0 = weight[0], w1 = weight[1], w2 = weight[2], w3 = weight[3];
+    EACH for (int64_t i = 0; i < n; i++) y[i] = ((w0 * x0[i] + w1 * x1[i]) + w2 * x2[i]) + w3 * x3[i];
+}
+
+static void vec_grey(int64_t n, const float *x, float low, float high, bool keep_zero, uint8_t *y)
+{
+    const float range = high - low, zero = keep_zero ? 0.0f : NAN; /* nothing is equal to NaN */
+    EACH for (int64_t i = 0; i < n; i++)
+    {
+        float v = x[i] < low ? low : x[i];
+        v = v > high ? high : v;
+        const float level = (v - low) / range * 255.0f;
+        y[i] = (uint8_t)(int32_t)(x[i] == zero ? 0.0f : level);
+    }
+}
+
 const msa_vec_table VEC_TABLE = {
     .exp = vec_exp,
     .gelu = vec_gelu,
@@ -401,6 +422,8 @@ const msa_vec_table VEC_TABLE = {
     .position_sums = vec_position_sums,
     .column_sums = vec_column_sums,
     .depthwise9 = vec_depthwise9,
+    .mix4 = vec_mix4,
+    .grey = vec_grey,
     .squared_distance = vec_squared_distance,
     .normalise = vec_normalise,
     .normalise_backward = vec_normalise_backward,

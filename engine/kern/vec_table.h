@@ -27,6 +27,8 @@ typedef struct msa_vec_table {
     void (*position_sums)(int64_t rows, int64_t n, const float *x, float *up, float *line);
     void (*column_sums)(int64_t rows, int64_t n, const float *x, int64_t ld, double *sum);
     void (*depthwise9)(int64_t n, const float *const x[9], const float *weight, const float *bias, float *y);
+    void (*mix4)(int64_t n, const float *const x[4], const float weight[4], float *y);
+    void (*grey)(int64_t n, const float *x, float low, float high, bool keep_zero, uint8_t *y);
     float (*squared_distance)(int64_t n, const float *x, float mean);
     void (*normalise)(int64_t n, const float *x, float mean, float scale, const float *weight,
                       const float *bias, float *y);

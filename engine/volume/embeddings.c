@@ -75,12 +75,12 @@ msa_status msa_embeddings_new(msa_embeddings **out, const msa_model *model, cons
     const size_t n = (size_t)e->stacks.size;
     const msa_embedding_cache_options own = {.memory_bytes = MSA_EMBEDDINGS_BYTES};
     e->floats = msa_embedding_floats(e->config);
-    e->images = calloc(n * image_floats(e), sizeof *e->images);
+    e->images = malloc(n * image_floats(e) * sizeof *e->images);
     e->pictures = calloc(n, MSA_SHA256_SIZE);
     e->grey = malloc((size_t)volume->H * (size_t)volume->W);
     e->bands = calloc((size_t)bands_of(volume->H), MSA_SHA256_SIZE);
-    e->encoded = calloc(n * e->floats, sizeof *e->encoded);
-    e->seen = calloc(SEEN_MAX, sizeof *e->seen);
+    e->encoded = malloc(n * e->floats * sizeof *e->encoded);
+    e->seen = malloc(SEEN_MAX * sizeof *e->seen);
     if (!e->images || !e->pictures || !e->grey || !e->bands || !e->encoded || !e->seen)
         return msa_fail(err, MSA_E_NOMEM, "out of memory for the image embeddings");
     if (!cache) MSA_TRY(msa_embedding_cache_new(&e->own, &own, err));

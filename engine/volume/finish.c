@@ -1,8 +1,10 @@
 #include "engine/volume/finish.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "engine/base/pool.h"
+#include "engine/kern/vec.h"
 
 enum { TAPS = 4 };
 
@@ -17,7 +19,6 @@ struct msa_finish {
     int32_t cols;        /* of the slice: room for any part */
     tap4 *across, *down; /* (cols), (rows): from the part's first column and row on */
     float *narrow;       /* (low, cols): after the horizontal pass */
-    float *row;          /* (cols) */
 };
 
 /* Sample o of an axis resized from `in` to `out`: between `first` and `second`, `weight` of the second. */
@@ -56,9 +57,8 @@ msa_status msa_finish_new(msa_finish **out, const msa_transform *t, int32_t low,
     f->cols = t->cols;
     f->across = calloc((size_t)t->cols, sizeof *f->across);
     f->down = calloc((size_t)t->rows, sizeof *f->down);
-    f->narrow = calloc((size_t)low * (size_t)t->cols, sizeof *f->narrow);
-    f->row = calloc((size_t)t->cols, sizeof *f->row);
-    if (!f->across || !f->down || !f->narrow || !f->row)
+    f->narrow = malloc((size_t)low * (size_t)t->cols * sizeof *f->narrow);
+    if (!f->across || !f->down || !f->narrow)
         return msa_fail(err, MSA_E_NOMEM, "out of memory for post-processing");
     msa_finish_aim(f, t);
     *out = MSA_STEAL(f);
@@ -79,59 +79,109 @@ void msa_finish_free(msa_finish *f)
     free(f->across);
     free(f->down);
     free(f->narrow);
-    free(f->row);
     free(f);
 }
 
-static msa_status narrow_rows(msa_finish *f, const float *logits, msa_region region, msa_error *err)
+/* ---- in bands over the threads ---- */
+
+enum { BAND = 16, CHUNK = 256 }; /* rows of an item; pixels of a row that are looked at together */
+
+typedef struct band_job {
+    msa_finish *f;
+    const float *logits;
+    msa_region region; /* in the part's own pixels */
+    int32_t from, to;  /* rows of the logits that the region needs */
+    float *out;        /* (region rows, region cols); NULL: to the mask */
+    uint8_t *mask;     /* of the region's first pixel, rows f->cols apart */
+} band_job;
+
+static void narrow_item(void *ctx, int32_t item, int32_t worker)
 {
-    const size_t cols = (size_t)f->cols;
-    for (int32_t y = 0; y < f->low; y++) {
-        const float *from = logits + (size_t)y * (size_t)f->low;
-        for (int32_t x = 0; x < f->low; x++)
-            if (!isfinite(from[x]))
-                return msa_fail(err, MSA_E_INTERNAL, "the mask decoder gave a logit that is not finite");
-        for (int32_t x = region.x0 - f->t.x0; x < region.x1 - f->t.x0; x++) {
+    (void)worker;
+    const band_job *j = ctx;
+    msa_finish *f = j->f;
+    const int32_t first = j->from + item * BAND, last = first + BAND < j->to ? first + BAND : j->to;
+    for (int32_t y = first; y < last; y++) {
+        const float *from = j->logits + (size_t)y * (size_t)f->low;
+        float *to = f->narrow + (size_t)y * (size_t)f->cols;
+        for (int32_t x = j->region.x0; x < j->region.x1; x++) {
             const tap4 *tap = &f->across[x];
             float sum = 0;
             for (int32_t k = 0; k < TAPS; k++)
                 sum += tap->weight[k] * from[tap->index[k]];
-            f->narrow[(size_t)y * cols + (size_t)x] = sum;
+            to[x] = sum;
         }
     }
-    return MSA_OK;
 }
 
-static void finish_row(const msa_finish *f, int32_t y, msa_region region, float *out)
+/* n pixels of a row, from x on. */
+static void finish_pixels(const msa_finish *f, int32_t y, int32_t x, int32_t n, float *out)
 {
-    const size_t cols = (size_t)f->cols;
-    const tap4 *tap = &f->down[y - f->t.y0];
-    for (int32_t x = region.x0; x < region.x1; x++) {
-        float sum = 0;
-        for (int32_t k = 0; k < TAPS; k++)
-            sum += tap->weight[k] * f->narrow[(size_t)tap->index[k] * cols + (size_t)(x - f->t.x0)];
-        out[x - region.x0] = sum;
+    const tap4 *tap = &f->down[y];
+    const float *rows[TAPS];
+    for (int32_t k = 0; k < TAPS; k++)
+        rows[k] = f->narrow + (size_t)tap->index[k] * (size_t)f->cols + (size_t)x;
+    msa_mix4(n, rows, tap->weight, out);
+}
+
+static void mask_row(const msa_finish *f, int32_t y, int32_t x0, int32_t x1, uint8_t *to)
+{
+    float row[CHUNK];
+    for (int32_t x = x0; x < x1; x += CHUNK, to += CHUNK) {
+        const int32_t n = x1 - x < CHUNK ? x1 - x : CHUNK;
+        finish_pixels(f, y, x, n, row);
+        for (int32_t i = 0; i < n; i++)
+            to[i] = row[i] > 0;
     }
+}
+
+static void finish_item(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const band_job *j = ctx;
+    const msa_region r = j->region;
+    const int32_t first = r.y0 + item * BAND, last = first + BAND < r.y1 ? first + BAND : r.y1;
+    for (int32_t y = first; y < last; y++) {
+        const size_t row = (size_t)(y - r.y0);
+        if (j->out)
+            finish_pixels(j->f, y, r.x0, r.x1 - r.x0, j->out + row * (size_t)(r.x1 - r.x0));
+        else
+            mask_row(j->f, y, r.x0, r.x1, j->mask + row * (size_t)j->f->cols);
+    }
+}
+
+static void run_bands(msa_pool_fn *fn, band_job *j, int32_t rows)
+{
+    msa_pool_run(fn, j, (rows + BAND - 1) / BAND, MSA_THREADS_MAX);
+}
+
+static msa_status finish(band_job *j, msa_region region, msa_error *err)
+{
+    msa_finish *f = j->f;
+    if (!msa_all_finite((int64_t)f->low * f->low, j->logits))
+        return msa_fail(err, MSA_E_INTERNAL, "the mask decoder gave a logit that is not finite");
+    if (msa_region_empty(region)) return MSA_OK;
+    j->region =
+        (msa_region){region.x0 - f->t.x0, region.y0 - f->t.y0, region.x1 - f->t.x0, region.y1 - f->t.y0};
+    j->from =
+        f->down[j->region.y0].index[0]; /* indices never fall, neither along the taps nor along the rows */
+    j->to = f->down[j->region.y1 - 1].index[TAPS - 1] + 1;
+    run_bands(narrow_item, j, j->to - j->from);
+    run_bands(finish_item, j, j->region.y1 - j->region.y0);
+    return MSA_OK;
 }
 
 msa_status msa_finish_logits(msa_finish *f, const float *logits, msa_region region, float *out,
                              msa_error *err)
 {
-    MSA_TRY(narrow_rows(f, logits, region, err));
-    for (int32_t y = region.y0; y < region.y1; y++, out += region.x1 - region.x0)
-        finish_row(f, y, region, out);
-    return MSA_OK;
+    band_job j = {.f = f, .logits = logits, .out = out};
+    return finish(&j, region, err);
 }
 
 msa_status msa_finish_mask(msa_finish *f, const float *logits, msa_region region, uint8_t *mask,
                            msa_error *err)
 {
-    MSA_TRY(narrow_rows(f, logits, region, err));
-    for (int32_t y = region.y0; y < region.y1; y++) {
-        uint8_t *to = mask + (size_t)y * (size_t)f->cols;
-        finish_row(f, y, region, f->row);
-        for (int32_t x = region.x0; x < region.x1; x++)
-            to[x] = f->row[x - region.x0] > 0;
-    }
-    return MSA_OK;
+    band_job j = {
+        .f = f, .logits = logits, .mask = mask + (size_t)region.y0 * (size_t)f->cols + (size_t)region.x0};
+    return finish(&j, region, err);
 }

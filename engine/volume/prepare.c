@@ -1,10 +1,10 @@
 #include "engine/volume/prepare.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/cleanup.h"
+#include "engine/kern/vec.h"
 #include "engine/volume/resize8.h"
 
 static const float pixel_mean[3] = {123.675F, 116.28F, 103.53F}; /* of SAM's training images, 0..255 RGB */
@@ -67,9 +67,8 @@ msa_status msa_grey_rows(const msa_transform *t, const msa_window *window, const
     const size_t width = (size_t)t->cols;
     for (size_t y = (size_t)first; y < (size_t)first + (size_t)n; y++, grey += width) {
         const float *row = slice + ((size_t)t->y0 + y) * (size_t)cols + (size_t)t->x0;
-        for (size_t x = 0; x < width; x++)
-            if (!isfinite(row[x]))
-                return msa_fail(err, MSA_E_INVALID, "the volume holds a value that is not finite");
+        if (!msa_all_finite((int64_t)width, row))
+            return msa_fail(err, MSA_E_INVALID, "the volume holds a value that is not finite");
         msa_window_u8(window, row, width, grey);
     }
     return MSA_OK;

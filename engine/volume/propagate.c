@@ -6,25 +6,58 @@
 
 #include "engine/base/cleanup.h"
 
+/* Pixels from here on that are set, or that are not; of a mask's row, eight at a time. */
+static int32_t same_from(const uint8_t *at, int32_t n, bool set)
+{
+    const uint64_t eight = set ? UINT64_C(0x0101010101010101) : 0;
+    int32_t i = 0;
+    for (uint64_t next; i + 8 <= n; i += 8) {
+        memcpy(&next, at + i, sizeof next);
+        if (next != eight) break;
+    }
+    while (i < n && (at[i] != 0) == set)
+        i++;
+    return i;
+}
+
+static int32_t run_of(const uint8_t *at, int32_t n)
+{
+    return same_from(at, n, true);
+}
+
+static int32_t gap_of(const uint8_t *at, int32_t n)
+{
+    return same_from(at, n, false);
+}
+
 msa_mask_stats msa_mask_measure(const uint8_t *mask, int32_t cols, msa_region region)
 {
     msa_mask_stats s = {0, {region.x1, region.y1, region.x0, region.y0}, 0, 0};
+    int64_t twice_x = 0, twice_y = 0; /* of the centroid's sums, which are of halves */
     for (int32_t y = region.y0; y < region.y1; y++) {
         const uint8_t *row = mask + (size_t)y * (size_t)cols;
-        for (int32_t x = region.x0; x < region.x1; x++) {
-            if (!row[x]) continue;
-            s.area++;
-            s.cx += x + 0.5;
-            s.cy += y + 0.5;
+        int64_t area = 0;
+        for (int32_t x = region.x0; x < region.x1;) {
+            const int32_t run = run_of(row + x, region.x1 - x);
+            if (run == 0) {
+                x += gap_of(row + x, region.x1 - x);
+                continue;
+            }
+            area += run;
+            twice_x += (int64_t)run * (2 * x + run);
             if (x < s.box.x0) s.box.x0 = x;
-            if (x >= s.box.x1) s.box.x1 = x + 1;
-            if (y < s.box.y0) s.box.y0 = y;
-            if (y >= s.box.y1) s.box.y1 = y + 1;
+            x += run;
+            if (x > s.box.x1) s.box.x1 = x;
         }
+        if (area == 0) continue;
+        s.area += area;
+        twice_y += area * (2 * y + 1);
+        if (y < s.box.y0) s.box.y0 = y;
+        s.box.y1 = y + 1;
     }
     if (s.area == 0) return (msa_mask_stats){0};
-    s.cx /= (double)s.area;
-    s.cy /= (double)s.area;
+    s.cx = (double)twice_x / 2 / (double)s.area;
+    s.cy = (double)twice_y / 2 / (double)s.area;
     return s;
 }
 

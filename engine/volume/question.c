@@ -35,11 +35,11 @@ struct msa_asker {
 static msa_status asker_memory(msa_asker *a, int32_t points, msa_error *err)
 {
     const size_t tokens = (size_t)a->config->mask_tokens, low = (size_t)a->low, n = (size_t)points;
-    a->logits = calloc(tokens * low * low, sizeof *a->logits);
+    a->logits = malloc(tokens * low * low * sizeof *a->logits);
     a->iou = calloc(tokens, sizeof *a->iou);
     a->points = calloc(n + 1, 2 * sizeof *a->points);
     a->labels = calloc(n + 1, sizeof *a->labels);
-    a->dense = calloc(low * low, sizeof *a->dense);
+    a->dense = malloc(low * low * sizeof *a->dense);
     a->asked = calloc(3 * n + 5, sizeof *a->asked);
     a->asked_slice = -1;
     if (!a->logits || !a->iou || !a->points || !a->labels || !a->dense || !a->asked)

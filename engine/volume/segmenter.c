@@ -7,6 +7,7 @@
 #include "engine/volume/bits.h"
 #include "engine/volume/embeddings.h"
 #include "engine/volume/follow.h"
+#include "engine/volume/mask_row.h"
 #include "engine/volume/plan.h"
 #include "engine/volume/propagate.h"
 #include "engine/volume/question.h"
@@ -88,8 +89,8 @@ static msa_status job_memory(job *j, msa_error *err)
     j->down = calloc(rows, sizeof *j->down);
     j->mask = calloc(pixels, 1);
     j->last = calloc(pixels, 1);
-    j->guess = calloc(pixels, sizeof *j->guess);
-    j->answer = calloc(pixels, sizeof *j->answer);
+    j->guess = malloc(pixels * sizeof *j->guess);
+    j->answer = malloc(pixels * sizeof *j->answer);
     j->marks = calloc((size_t)j->volume->D + 1, sizeof *j->marks);
     j->iou_sum = calloc((size_t)j->n_objects + 1, sizeof *j->iou_sum);
     if (!j->up || !j->down || !j->mask || !j->last || !j->guess || !j->answer || !j->marks || !j->iou_sum)
@@ -162,8 +163,8 @@ static void join(job *j, int32_t object, const msa_question *q)
     uint8_t *to = j->results[object].mask + (size_t)q->slice * (size_t)j->volume->H * cols;
     if (j->results[object].probability) join_probability(j, object, q);
     for (int32_t y = q->clip.y0; y < q->clip.y1; y++)
-        for (int32_t x = q->clip.x0; x < q->clip.x1; x++)
-            to[(size_t)y * cols + (size_t)x] |= j->mask[(size_t)y * cols + (size_t)x];
+        msa_mask_row_add(to + (size_t)y * cols + (size_t)q->clip.x0,
+                         j->mask + (size_t)y * cols + (size_t)q->clip.x0, q->clip.x1 - q->clip.x0);
 }
 
 /* Several tracks of one object end for several reasons: the one that is not the ordinary end is worth
@@ -424,9 +425,7 @@ static int64_t count_rows(const job *j, msa_object_result *r, int32_t slice)
     int64_t n = 0;
     for (int32_t y = 0; y < j->volume->H; y++) {
         const uint8_t *row = r->mask + ((size_t)slice * rows + (size_t)y) * cols;
-        int64_t here = 0;
-        for (size_t x = 0; x < cols; x++)
-            here += row[x];
+        const int64_t here = msa_mask_row_count(row, j->volume->W);
         if (here == 0) continue;
         if (r->first_row < 0 || y < r->first_row) r->first_row = y;
         if (y > r->last_row) r->last_row = y;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/cleanup.h"
+#include "engine/kern/vec.h"
 
 msa_window msa_window_centered(float center, float width)
 {
@@ -83,8 +84,7 @@ static float unit(const msa_window *w, float v)
 
 void msa_window_u8(const msa_window *w, const float *v, size_t n, uint8_t *out)
 {
-    for (size_t i = 0; i < n; i++)
-        out[i] = (uint8_t)(unit(w, v[i]) * 255.0F);
+    msa_grey((int64_t)n, v, w->lo, w->hi, w->keep_zero, out);
 }
 
 void msa_window_unit(const msa_window *w, const float *v, size_t n, float *out)

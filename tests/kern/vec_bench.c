@@ -8,6 +8,7 @@
 
 static float a[4096], b[4096], out[4096], weight[4096];
 static double sums[64], more_sums[64];
+static uint8_t greys[4096];
 static volatile float sink;
 static const float *const taps[9] = {a,       a + 256, a + 512,      b,           b + 256,
                                      b + 512, weight,  weight + 256, weight + 512};
@@ -48,6 +49,8 @@ RUN(run_normalise, t->normalise(n, a, 0.1f, 0.9f, weight, b, out))
 RUN(run_normalise_backward, t->normalise_backward(n, a, 0.1f, 0.9f, weight, b, false, out))
 RUN(run_columns, t->column_sums(n / 64, 64, a, 64, sums))
 RUN(run_depthwise, t->depthwise9(n, taps, a, b, out))
+RUN(run_mix, t->mix4(n, taps, weight, out))
+RUN(run_grey, t->grey(n, a, -0.5f, 0.5f, true, greys))
 RUN(run_params, t->normalise_params(n / 64, 64, a, b, 64, weight, weight, sums, more_sums))
 RUN(run_position14, t->add_position(14, n / 14, weight + 16, b, out))
 RUN(run_sums14, t->position_sums(14, n / 14, a, weight + 16, out))
@@ -87,6 +90,8 @@ int vec_bench(void)
         {"normalise backward", 768, run_normalise_backward},
         {"column sums", 4096, run_columns},
         {"depthwise", 256, run_depthwise},
+        {"mix of four", 512, run_mix},
+        {"grey", 512, run_grey},
         {"normalise params", 4096, run_params},
         {"add position", 196, run_position14},
         {"position sums", 196, run_sums14},

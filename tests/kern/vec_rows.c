@@ -114,6 +114,36 @@ static void check_depthwise(const msa_vec_table *t, int64_t n, const float *x)
     vec_expect("depthwise stays inside", y[n] == 7.0f);
 }
 
+/* Both are the plain C of them, bit for bit, at every level. */
+static void check_pictures(const msa_vec_table *t, int64_t n, const float *x)
+{
+    enum { MAX = 64 };
+    const float *const rows[4] = {x, x + 100, x + 201, x + 302}, *weight = x + 500;
+    float y[MAX + 1] = {0}, grey[MAX];
+    uint8_t level[MAX + 1] = {0};
+    y[n] = 7.0f;
+    t->mix4(n, rows, weight, y);
+    for (int64_t i = 0; i < n; i++) {
+        const float wanted = ((weight[0] * rows[0][i] + weight[1] * rows[1][i]) + weight[2] * rows[2][i]) +
+                             weight[3] * rows[3][i];
+        vec_near("mix of four", n, i, (double)x[i], (double)y[i], (double)wanted, 0.0);
+    }
+    vec_expect("mix of four stays inside", y[n] == 7.0f);
+    for (int64_t i = 0; i < n; i++)
+        grey[i] = i % 5 == 2 ? 0.0f : x[i];
+    for (int keep = 0; keep < 2; keep++) {
+        const float low = -0.7f, high = 0.4f;
+        level[n] = 7;
+        t->grey(n, grey, low, high, keep != 0, level);
+        for (int64_t i = 0; i < n; i++) {
+            const float v = grey[i] < low ? low : grey[i] > high ? high : grey[i];
+            const float share = keep && grey[i] == 0.0f ? 0.0f : (v - low) / (high - low);
+            vec_near("grey", n, i, (double)grey[i], (double)level[i], (double)(uint8_t)(share * 255.0f), 0.0);
+        }
+        vec_expect("grey stays inside", level[n] == 7);
+    }
+}
+
 void vec_check_columns(const msa_vec_table *t, uint64_t seed)
 {
     enum { ROWS = 37, LD = 70 };
@@ -127,6 +157,7 @@ void vec_check_columns(const msa_vec_table *t, uint64_t seed)
         const int64_t n = widths[k];
         check_softmax_columns(t, 1 + (int64_t)k * 6, n, x, LD);
         check_depthwise(t, n, x);
+        check_pictures(t, n, x);
         double sum[65], dweight[65], dbias[65];
         for (int i = 0; i < 65; i++)
             sum[i] = dweight[i] = dbias[i] = 3.0;

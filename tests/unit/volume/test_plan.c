@@ -413,6 +413,37 @@ static void a_click_keeps_the_part_it_lies_in(void **state)
     assert_int_equal(msa_mask_measure(mask, 8, (msa_region){0, 0, 8, 6}).area, 0);
 }
 
+/* Runs of every length and place: measured eight pixels at a time, wanted one by one. */
+static void measuring_is_counting(void **state)
+{
+    enum { COLS = 61, ROWS = 23 };
+    uint8_t mask[ROWS * COLS];
+    uint32_t r = 7;
+    (void)state;
+    for (int round = 0; round < 40; round++) {
+        const msa_region region = {round % 9, round % 3, COLS - round % 11, ROWS - round % 5};
+        msa_mask_stats want = {0, {COLS, ROWS, 0, 0}, 0, 0};
+        for (int i = 0; i < ROWS * COLS; i++) {
+            r = r * 1664525U + 1013904223U;
+            mask[i] = r >> 28 < (uint32_t)round / 2 - (i % COLS > 30 ? 0 : (uint32_t)round / 3);
+        }
+        for (int y = region.y0; y < region.y1; y++)
+            for (int x = region.x0; x < region.x1; x++) {
+                if (!mask[y * COLS + x]) continue;
+                want.area++;
+                want.cx += x + 0.5;
+                want.cy += y + 0.5;
+                want.box = (msa_region){x < want.box.x0 ? x : want.box.x0, y < want.box.y0 ? y : want.box.y0,
+                                        x >= want.box.x1 ? x + 1 : want.box.x1, y + 1};
+            }
+        const msa_mask_stats got = msa_mask_measure(mask, COLS, region);
+        assert_int_equal(got.area, want.area);
+        if (want.area == 0) continue;
+        assert_memory_equal(&got.box, &want.box, sizeof got.box);
+        assert_true(got.cx == want.cx / (double)want.area && got.cy == want.cy / (double)want.area);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +457,7 @@ int main(void)
         cmocka_unit_test(bad_prompts_are_refused_with_a_sentence),
         cmocka_unit_test(a_box_partly_outside_is_clipped),
         cmocka_unit_test(measuring_a_mask),
+        cmocka_unit_test(measuring_is_counting),
         cmocka_unit_test(carrying_stops_for_a_named_reason),
         cmocka_unit_test(a_carried_mask_never_leaves_the_reach),
         cmocka_unit_test(each_part_of_a_mask_is_refined_in_its_box),
