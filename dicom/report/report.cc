@@ -1,12 +1,10 @@
 /* The modules around the content tree: PS3.3 A.35.13, C.17.1, C.17.2. */
 #include "dicom/report.h"
 
-#include <cstdio>
 #include <cstring>
 
 #include "dicom/guard.h"
 #include "dicom/report/report_impl.h"
-#include "engine/base/hash.h"
 
 using dicom::report::source;
 using dicom::seg::put;
@@ -20,34 +18,15 @@ const char SR_CLASS[] = "1.2.840.10008.5.1.4.1.1.88.34"; /* Comprehensive 3D SR 
 const DcmTagKey of_images[] = {DCM_FrameOfReferenceUID, DCM_PositionReferenceIndicator, DCM_BodyPartExamined,
                                DCM_Laterality};
 
-OFCondition put_series(DcmItem &out, const source &from)
-{
-    put to(out);
-    const dicom_seg_options &o = from.options;
-    const char *description =
-        o.series_description && o.series_description[0] ? o.series_description : "Measurements";
-    to.text(DCM_Modality, "SR").text(DCM_SeriesInstanceUID, from.uid("series"));
-    to.text(DCM_SeriesNumber, std::to_string(o.series_number));
-    to.text(DCM_SeriesDescription, from.text.encode(description, 64));
-    return to.empty(DCM_ReferencedPerformedProcedureStepSequence).cond();
-}
-
 OFCondition put_document(DcmItem &out, const source &from)
 {
     put to(out);
     std::string date, time;
-    dicom::seg::content_date_time(date, time, *from.series.files[0]->getDataset());
+    dicom::seg::content_date_time(date, time, from.head());
     to.text(DCM_SOPClassUID, SR_CLASS).text(DCM_SOPInstanceUID, from.uid("instance"));
     to.text(DCM_InstanceNumber, "1").text(DCM_ContentDate, date).text(DCM_ContentTime, time);
     to.text(DCM_CompletionFlag, "COMPLETE").text(DCM_VerificationFlag, "UNVERIFIED");
     return to.empty(DCM_PerformedProcedureCodeSequence).cond();
-}
-
-void add_instance(put &series, const char *class_uid, const char *instance_uid)
-{
-    put ref(series.item(DCM_ReferencedSOPSequence));
-    ref.text(DCM_ReferencedSOPClassUID, class_uid).text(DCM_ReferencedSOPInstanceUID, instance_uid);
-    series.note(ref.cond());
 }
 
 /* The images from the lowest to the highest slice of the findings; without any, those that were looked at. */
@@ -63,11 +42,7 @@ void add_images(put &study, const source &from)
     if (last < 0) first = 0, last = from.series.info.slices - 1;
     put series(study.item(DCM_ReferencedSeriesSequence));
     series.text(DCM_SeriesInstanceUID, from.series.info.series_uid);
-    for (int32_t k = first; k <= last; k++) {
-        const dicom_slice &s = from.series.slices[static_cast<size_t>(k)];
-        const bool again = k > first && std::strcmp(s.sop_instance_uid, (&s)[-1].sop_instance_uid) == 0;
-        if (!again) add_instance(series, s.sop_class_uid, s.sop_instance_uid); /* frames of one image */
-    }
+    dicom::seg::put_images(series, DCM_ReferencedSOPSequence, from.series, first, last);
     study.note(series.cond());
 }
 
@@ -90,7 +65,8 @@ void add_segmentations(put &study, const source &from)
         series.text(DCM_SeriesInstanceUID, files[i]->series_uid);
         for (size_t k = i; k < files.size(); k++)
             if (std::strcmp(files[k]->series_uid, files[i]->series_uid) == 0)
-                add_instance(series, files[k]->sop_class_uid, files[k]->sop_instance_uid);
+                dicom::seg::put_reference(series, DCM_ReferencedSOPSequence, files[k]->sop_class_uid,
+                                          files[k]->sop_instance_uid);
         study.note(series.cond());
     }
 }
@@ -109,10 +85,11 @@ OFCondition put_all(DcmDataset &out, const source &from)
 {
     const dicom_seg_options &o = from.options;
     put to(out);
-    to.note(dicom::seg::put_patient_and_study(out, *from.series.files[0]->getDataset(), from.text));
+    to.note(dicom::seg::put_patient_and_study(out, from.head(), from.text));
     for (const DcmTagKey &tag : of_images)
         (void)out.findAndDeleteElement(tag);
-    to.note(put_series(out, from)).note(put_document(out, from));
+    to.note(dicom::seg::put_series_beside(out, from, "SR", "Measurements"));
+    to.empty(DCM_ReferencedPerformedProcedureStepSequence).note(put_document(out, from));
     to.note(dicom::seg::put_equipment(out, from.text, o.software_version, o.model_name, o.model_version,
                                       o.model_hash));
     to.note(put_evidence(out, from)).note(dicom::seg::put_prompt_sources(out, o, from.text));
@@ -121,11 +98,7 @@ OFCondition put_all(DcmDataset &out, const source &from)
 
 msa_status check(const dicom_series &series, const dicom_finding *findings, size_t n, msa_error *err)
 {
-    DcmItem &head = *series.files[0]->getDataset();
-    if (dicom::seg::text_of(head, DCM_FrameOfReferenceUID).empty() || !series.info.study_uid[0])
-        return msa_fail(
-            err, MSA_E_UNSUPPORTED,
-            "the images have no Frame of Reference or Study Instance UID, so nothing can be reported");
+    MSA_TRY(dicom::seg::check_place(series, "nothing can be reported", err));
     for (size_t i = 0; i < n; i++) {
         const dicom_finding &f = findings[i];
         if (!f.segment) return msa_fail(err, MSA_E_INVALID, "finding %zu has no segment", i + 1);
@@ -139,31 +112,19 @@ msa_status write(const dicom_series &series, const dicom_finding *findings, size
                  const dicom_seg_options &options, const char *dir, dicom_seg_file &file, msa_error *err)
 {
     MSA_TRY(check(series, findings, n, err));
-    std::vector<std::string> words = {options.series_description ? options.series_description : ""};
+    std::vector<std::string> words;
     for (size_t i = 0; i < n; i++)
         dicom::seg::list_texts(words, *findings[i].segment);
-    const source from = {series, findings, n, options,
-                         dicom::seg::choose_charset(*series.files[0]->getDataset(), words)};
+    const source from = {
+        {series, options, "report", dicom::seg::charset_beside(series, options, words)}, findings, n};
     DcmDataset dataset;
     const OFCondition cond = put_all(dataset, from);
     if (cond.bad()) return dicom::fail(err, cond, "write the report");
-    std::memset(&file, 0, sizeof file);
-    (void)std::snprintf(file.name, sizeof file.name, "report.dcm");
-    (void)std::snprintf(file.sop_class_uid, sizeof file.sop_class_uid, "%s", SR_CLASS);
-    (void)std::snprintf(file.sop_instance_uid, sizeof file.sop_instance_uid, "%s",
-                        from.uid("instance").c_str());
-    (void)std::snprintf(file.series_uid, sizeof file.series_uid, "%s", from.uid("series").c_str());
+    dicom::seg::describe_file(file, from, "report", SR_CLASS, "instance");
     return dicom::seg::write_dataset(dir, "report", dataset, EXS_LittleEndianExplicit, err);
 }
 
 } // namespace
-
-std::string source::uid(const std::string &role) const
-{
-    char out[MSA_UID_MAX];
-    msa_uid_derive((std::string(options.key) + "\nreport " + role).c_str(), out);
-    return out;
-}
 
 msa_status dicom_report_write(const dicom_series *series, const dicom_finding *findings, size_t n,
                               const dicom_seg_options *options, const char *dir, dicom_seg_file *file,

@@ -5,12 +5,9 @@
 #include "dcmtk/config/osconfig.h"
 #include "dcmtk/dcmdata/dctk.h"
 
-#include <string>
-
-#include "dicom/read/series_impl.h"
 #include "dicom/report.h"
+#include "dicom/seg/beside.h"
 #include "dicom/seg/codes.h"
-#include "dicom/seg/put.h"
 
 namespace dicom
 {
@@ -18,14 +15,9 @@ namespace report
 {
 
 /* What the tree is made from. */
-struct source {
-    const dicom_series &series;
+struct source : seg::beside {
     const dicom_finding *findings;
     size_t n;
-    const dicom_seg_options &options;
-    seg::charset text;
-
-    std::string uid(const std::string &role) const; /* of this report */
 };
 
 /* The attributes of the root's content item into the dataset itself: TID 1500. */

@@ -2,15 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 
 #include "dicom/guard.h"
-#include "dicom/read/series_impl.h"
+#include "dicom/seg/beside.h"
 #include "dicom/seg/codes.h"
-#include "dicom/seg/put.h"
 #include "dicom/structure/outline.h"
-#include "engine/base/hash.h"
 
 using dicom::seg::put;
 using dicom::structure::corner;
@@ -19,23 +16,10 @@ using dicom::structure::polygon;
 namespace
 {
 
-struct source {
-    const dicom_series &series;
+struct source : dicom::seg::beside {
     const dicom_segment *segments;
     std::vector<size_t> used; /* those with a voxel; ROI Number is the place here, from 1 */
-    const dicom_seg_options &options;
-    dicom::seg::charset text;
 
-    std::string uid(const std::string &role) const
-    {
-        char out[MSA_UID_MAX];
-        msa_uid_derive((std::string(options.key) + "\nstructure set " + role).c_str(), out);
-        return out;
-    }
-    DcmItem &head() const
-    {
-        return *series.files[0]->getDataset();
-    }
     const uint8_t *plane(size_t segment, int32_t slice) const
     {
         const size_t pixels = static_cast<size_t>(series.info.rows) * static_cast<size_t>(series.info.cols);
@@ -142,27 +126,8 @@ void put_frame_of_reference(put &to, const source &from)
         .text(DCM_ReferencedSOPInstanceUID, from.series.info.study_uid);
     put series(study.item(DCM_RTReferencedSeriesSequence));
     series.text(DCM_SeriesInstanceUID, from.series.info.series_uid);
-    const char *before = "";
-    for (const dicom_slice &slice : from.series.slices) {
-        if (std::strcmp(before, slice.sop_instance_uid) != 0) { /* frames of one image name it once */
-            put ref(series.item(DCM_ContourImageSequence));
-            ref.text(DCM_ReferencedSOPClassUID, slice.sop_class_uid)
-                .text(DCM_ReferencedSOPInstanceUID, slice.sop_instance_uid);
-            series.note(ref.cond());
-        }
-        before = slice.sop_instance_uid;
-    }
+    dicom::seg::put_images(series, DCM_ContourImageSequence, from.series, 0, from.series.info.slices - 1);
     to.note(frame.note(study.note(series.cond()).cond()).cond());
-}
-
-void put_series(put &to, const source &from)
-{
-    const dicom_seg_options &o = from.options;
-    const char *description =
-        o.series_description && o.series_description[0] ? o.series_description : "Contours";
-    to.text(DCM_Modality, "RTSTRUCT").text(DCM_SeriesInstanceUID, from.uid("series"));
-    to.text(DCM_SeriesNumber, std::to_string(o.series_number));
-    to.text(DCM_SeriesDescription, from.text.encode(description, 64)).empty(DCM_OperatorsName);
 }
 
 OFCondition put_all(DcmDataset &out, const source &from)
@@ -171,7 +136,7 @@ OFCondition put_all(DcmDataset &out, const source &from)
     std::string date, time;
     put to(out);
     to.note(dicom::seg::put_patient_and_study(out, from.head(), from.text));
-    put_series(to, from);
+    to.note(dicom::seg::put_series_beside(out, from, "RTSTRUCT", "Contours")).empty(DCM_OperatorsName);
     to.note(dicom::seg::put_equipment(out, from.text, o.software_version, o.model_name, o.model_version,
                                       o.model_hash));
     dicom::seg::content_date_time(date, time, from.head());
@@ -196,13 +161,9 @@ bool has_voxel(const dicom_series &series, const dicom_segment &s)
 msa_status write(const dicom_series &series, const dicom_segment *segments, size_t n,
                  const dicom_seg_options &options, const char *dir, dicom_seg_file &file, msa_error *err)
 {
-    DcmItem &head = *series.files[0]->getDataset();
-    std::vector<std::string> words = {options.series_description ? options.series_description : ""};
+    std::vector<std::string> words;
     std::vector<size_t> used;
-    if (dicom::seg::text_of(head, DCM_FrameOfReferenceUID).empty() || !series.info.study_uid[0])
-        return msa_fail(
-            err, MSA_E_UNSUPPORTED,
-            "the images have no Frame of Reference or Study Instance UID, so contours have no place");
+    MSA_TRY(dicom::seg::check_place(series, "contours have no place", err));
     for (size_t i = 0; i < n; i++) {
         if (!segments[i].mask) return msa_fail(err, MSA_E_INVALID, "segment %zu has no mask", i + 1);
         if (!has_voxel(series, segments[i])) continue;
@@ -210,16 +171,14 @@ msa_status write(const dicom_series &series, const dicom_segment *segments, size
         dicom::seg::list_texts(words, segments[i]);
     }
     if (used.empty()) return msa_fail(err, MSA_E_NOT_FOUND, "no segment has a voxel");
-    const source from = {series, segments, used, options, dicom::seg::choose_charset(head, words)};
+    const source from = {
+        {series, options, "structure set", dicom::seg::charset_beside(series, options, words)},
+        segments,
+        used};
     DcmDataset dataset;
     const OFCondition cond = put_all(dataset, from);
     if (cond.bad()) return dicom::fail(err, cond, "write the structure set");
-    std::memset(&file, 0, sizeof file);
-    (void)std::snprintf(file.name, sizeof file.name, "structure-set.dcm");
-    (void)std::snprintf(file.sop_class_uid, sizeof file.sop_class_uid, "%s", UID_RTStructureSetStorage);
-    (void)std::snprintf(file.sop_instance_uid, sizeof file.sop_instance_uid, "%s",
-                        from.uid("instance").c_str());
-    (void)std::snprintf(file.series_uid, sizeof file.series_uid, "%s", from.uid("series").c_str());
+    dicom::seg::describe_file(file, from, "structure-set", UID_RTStructureSetStorage, "instance");
     file.segments = static_cast<int32_t>(from.used.size());
     return dicom::seg::write_dataset(dir, "structure-set", dataset, EXS_LittleEndianImplicit, err);
 }
