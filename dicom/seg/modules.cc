@@ -252,6 +252,21 @@ static OFCondition put_type(DcmItem &out, const source &from)
     return to.cond();
 }
 
+OFCondition dicom::seg::put_lossy(DcmItem &out, const dicom_series &series,
+                                  const std::vector<int32_t> &slices)
+{
+    put to(out);
+    to.text(DCM_LossyImageCompression, "00");
+    for (const int32_t slice : slices) {
+        DcmItem &image = *series.files[static_cast<size_t>(slice)]->getDataset();
+        if (text_of(image, DCM_LossyImageCompression) != "01") continue;
+        to.text(DCM_LossyImageCompression, "01");
+        to.copy(DCM_LossyImageCompressionRatio, image).copy(DCM_LossyImageCompressionMethod, image);
+        break;
+    }
+    return to.cond();
+}
+
 OFCondition dicom::seg::put_image(DcmItem &out, const source &from)
 {
     put to(out);
@@ -274,16 +289,7 @@ OFCondition dicom::seg::put_image(DcmItem &out, const source &from)
     to.us(DCM_BitsAllocated, bits).us(DCM_BitsStored, bits).us(DCM_HighBit, static_cast<Uint16>(bits - 1));
     to.us(DCM_PixelRepresentation, 0).text(DCM_NumberOfFrames, std::to_string(from.file.frames.size()));
     to.text(DCM_BurnedInAnnotation, "NO").note(put_type(out, from));
-    /* once lossy, always lossy: PS3.3 C.7.6.1.1.5; one slice is enough */
-    to.text(DCM_LossyImageCompression, "00");
-    for (const int32_t slice : from.file.positions) {
-        DcmItem &image = from.header(slice);
-        if (text_of(image, DCM_LossyImageCompression) != "01") continue;
-        to.text(DCM_LossyImageCompression, "01");
-        to.copy(DCM_LossyImageCompressionRatio, image).copy(DCM_LossyImageCompressionMethod, image);
-        break;
-    }
-    return to.cond();
+    return to.note(put_lossy(out, from.series, from.file.positions)).cond();
 }
 
 OFCondition dicom::seg::put_references(DcmItem &out, const source &from)

@@ -57,6 +57,9 @@ OFCondition put_patient_and_study(DcmItem &out, DcmItem &image, const charset &t
 /* Equipment of this build and the model's hash; texts may be NULL. */
 OFCondition put_equipment(DcmItem &out, const charset &text, const char *software_version,
                           const char *model_name, const char *model_version, const char *model_hash);
+/* Lossy Image Compression, as the first of these slices' images says that was lossy once: PS3.3 C.7.6.1.1.5.
+ */
+OFCondition put_lossy(DcmItem &out, const dicom_series &series, const std::vector<int32_t> &slices);
 /* The annotations behind the prompts, in Source Instance Sequence: PS3.3 C.12.4. */
 OFCondition put_prompt_sources(DcmItem &out, const dicom_seg_options &options, const charset &text);
 /* What a segment has in words, for choose_charset(). */

@@ -136,6 +136,11 @@ static const char *check_contours(const char *text)
     return strcmp(text, "none") == 0 || strcmp(text, "rtstruct") == 0 ? NULL : "is neither none nor rtstruct";
 }
 
+static const char *check_pictures(const char *text)
+{
+    return strcmp(text, "none") == 0 || strcmp(text, "capture") == 0 ? NULL : "is neither none nor capture";
+}
+
 static const char *check_rule_name(const char *text)
 {
     return text[0] == '\0' ? NULL : check_name(text);
@@ -291,6 +296,7 @@ static const srv_setting rule_fields[] = {
     RULE_INT("settle_ms", settle_ms, 0, 0, 600000, "in place of completeness.settle_ms; 0: as there"),
     RULE_INT("quiet_ms", quiet_ms, 0, 0, 86400000, "in place of completeness.quiet_ms; 0: as there"),
     RULE_TEXT("contours", contours, "none", check_contours, "rtstruct: results go out as the contours of an RT Structure Set as well, for systems that plan radiotherapy"),
+    RULE_TEXT("pictures", pictures, "none", check_pictures, "capture: key slices with what was found drawn into them go out as Secondary Capture images as well, for viewers that show no segmentations"),
     RULE_TEXT("destinations", destinations, "*", check_list_of_names, "names of those that results go to, with commas between; none"),
 };
 
@@ -324,7 +330,7 @@ const srv_list srv_lists[SRV_N_LISTS] = {
     {                                                                                                        \
         .modality = of, .body_part = "*", .label = "*", .study = "*", .series = "*", .protocol = "*",        \
         .sender = "*", .orientation = "*", .adapter = which, .prompts = "wait", .box_percent = 50,           \
-        .regions = "box", .contours = "none", .destinations = "*", .number = at                              \
+        .regions = "box", .contours = "none", .pictures = "none", .destinations = "*", .number = at           \
     }
 const srv_rule srv_rules_built_in[] = {BUILT_IN(1, "CT", "default-ct"), BUILT_IN(2, "MR", "default-mr")};
 const int32_t srv_n_rules_built_in = sizeof srv_rules_built_in / sizeof *srv_rules_built_in;

@@ -5,7 +5,8 @@
 #include "dicom/seg.h"
 #include "server/core/config.h"
 
-#define SRV_FILES_MAX 64 /* segmentations of one job, all forms together */
+#define SRV_FILES_MAX    64 /* segmentations of one job, all forms together */
+#define SRV_CAPTURES_MAX 12 /* pictures of it as secondary captures */
 
 /* What a destination asks for. false: its words make no form. */
 bool srv_form_of(const dicom_destination *to, dicom_seg_form *form);

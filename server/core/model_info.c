@@ -65,6 +65,7 @@ static void mend_rule(srv_rule *r)
     END(r->prompts);
     END(r->regions);
     END(r->contours);
+    END(r->pictures);
     END(r->default_label);
     END(r->labels);
     END(r->destinations);

@@ -34,6 +34,7 @@ typedef struct srv_rule {
     char labels[1024];                   /* srv_rule_code_of() */
     int32_t settle_ms, quiet_ms;         /* 0: as under completeness */
     char contours[12];                   /* none or rtstruct: results as an RT Structure Set as well */
+    char pictures[12];                   /* none or capture: key slices as secondary captures */
     char destinations[512];              /* srv_rule_sends_to() */
 
     int32_t number; /* from 1, as the configuration counts */

@@ -8,7 +8,7 @@
 #include "server/core/role.h"
 
 #define SRV_JOB_SEGMENTS_MAX 256
-#define SRV_JOB_RESULTS_MAX  (SRV_FILES_MAX + 8) /* and what goes beside segmentations */
+#define SRV_JOB_RESULTS_MAX  (SRV_FILES_MAX + SRV_CAPTURES_MAX + 2) /* a report, contours */
 
 typedef struct srv_worker {
     srv_workers *pool;

@@ -270,6 +270,7 @@ static const member members[] = {
     {"Rule", "settle_ms", "integer?", 0, "null: as under completeness"},
     {"Rule", "quiet_ms", "integer?", 0, "null: as under completeness"},
     {"Rule", "contours", "string", 0, "none, or rtstruct: results as an RT Structure Set as well"},
+    {"Rule", "pictures", "string", 0, "none, or capture: key slices as Secondary Capture images as well"},
     {"Rule", "destinations", "string[]", 0, "names of those that results go to"},
     {"Rule", "adapter", "string?", 0, "what it calls; null: the base alone"},
     {"Rule", "model", "string?", 0, "name of what it chooses; null: its adapter cannot be used and the rule is passed over"},

@@ -36,7 +36,7 @@ const srv_route srv_routes[] = {
     {"GET", "/v1/jobs/{id}", SRV_SCOPE_READ, "getJob", "One job; with `wait` the answer comes when its state is final or the time is over", "jobs",
      {ID_OF("job"), {"wait", SRV_PARAM_INT, false, 0, SRV_HTTP_WAIT_MAX_S, 0, "seconds to wait for a final state"}}, NULL,
      200, SRV_MEDIA_JSON, "Job", "400 404", srv_get_job_wait, srv_get_job, NULL},
-    {"GET", "/v1/jobs/{id}/result", SRV_SCOPE_READ | SRV_SCOPE_PHI, "getJobResult", "A DICOM object that the job made: a segmentation, or what goes beside it (its report, its contours); 404 while there is none, 409 when it failed", "jobs",
+    {"GET", "/v1/jobs/{id}/result", SRV_SCOPE_READ | SRV_SCOPE_PHI, "getJobResult", "A DICOM object that the job made: a segmentation, or what goes beside it (its report, its contours, its pictures); 404 while there is none, 409 when it failed", "jobs",
      {ID_OF("job"), {"number", SRV_PARAM_INT, false, 1, 10000, 1, "which of the job's results"}}, NULL,
      200, "application/dicom", NULL, "400 404 409", NULL, srv_get_job_result, NULL},
     {"GET", "/v1/jobs/{id}/preview.png", SRV_SCOPE_READ | SRV_SCOPE_PHI, "getJobPreview", "A picture of the result over the image", "jobs", {ID_OF("job")}, NULL,

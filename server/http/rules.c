@@ -51,7 +51,7 @@ static json_t *rule_json(const srv_model_table *t, const srv_rule *r)
                              any_or(r->body_part), "label", any_or(r->label), "study", any_or(r->study),
                              "series", any_or(r->series), "protocol", any_or(r->protocol), "sender",
                              any_or(r->sender), "orientation", any_or(r->orientation));
-    json_t *says = json_pack("{s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o}", "slices_min",
+    json_t *says = json_pack("{s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:s, s:o}", "slices_min",
                              or_null(r->slices_min), "slices_max", or_null(r->slices_max), "spacing_max_mm",
                              r->spacing_max_mm > 0 ? json_real(r->spacing_max_mm) : json_null(), "prompts",
                              srv_policy_name(policy), "box_percent",
@@ -59,7 +59,8 @@ static json_t *rule_json(const srv_model_table *t, const srv_rule *r)
                              "regions", strcmp(r->regions, "mask") == 0 ? "mask" : "box", "default_label",
                              srv_json_text(r->default_label), "labels", srv_json_text(r->labels), "settle_ms",
                              or_null(r->settle_ms), "quiet_ms", or_null(r->quiet_ms), "contours",
-                             strcmp(r->contours, "rtstruct") == 0 ? "rtstruct" : "none", "destinations",
+                             strcmp(r->contours, "rtstruct") == 0 ? "rtstruct" : "none", "pictures",
+                             strcmp(r->pictures, "capture") == 0 ? "capture" : "none", "destinations",
                              destinations_of(r));
     const srv_model_info *m = r->model >= 0 ? &t->models[r->model] : NULL;
     json_t *model = json_pack("{s:o, s:o, s:o}", "adapter", srv_json_text(r->adapter), "model",

@@ -152,7 +152,10 @@ static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *er
     for (size_t i = 0; i < outcome->n_files; i++)
         MSA_TRY(tell_file(&outcome->files[i], outcome->form[i], err));
     if (outcome->report.name[0]) MSA_TRY(tell_file(&outcome->report, -1, err));
-    return outcome->contours.name[0] ? tell_file(&outcome->contours, -1, err) : MSA_OK;
+    if (outcome->contours.name[0]) MSA_TRY(tell_file(&outcome->contours, -1, err));
+    for (size_t i = 0; i < outcome->n_captures; i++)
+        MSA_TRY(tell_file(&outcome->captures[i], -1, err));
+    return MSA_OK;
 }
 
 /* Prompts and what belongs to each, as the segmenter takes them. */
@@ -273,6 +276,7 @@ static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
         .series_description = w->start.series_description,
         .report = w->start.report,
         .contours = strcmp(rule->contours, "rtstruct") == 0,
+        .captures = strcmp(rule->pictures, "capture") == 0,
         .cache = w->cache,
         .progress = tell_progress,
         .progress_ctx = w,

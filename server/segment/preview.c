@@ -7,6 +7,7 @@
 
 #include "engine/base/pool.h"
 #include "server/segment/font.h"
+#include "server/segment/key_slices.h"
 #include "server/segment/text.h"
 
 enum {
@@ -92,42 +93,6 @@ static bool zoom_view(const srv_picture *p, srv_view *view)
     return true;
 }
 
-typedef struct key_slice {
-    int32_t slice;
-    int64_t area;
-    bool prompted;
-} key_slice;
-
-static int by_importance(const void *a, const void *b)
-{
-    const key_slice *x = a;
-    const key_slice *y = b;
-    if (x->prompted != y->prompted) return x->prompted ? -1 : 1;
-    if (x->area != y->area) return x->area > y->area ? -1 : 1;
-    return x->slice - y->slice;
-}
-
-static int by_slice(const void *a, const void *b)
-{
-    return ((const key_slice *)a)->slice - ((const key_slice *)b)->slice;
-}
-
-/* keys (slices of the volume); the first *n are those to show, ascending. most_area: the slice to show whole.
- */
-static void choose_slices(const srv_picture *p, key_slice *keys, int32_t most, int32_t *n,
-                          int32_t *main_slice)
-{
-    int32_t found = 0;
-    for (int32_t s = 0; s < p->info->slices; s++) {
-        const key_slice key = {s, srv_slice_area(p, s), srv_slice_prompted(p, s)};
-        if (key.area > 0 || key.prompted) keys[found++] = key;
-    }
-    qsort(keys, (size_t)found, sizeof *keys, by_importance);
-    *main_slice = keys[0].slice;
-    *n = found < most ? found : most;
-    qsort(keys, (size_t)*n, sizeof *keys, by_slice);
-}
-
 typedef struct sheet {
     const srv_picture *p;
     srv_canvas *c;
@@ -211,7 +176,7 @@ static void draw_legend(const sheet *s, int32_t y)
     srv_canvas_text(s->c, BORDER + 28, y + 1, TEXT, dim_text, text);
 }
 
-static msa_status draw_tiles(sheet *s, const key_slice *keys, int32_t n, int32_t main_slice,
+static msa_status draw_tiles(sheet *s, const srv_key_slice *keys, int32_t n, int32_t main_slice,
                              const srv_view *zoom, msa_error *err)
 {
     const srv_view full = full_view(s->p->info);
@@ -224,14 +189,14 @@ static msa_status draw_tiles(sheet *s, const key_slice *keys, int32_t n, int32_t
 
 msa_status srv_preview_write(const srv_picture *p, const char *path, msa_error *err)
 {
-    MSA_AUTO_FREE key_slice *keys = calloc((size_t)p->info->slices, sizeof *keys);
+    MSA_AUTO_FREE srv_key_slice *keys = calloc((size_t)p->info->slices, sizeof *keys);
     MSA_AUTO(srv_canvas) canvas = NULL;
     srv_view zoom;
     int32_t n = 0;
     int32_t main_slice = 0;
     if (!keys) return msa_fail(err, MSA_E_NOMEM, "out of memory for a picture");
     const bool zoomed = zoom_view(p, &zoom);
-    choose_slices(p, keys, zoomed ? TILES_MAX - 1 : TILES_MAX, &n, &main_slice);
+    srv_key_slices(p, keys, zoomed ? TILES_MAX - 1 : TILES_MAX, &n, &main_slice);
     const int32_t tiles = n + zoomed;
     sheet s = {.p = p, .columns = tiles <= 1 ? 1 : tiles <= 2 || tiles == 4 ? 2 : 3};
     s.tile = (INNER - (s.columns - 1) * GAP) / (s.columns > 1 ? s.columns : 2);
@@ -280,13 +245,8 @@ static void overlay_item(void *ctx, int32_t slice, int32_t worker)
 msa_status srv_overlays_write(const srv_picture *p, const char *dir, msa_error *err)
 {
     const dicom_volume_info *info = p->info;
-    const int32_t longer = info->rows > info->cols ? info->rows : info->cols;
-    const int32_t scale = longer >= 512 ? 1 : 512 / longer < 4 ? 512 / longer : 4;
-    const double stretch = info->spacing_mm[0] / info->spacing_mm[1];
-    overlays o = {.p = p,
-                  .dir = dir,
-                  .width = info->cols * scale,
-                  .height = (int32_t)lrint(fmin(fmax(info->rows * scale * stretch, 1), 8192))};
+    const srv_rect size = srv_slice_rect(info);
+    overlays o = {.p = p, .dir = dir, .width = size.width, .height = size.height};
     msa_pool_run(overlay_item, &o, info->slices, MSA_THREADS_MAX);
     for (int i = 0; i < MSA_THREADS_MAX; i++)
         if (o.err[i].status != MSA_OK) {

@@ -36,6 +36,8 @@ typedef struct srv_rect {
     int32_t x, y, width, height;
 } srv_rect;
 
+/* Pictures of a whole slice: small images are enlarged, pixels that are not square made so. At 0, 0. */
+srv_rect srv_slice_rect(const dicom_volume_info *info);
 srv_rgb srv_object_colour(size_t object);
 bool srv_slice_prompted(const srv_picture *p, int32_t slice);
 /* Set voxels of all masks on a slice. */

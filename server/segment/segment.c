@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/segment/automatic.h"
+#include "server/segment/capture.h"
 #include "server/segment/classes.h"
 #include "server/segment/groups.h"
 #include "server/segment/measure.h"
@@ -230,7 +231,17 @@ static msa_status write_seg(run *r, dicom_seg_options options, srv_segment_outco
     return write_forms(r, options, outcome, err);
 }
 
-/* Beside the SEG, in a series of its own whose number follows. */
+typedef char beside_description[4 * DESCRIPTION_MAX + 1];
+
+/* What goes beside the SEG is a series of its own, whose number follows. text: where its description lies. */
+static void series_beside(beside_description text, dicom_seg_options *options, const char *suffix,
+                          int32_t further)
+{
+    srv_text_suffix(text, sizeof(beside_description), options->series_description, suffix, DESCRIPTION_MAX);
+    options->series_description = text;
+    options->series_number += further;
+}
+
 static msa_status write_report(const run *r, dicom_seg_options options, srv_segment_outcome *outcome,
                                msa_error *err)
 {
@@ -246,11 +257,8 @@ static msa_status write_report(const run *r, dicom_seg_options options, srv_segm
         findings[i].last_slice = stat->last_slice;
         findings[i].measures = stat->measures;
     }
-    char description[4 * DESCRIPTION_MAX + 1];
-    srv_text_suffix(description, sizeof description, options.series_description, ", measured",
-                    DESCRIPTION_MAX);
-    options.series_description = description;
-    options.series_number++;
+    beside_description description;
+    series_beside(description, &options, ", measured", 1);
     return dicom_report_write(r->request->series, findings, r->objects->n, &options, r->request->out_dir,
                               &outcome->report, err);
 }
@@ -258,13 +266,33 @@ static msa_status write_report(const run *r, dicom_seg_options options, srv_segm
 static msa_status write_contours(const run *r, dicom_seg_options options, srv_segment_outcome *outcome,
                                  msa_error *err)
 {
-    char description[4 * DESCRIPTION_MAX + 1];
-    srv_text_suffix(description, sizeof description, options.series_description, ", contours",
-                    DESCRIPTION_MAX);
-    options.series_description = description;
-    options.series_number += 2;
+    beside_description description;
+    series_beside(description, &options, ", contours", 2);
     return dicom_structure_set_write(r->request->series, r->objects->names, r->objects->n, &options,
                                      r->request->out_dir, &outcome->contours, err);
+}
+
+static msa_status fill_picture(srv_picture *out, const run *r, const srv_segment_outcome *outcome,
+                               msa_error *err)
+{
+    *out = (srv_picture){.info = r->info,
+                         .voxels = r->v.volume.voxels,
+                         .objects = r->objects,
+                         .results = r->results,
+                         .stats = outcome->stats,
+                         .model_name = r->model ? msa_model_config(r->model)->name : "several models",
+                         .untrained = is_untrained(r)};
+    return msa_volume_window(&r->v.volume, &out->lo, &out->hi, err);
+}
+
+static msa_status write_captures(const run *r, dicom_seg_options options, srv_segment_outcome *outcome,
+                                 msa_error *err)
+{
+    beside_description description;
+    srv_picture picture;
+    series_beside(description, &options, ", drawn", 3);
+    MSA_TRY(fill_picture(&picture, r, outcome, err));
+    return srv_captures_write(&picture, r->request->series, &options, r->request->out_dir, outcome, err);
 }
 
 static msa_status write_objects(run *r, srv_segment_outcome *outcome, msa_error *err)
@@ -276,24 +304,19 @@ static msa_status write_objects(run *r, srv_segment_outcome *outcome, msa_error 
     const dicom_seg_options options = options_of(r, description);
     MSA_TRY(write_seg(r, options, outcome, err));
     if (r->request->report) MSA_TRY(write_report(r, options, outcome, err));
-    const bool found = outcome->n_files > 0;
-    return found && r->request->contours ? write_contours(r, options, outcome, err) : MSA_OK;
+    if (outcome->n_files == 0) return MSA_OK;
+    if (r->request->contours) MSA_TRY(write_contours(r, options, outcome, err));
+    return r->request->captures ? write_captures(r, options, outcome, err) : MSA_OK;
 }
 
 static msa_status write_pictures(const run *r, const srv_segment_outcome *outcome, msa_error *err)
 {
-    srv_picture picture = {.info = r->info,
-                           .voxels = r->v.volume.voxels,
-                           .objects = r->objects,
-                           .results = r->results,
-                           .stats = outcome->stats,
-                           .model_name = r->model ? msa_model_config(r->model)->name : "several models",
-                           .untrained = is_untrained(r)};
+    srv_picture picture;
     char path[4096];
     const int n = snprintf(path, sizeof path, "%s/preview.png", r->request->out_dir);
     if (n < 0 || (size_t)n >= sizeof path)
         return msa_fail(err, MSA_E_INVALID, "the path of the output folder is too long");
-    MSA_TRY(msa_volume_window(&r->v.volume, &picture.lo, &picture.hi, err));
+    MSA_TRY(fill_picture(&picture, r, outcome, err));
     MSA_TRY(srv_preview_write(&picture, path, err));
     return r->request->overlays ? srv_overlays_write(&picture, r->request->out_dir, err) : MSA_OK;
 }

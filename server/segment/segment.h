@@ -42,9 +42,10 @@ typedef struct srv_segment_request {
     const char *series_description; /* " (untrained model)" is appended when the model is untrained */
     const dicom_seg_form *forms;    /* a result is written in each; n_forms 0: in the usual one */
     int32_t n_forms;
-    bool overlays;              /* one PNG per slice that holds a mask or a prompt */
-    bool report;                /* report.dcm beside it: what was measured, or that nothing was found */
-    bool contours;              /* structure-set.dcm: the masks as contours, where something was found */
+    bool overlays; /* one PNG per slice that holds a mask or a prompt */
+    bool report;   /* report.dcm beside it: what was measured, or that nothing was found */
+    bool contours; /* structure-set.dcm: the masks as contours, where something was found */
+    bool captures; /* capture-1.dcm, ...: key slices as secondary captures, where something was found */
     msa_embedding_cache *cache; /* NULL: none beyond this call */
     const atomic_bool *cancel;
     msa_progress_fn *progress;
@@ -69,6 +70,8 @@ typedef struct srv_segment_outcome {
     size_t n_files;              /* 0: nothing found */
     dicom_seg_file report;       /* name "": none was asked for */
     dicom_seg_file contours;     /* the same */
+    dicom_seg_file captures[SRV_CAPTURES_MAX];
+    size_t n_captures;
     srv_segment_stat stats[SRV_SEGMENTS_MAX];
     size_t n_stats;
     char warnings[512]; /* geometry that was noticed, prompts that could not be used; "; "-joined sentences */

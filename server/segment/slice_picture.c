@@ -16,6 +16,15 @@ srv_rgb srv_object_colour(size_t object)
     return palette[object % (sizeof palette / sizeof *palette)];
 }
 
+srv_rect srv_slice_rect(const dicom_volume_info *info)
+{
+    const int32_t longer = info->rows > info->cols ? info->rows : info->cols;
+    const int32_t scale = longer >= 512 ? 1 : 512 / longer < 4 ? 512 / longer : 4;
+    const double stretch = info->spacing_mm[0] / info->spacing_mm[1];
+    return (srv_rect){.width = info->cols * scale,
+                      .height = (int32_t)lrint(fmin(fmax(info->rows * scale * stretch, 1), 8192))};
+}
+
 bool srv_slice_prompted(const srv_picture *p, int32_t slice)
 {
     for (size_t o = 0; o < p->objects->n; o++)

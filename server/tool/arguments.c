@@ -48,6 +48,7 @@ const char srv_segment_usage[] =
     "  --compression C   none (default), deflate, or rle (not of single bits)\n"
     "  --empty-frames a frame for every slice, for readers that count frames\n"
     "  --contours     structure-set.dcm as well: the masks as an RT Structure Set\n"
+    "  --captures     capture-1.dcm, ...: key slices with what was found, as Secondary Capture images\n"
     "  --no-report    without report.dcm\n"
     "  --out DIR      made if needed; gets seg.dcm (seg-2.dcm, ... when segments overlap), report.dcm, "
     "preview.png and\n"
@@ -79,6 +80,7 @@ enum {
     OPT_EMPTY_FRAMES,
     OPT_NO_REPORT,
     OPT_CONTOURS,
+    OPT_CAPTURES,
     OPT_HELP
 };
 
@@ -104,6 +106,7 @@ static const struct option options[] = {{"annot", required_argument, NULL, OPT_A
                                         {"empty-frames", no_argument, NULL, OPT_EMPTY_FRAMES},
                                         {"no-report", no_argument, NULL, OPT_NO_REPORT},
                                         {"contours", no_argument, NULL, OPT_CONTOURS},
+                                        {"captures", no_argument, NULL, OPT_CAPTURES},
                                         {"help", no_argument, NULL, OPT_HELP},
                                         {NULL, 0, NULL, 0}};
 
@@ -152,6 +155,8 @@ static bool *flag_of(srv_segment_arguments *a, int option)
         return &a->no_report;
     case OPT_CONTOURS:
         return &a->contours;
+    case OPT_CAPTURES:
+        return &a->captures;
     case OPT_HELP:
         return &a->help;
     default:

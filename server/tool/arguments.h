@@ -23,7 +23,7 @@ typedef struct srv_segment_arguments {
     const char *json;                           /* NULL; a file, or "-": what was found, as JSON */
     const char *cache;                          /* NULL; a folder of embeddings */
     const char *format, *profile, *compression; /* NULL: the usual; in words, and what they make */
-    bool empty_frames, no_report, contours;
+    bool empty_frames, no_report, contours, captures;
     dicom_seg_form form;
     msa_precision precision;
     int threads; /* 0: one a core */

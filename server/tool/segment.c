@@ -102,8 +102,8 @@ static msa_status read_prompts(const srv_segment_arguments *a, prompt_list *l, m
 /* A stale result must not look like this run's. */
 static void remove_old_results(const char *dir)
 {
-    static const char *const ours[] = {"seg.dcm",           "seg-*.dcm",   "report.dcm",
-                                       "structure-set.dcm", "preview.png", "overlay-*.png"};
+    static const char *const ours[] = {"seg.dcm",       "seg-*.dcm",   "report.dcm",   "structure-set.dcm",
+                                       "capture-*.dcm", "preview.png", "overlay-*.png"};
     DIR *d = opendir(dir);
     if (!d) return;
     for (const struct dirent *e = readdir(d); e; e = readdir(d))
@@ -131,6 +131,8 @@ static void print_outcome(const srv_segment_outcome *o, const msa_model *model, 
                o->files[i].segments);
     if (o->report.name[0]) printf("REPORT %s/%s\n", out_dir, o->report.name);
     if (o->contours.name[0]) printf("CONTOURS %s/%s\n", out_dir, o->contours.name);
+    for (size_t i = 0; i < o->n_captures; i++)
+        printf("CAPTURE %s/%s\n", out_dir, o->captures[i].name);
     printf("PREVIEW %s/preview.png\n", out_dir);
 }
 
@@ -179,6 +181,7 @@ static msa_status run(const srv_segment_arguments *a, srv_segment_outcome *outco
                                          .n_forms = 1,
                                          .report = !a->no_report,
                                          .contours = a->contours,
+                                         .captures = a->captures,
                                          .cache = cache,
                                          .cancel = srv_running_interrupted(),
                                          .progress = srv_progress_show,

@@ -62,15 +62,23 @@ static json_t *path_of(const dicom_seg_file *file, const char *out_dir)
     return file->name[0] ? json_sprintf("%s/%s", out_dir, file->name) : json_null();
 }
 
+static json_t *captures_of(const srv_segment_outcome *o, const char *out_dir)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < o->n_captures; i++)
+        (void)json_array_append_new(list, path_of(&o->captures[i], out_dir));
+    return list;
+}
+
 msa_status srv_segment_json_write(const char *path, const srv_segment_outcome *o, const msa_model *model,
                                   const char *out_dir, msa_error *err)
 {
     const msa_config *c = msa_model_config(model);
-    json_t *root =
-        json_pack("{s:{s:s, s:s, s:s, s:b}, s:o, s:o, s:o, s:o, s:s}", "model", "name", c->name, "version",
-                  c->version, "hash", msa_model_hash(model), "untrained", c->untrained, "segments",
-                  segments_of(o), "files", files_of(o, out_dir), "report", path_of(&o->report, out_dir),
-                  "contours", path_of(&o->contours, out_dir), "warnings", o->warnings);
+    json_t *root = json_pack(
+        "{s:{s:s, s:s, s:s, s:b}, s:o, s:o, s:o, s:o, s:o, s:s}", "model", "name", c->name, "version",
+        c->version, "hash", msa_model_hash(model), "untrained", c->untrained, "segments", segments_of(o),
+        "files", files_of(o, out_dir), "report", path_of(&o->report, out_dir), "contours",
+        path_of(&o->contours, out_dir), "captures", captures_of(o, out_dir), "warnings", o->warnings);
     if (root == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory for the JSON");
     FILE *f = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
     errno = 0;

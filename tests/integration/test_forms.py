@@ -8,7 +8,7 @@ import pydicom
 import harness
 
 SEG, LABEL_MAP = '1.2.840.10008.5.1.4.1.1.66.4', '1.2.840.10008.5.1.4.1.1.66.7'
-STRUCTURE_SET = '1.2.840.10008.5.1.4.1.1.481.3'
+STRUCTURE_SET, CAPTURE = '1.2.840.10008.5.1.4.1.1.481.3', '1.2.840.10008.5.1.4.1.1.7'
 EXPLICIT, DEFLATED, RLE = '1.2.840.10008.1.2.1', '1.2.840.10008.1.2.1.99', '1.2.840.10008.1.2.5'
 
 
@@ -71,6 +71,37 @@ class Forms(harness.Case):
         service.wait_quiet()
         self.assertEqual([j['id'] for j in service.jobs()], [job['id']])
 
+    def test_pictures_where_a_rule_says_so(self):
+        """Key slices as Secondary Captures: valid, of the study, each naming its image, with colour where grey was."""
+        receiver = self.receiver()
+        service = self.msad(destinations=[receiver], config='rules:\n  - pictures: capture\n    adapter: ""\n')
+        ct = self.ct_with_report()
+        service.send(ct.folder)
+        service.send(ct.report, tool='storescu')
+        job = service.wait_job('succeeded')
+        captures = [r for r in job['results'] if r['sop_class_uid'] == CAPTURE]
+        self.assertIn(len(captures), range(1, 13))
+        self.assertEqual({r['sop_class_uid'] for r in job['results']}, {SEG, CAPTURE})
+        images = {str(h.SOPInstanceUID): h for h in ct.headers}
+        found, numbers, series = set(), [], set()
+        for path in receiver.wait_files(len(job['results'])):
+            d = pydicom.dcmread(path)
+            if d.SOPClassUID != CAPTURE:
+                continue
+            said = harness.run_tool(['dciodvfy', '-new', path], None).stdout
+            self.assertEqual([line for line in said.split('\n') if line.startswith('Error')], [], said)
+            found.add(d.SOPInstanceUID)
+            numbers.append(int(d.InstanceNumber))
+            series.add(str(d.SeriesInstanceUID))
+            source = images[str(d.SourceImageSequence[0].ReferencedSOPInstanceUID)]
+            self.assertEqual((d.StudyInstanceUID, d.PatientID), (source.StudyInstanceUID, source.PatientID))
+            self.assertNotIn('FrameOfReferenceUID', d)
+            pixels = d.pixel_array.astype(int)
+            self.assertGreater(int((pixels.max(axis=2) - pixels.min(axis=2) > 60).sum()), 50, 'colour')
+        self.assertEqual(found, {r['sop_instance_uid'] for r in captures})
+        self.assertEqual(sorted(numbers), list(range(1, len(captures) + 1)))
+        self.assertEqual(len(series), 1)
+
     def test_each_gets_its_own(self):
         service, receivers = self.start([
             ('usual', [], []),
@@ -116,7 +147,7 @@ class Forms(harness.Case):
         ct = self.ct_with_report()
         found = {}
         for name, options in (('usual', []), ('labels', ['--format', 'labelmap', '--compression', 'deflate', '--no-report']),
-                              ('fractions', ['--format', 'fractional', '--compression', 'rle', '--contours'])):
+                              ('fractions', ['--format', 'fractional', '--compression', 'rle', '--contours', '--captures'])):
             said = self.msa('segment', ct.folder, '--annot', ct.report, *options, '--out', self.path(name)).stdout
             path = self.path(name, 'seg.dcm')
             found[name] = voxels(path)
@@ -133,6 +164,7 @@ class Forms(harness.Case):
         self.assertGreater(int(between.sum()), 100)
         self.assertGreater(len(numpy.unique(d.pixel_array)), 20)
         self.assertTrue(harness.os.path.exists(self.path('fractions', 'structure-set.dcm')))
+        self.assertTrue(harness.os.path.exists(self.path('fractions', 'capture-1.dcm')))
         for options, words in ((['--format', 'nrrd'], '--format nrrd is none'),
                                (['--profile', 'mine'], '--profile mine is none'),
                                (['--compression', 'zip'], '--compression zip is none'),
