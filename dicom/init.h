@@ -17,6 +17,9 @@ extern "C" {
 
 /* Errors: MSA_E_IO when the data dictionary did not load (without it DCMTK mislabels value representations). */
 MSA_NODISCARD msa_status dicom_init(msa_error *err);
+/* Loads the tables of every character set that DICOM names, which glibc keeps in files of their own: before a sandbox in
+ * which those are out of reach. Once per process. A table that a slim system lacks is passed over. */
+MSA_NODISCARD msa_status dicom_charsets_load(msa_error *err);
 
 #ifdef __cplusplus
 }

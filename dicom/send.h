@@ -15,6 +15,7 @@ extern "C" {
 typedef struct dicom_destination {
     char name[64], host[256], ae_title[DICOM_AE_MAX], calling_ae[DICOM_AE_MAX];
     int32_t port, timeout_s;
+    char address[16]; /* dicom_destination_resolve(); "": not looked up yet */
     /* In which form it wants segmentations, in words (dicom/seg.h); "" is the usual one. Sending looks at the
      * file alone. */
     char format[16], profile[16], compression[16];
@@ -33,6 +34,12 @@ typedef struct dicom_send_result {
     int32_t dimse_status; /* -1 when there was no response */
     char comment[MSA_ERROR_WHAT_MAX]; /* one sentence for the administrator */
 } dicom_send_result;
+
+/**
+ * Looks the host up and keeps its IPv4 address in `to`, so that sending and asking need no name service: they run where
+ * there is none. False, and the result says so: it is not known by that name.
+ */
+bool dicom_destination_resolve(dicom_destination *to, dicom_send_result *result);
 
 /**
  * Sends one Part 10 file as its bytes stand (the dataset is not re-encoded where the peer takes its syntax; a peer that

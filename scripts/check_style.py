@@ -32,7 +32,8 @@ SYSTEM_FOLDERS = ('sys/', 'linux/', 'netinet/', 'arpa/', 'net/', 'asm/', 'bits/'
 # Third-party header, as it is written in an include, to its short name.
 THIRD = (('uv.h', 'uv'), ('uv/', 'uv'), ('microhttpd.h', 'mhd'), ('sqlite3.h', 'sqlite'), ('yaml.h', 'yaml'),
          ('jansson.h', 'jansson'), ('png.h', 'png'), ('zlib.h', 'zlib'), ('openssl/', 'openssl'), ('cblas.h', 'blas'),
-         ('openblas', 'blas'), ('dcmtk/', 'dcmtk'), ('openjpeg.h', 'openjpeg'), ('nifti/', 'nifti'), ('cmocka.h', 'cmocka'))
+         ('openblas', 'blas'), ('dcmtk/', 'dcmtk'), ('openjpeg.h', 'openjpeg'), ('nifti/', 'nifti'), ('seccomp.h', 'seccomp'),
+         ('cmocka.h', 'cmocka'))
 
 
 # C++ for dicom/*.cc only, though it lies beside the public headers: where exceptions end.
@@ -56,7 +57,7 @@ TABLE = {
     'engine': (('engine/',), {'blas', 'jansson', 'nifti'}, False),
     'dicom/*.h': (('dicom/', 'engine/base/'), set(), False),
     'dicom': (('dicom/', 'engine/base/'), {'dcmtk', 'openjpeg', 'openssl', 'zlib'}, True),
-    'server': (('server/', 'engine/', 'dicom/'), {'uv', 'mhd', 'sqlite', 'yaml', 'jansson', 'png', 'zlib'}, False),
+    'server': (('server/', 'engine/', 'dicom/'), {'uv', 'mhd', 'sqlite', 'yaml', 'jansson', 'png', 'zlib', 'seccomp'}, False),
     'tests': (('engine/', 'dicom/', 'server/', 'tests/'),
               {'cmocka', 'dcmtk', 'openjpeg', 'uv', 'mhd', 'sqlite', 'yaml', 'jansson', 'png', 'zlib', 'openssl', 'blas'}, True),
 }
@@ -65,7 +66,8 @@ ONLY = (('engine/base', 'openssl', ('engine/base/hash.c',)),
         ('engine/base', 'blas', ('engine/base/pool.c',)),  # the one place where threads are set, OpenBLAS's too
         ('dicom', 'openssl', ('dicom/net/t',)),  # tls and the transport under it
         ('engine', 'jansson', ('engine/io/',)),
-        ('engine', 'nifti', ('engine/io/nifti.c',)))
+        ('engine', 'nifti', ('engine/io/nifti.c',)),
+        ('server', 'seccomp', ('server/roles/', 'server/core/role.c')))
 
 
 def is_private(header):

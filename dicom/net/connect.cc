@@ -28,28 +28,25 @@ namespace
 {
 
 /**
- * The destination as "a.b.c.d:port". DCMTK 3.6.7 would look the name up itself, but keeps only 63 characters
- * of it and says nothing useful when that fails; and it speaks IPv4 only.
+ * "a.b.c.d". DCMTK 3.6.7 would look the name up itself, but keeps only 63 characters of it and says nothing
+ * useful when that fails; and it speaks IPv4 only.
  */
-bool find_address(std::string &address, const dicom_destination &to, dicom_send_result &result)
+bool find_address(char numeric[INET_ADDRSTRLEN], const dicom_destination &to, dicom_send_result &result)
 {
     struct addrinfo hints = {};
     struct addrinfo *found = nullptr;
     hints.ai_family = AF_INET;
     hints.ai_socktype = SOCK_STREAM;
     const int rc = getaddrinfo(to.host, nullptr, &hints, &found);
-    char numeric[INET_ADDRSTRLEN] = "";
+    numeric[0] = '\0';
     if (rc == 0)
-        (void)getnameinfo(found->ai_addr, found->ai_addrlen, numeric, sizeof numeric, nullptr, 0,
+        (void)getnameinfo(found->ai_addr, found->ai_addrlen, numeric, INET_ADDRSTRLEN, nullptr, 0,
                           NI_NUMERICHOST);
     if (found != nullptr) freeaddrinfo(found);
-    if (numeric[0] == '\0') {
-        conclude(result, to, DICOM_RETRY, -1, "is not known by that name: %s",
-                 rc != 0 ? gai_strerror(rc) : "it has no IPv4 address");
-        return false;
-    }
-    address = std::string(numeric) + ":" + std::to_string(to.port);
-    return true;
+    if (numeric[0] != '\0') return true;
+    conclude(result, to, DICOM_RETRY, -1, "is not known by that name: %s",
+             rc != 0 ? gai_strerror(rc) : "it has no IPv4 address");
+    return false;
 }
 
 const char *reject_reason(const T_ASC_RejectParameters &reject)
@@ -133,10 +130,11 @@ OFCondition add_contexts(T_ASC_Parameters *params, const proposal &what)
 msa_status connect(association &as, const dicom_destination &to, const proposal &what, bool &stands,
                    dicom_send_result &result, msa_error *err)
 {
-    std::string address;
+    dicom_destination there = to;
     stands = false;
     MSA_TRY(open_tls(as, to, err));
-    if (!find_address(address, to, result)) return MSA_OK;
+    if (there.address[0] == '\0' && !dicom_destination_resolve(&there, &result)) return MSA_OK;
+    const std::string address = std::string(there.address) + ":" + std::to_string(to.port);
     dcmConnectionTimeout.set(to.timeout_s);
 
     T_ASC_Parameters *params = nullptr;
@@ -179,3 +177,9 @@ void release(association &as)
 }
 
 } // namespace dicom
+
+bool dicom_destination_resolve(dicom_destination *to, dicom_send_result *result)
+{
+    static_assert(sizeof to->address == INET_ADDRSTRLEN, "an IPv4 address and NUL");
+    return dicom::find_address(to->address, *to, *result);
+}

@@ -74,6 +74,8 @@ typedef struct srv_config {
     char result_series_description[65]; /* "MSAD segmentation" */
     bool result_report;                 /* true */
 
+    bool security_sandbox; /* true */
+
     char log_level[8]; /* info */
 } srv_config;
 

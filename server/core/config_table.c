@@ -165,6 +165,7 @@ const srv_section srv_sections[] = {
     {"retention", "How long what is done is kept."},
     {"delivery", "Sending results: retries and when to give up."},
     {"result", "The DICOM-SEG that is made."},
+    {"security", "What keeps a hostile file or peer from the rest of the machine."},
     {"log", "Events go to standard error, one a line."},
 };
 const size_t srv_n_sections = sizeof srv_sections / sizeof srv_sections[0];
@@ -246,6 +247,8 @@ const srv_setting srv_settings[] = {
     INT("result", "series_number", result_series_number, 900, 1, 2147483647, "Series Number (0020,0011) of results"),
     TEXT("result", "series_description", result_series_description, "MSAD segmentation", check_lo, "Series Description (0008,103E) of results"),
     BOOL("result", "report", result_report, true, "send a structured report (TID 1500) of the measurements beside the segmentation, and of what was not found"),
+
+    BOOL("security", "sandbox", security_sandbox, true, "every process that touches foreign bytes is held in a sandbox; false only to debug: then a hostile file can do whatever the service may"),
 
     TEXT("log", "level", log_level, "info", check_level, "error, warn, info or debug"),
 };

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "server/core/role.h"
+#include "server/roles/sandbox.h"
 
 #define TICK_MS       250u
 #define MODEL_WAIT_MS 120000u
@@ -427,6 +429,16 @@ static void serve(srv_core *core)
     (void)uv_run(core->loop, UV_RUN_DEFAULT);
 }
 
+static void look_at_sandbox(const srv_config *config)
+{
+    const char *missing = srv_sandbox_missing();
+    if (!config->security_sandbox) srv_role_spawn_unconfined();
+    if (!config->security_sandbox || missing != NULL)
+        msa_log(MSA_LOG_WARN, "core",
+                "NO SANDBOX: a hostile file or peer can do whatever this service may. why=\"%s\"",
+                missing != NULL ? missing : "security.sandbox is false");
+}
+
 int srv_core_run(const srv_config *config, const char *config_path)
 {
     srv_core core = {.config = config, .config_path = config_path, .loop = uv_default_loop()};
@@ -436,6 +448,7 @@ int srv_core_run(const srv_config *config, const char *config_path)
     (void)uv_timer_init(core.loop, &core.tick);
     core.tick.data = &core;
     srv_lifecycle_open(&core);
+    look_at_sandbox(config);
     const msa_status status = start(&core, &lock_fd, &err);
     if (status == MSA_OK) {
         serve(&core);

@@ -306,8 +306,10 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     ix->ready = false;
     if (ix->instance_id != 0) {
         /* The attempt is counted; the instance is still RECEIVED and is tried again by the next role. */
-        msa_log(MSA_LOG_WARN, "index", "instance=%lld reader_ended signal=%d status=%d",
-                (long long)ix->instance_id, how->signal, how->status);
+        char ended[SRV_ROLE_END_MAX];
+        srv_role_end_text(how, ended, sizeof ended);
+        msa_log(MSA_LOG_WARN, "index", "instance=%lld what=\"the process that read the header %s\"",
+                (long long)ix->instance_id, ended);
         ix->instance_id = 0;
     }
     fail_looks(ix, &ix->looking, "the process that read the header has ended");

@@ -98,8 +98,9 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     q->role = NULL;
     if (!q->answered) {
         q->result = (dicom_find_result){.said = {.outcome = DICOM_RETRY, .dimse_status = -1}};
-        (void)snprintf(q->result.said.comment, sizeof q->result.said.comment,
-                       "the asking process ended early (signal %d, status %d)", how->signal, how->status);
+        char ended[SRV_ROLE_END_MAX];
+        srv_role_end_text(how, ended, sizeof ended);
+        (void)snprintf(q->result.said.comment, sizeof q->result.said.comment, "the asking process %s", ended);
     }
     conclude(q);
     srv_core_part_stopped(q->core);

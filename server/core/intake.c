@@ -277,8 +277,10 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     else
         c->in->open--;
     if (!c->closed) {
-        msa_log(MSA_LOG_WARN, "receive", "calling=\"%s\" peer=%s lost signal=%d status=%d",
-                c->info.calling_ae, c->info.peer, how->signal, how->status);
+        char ended[SRV_ROLE_END_MAX];
+        srv_role_end_text(how, ended, sizeof ended);
+        msa_log(MSA_LOG_WARN, "receive", "calling=\"%s\" peer=%s lost what=\"the receiving process %s\"",
+                c->info.calling_ae, c->info.peer, ended);
         close_association(c, "lost");
     }
     unref(c);

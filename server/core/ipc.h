@@ -58,6 +58,8 @@ typedef enum srv_ipc_type {
     SRV_IPC_SENT,              /* dicom_send_result */
     SRV_IPC_FIND_START,        /* srv_ipc_find_start: to ask, in place of SEND_START */
     SRV_IPC_FOUND,             /* dicom_find_result */
+    /* any role to core */
+    SRV_IPC_FORBIDDEN = 128,   /* srv_ipc_forbidden: the sandbox ends the role (server/roles/sandbox.h) */
 } srv_ipc_type;
 
 #define SRV_IPC_BODY_MAX 16384
@@ -66,6 +68,8 @@ typedef struct srv_ipc_head {
     uint32_t type; /* srv_ipc_type */
     uint32_t size; /* of the body that follows in the same message */
 } srv_ipc_head;
+
+typedef struct srv_ipc_forbidden { int32_t call; /* number of the system call */ } srv_ipc_forbidden;
 
 typedef struct srv_ipc_text { char text[MSA_ERROR_WHAT_MAX]; } srv_ipc_text;
 

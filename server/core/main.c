@@ -15,6 +15,7 @@
 #include "server/doctor/doctor.h"
 #include "server/http/token.h"
 #include "server/roles/roles.h"
+#include "server/roles/sandbox.h"
 
 static const char usage_text[] =
     "usage: msad [--config FILE] [--check-config | --print-config]\n"
@@ -40,6 +41,7 @@ static const char usage_text[] =
 typedef struct arguments {
     const char *config_path, *role, *command; /* command: "doctor", "status" or NULL */
     bool check, print;
+    bool no_sandbox; /* of a role */
 } arguments;
 
 /* Returns -1 to go on, else the exit status. */
@@ -50,6 +52,7 @@ static int parse_arguments(int argc, char **argv, arguments *args)
         {"check-config", no_argument, NULL, 'k'},
         {"print-config", no_argument, NULL, 'p'},
         {"role", required_argument, NULL, 'r'},
+        {"no-sandbox", no_argument, NULL, 'n'},
         {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -67,6 +70,9 @@ static int parse_arguments(int argc, char **argv, arguments *args)
             break;
         case 'r':
             args->role = optarg;
+            break;
+        case 'n':
+            args->no_sandbox = true;
             break;
         case 'V':
             return printf("msad %s\n", MSAD_VERSION) < 0;
@@ -108,6 +114,7 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "token") == 0) return srv_token_main(argc - 1, argv + 1);
     const int status = parse_arguments(argc, argv, &args);
     if (status >= 0) return status;
+    if (args.no_sandbox) srv_sandbox_disable();
     if (args.role != NULL) return run_role(args.role);
 
     static srv_config config; /* 10 KiB and read-only from here on */

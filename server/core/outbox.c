@@ -88,6 +88,8 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     channel *ch = ctx;
     ch->role = NULL;
     if (!ch->answered) {
+        char ended[SRV_ROLE_END_MAX];
+        srv_role_end_text(how, ended, sizeof ended);
         ch->result = (dicom_send_result){.outcome = DICOM_RETRY, .dimse_status = -1};
         if (uv_now(ch->outbox->core->loop) > ch->deadline_ms)
             (void)snprintf(ch->result.comment, sizeof ch->result.comment,
@@ -97,8 +99,7 @@ static void on_exited(void *ctx, const srv_role_exit *how)
                            "the service stopped before the destination had answered");
         else
             (void)snprintf(ch->result.comment, sizeof ch->result.comment,
-                           "the sending process ended early (signal %d, status %d)", how->signal,
-                           how->status);
+                           "the sending process %s", ended);
     }
     sent(ch);
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <stdalign.h>
 #include <stdlib.h>
@@ -32,6 +33,8 @@ struct srv_role {
     int open_handles;
     srv_role_exit how;
 };
+
+static bool unconfined;
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -92,9 +95,21 @@ static size_t body_size(srv_ipc_type type)
         return sizeof(dicom_find_result);
     case SRV_IPC_SENT:
         return sizeof(dicom_send_result);
+    case SRV_IPC_FORBIDDEN:
+        return sizeof(srv_ipc_forbidden);
     default:
         return 0;
     }
+}
+
+/* Its last words: whatever it does now, it has been taken over. */
+static void on_forbidden(srv_role *role, const srv_ipc_forbidden *m)
+{
+    role->how.forbidden = true;
+    role->how.call = m->call;
+    msa_log(MSA_LOG_ERROR, "role", "name=%s pid=%d forbidden_system_call=%d", role->name, role->process.pid,
+            m->call);
+    srv_role_kill(role);
 }
 
 /* One message, or false when the socket is empty or at its end (role->eof tells which). */
@@ -125,7 +140,9 @@ static bool read_one(srv_role *role)
         srv_role_kill(role);
         return true;
     }
-    if (!role->how.broke_protocol)
+    if (head.type == SRV_IPC_FORBIDDEN)
+        on_forbidden(role, (const srv_ipc_forbidden *)(const void *)(message + sizeof head));
+    else if (!role->how.broke_protocol)
         role->events.message(role->events.ctx, (srv_ipc_type)head.type, message + sizeof head, head.size);
     return true;
 }
@@ -184,9 +201,9 @@ static void on_exit_process(uv_process_t *process, int64_t status, int signal)
 static msa_status spawn_process(srv_role *role, uv_loop_t *loop, const char *name, int theirs, int extra_fd,
                                 msa_error *err)
 {
-    char exe[] = "/proc/self/exe", arg0[] = "msad", arg1[] = "--role", arg2[16];
+    char exe[] = "/proc/self/exe", arg0[] = "msad", arg1[] = "--role", arg2[16], arg3[] = "--no-sandbox";
     (void)snprintf(arg2, sizeof arg2, "%s", name);
-    char *args[] = {arg0, arg1, arg2, NULL};
+    char *args[] = {arg0, arg1, arg2, unconfined ? arg3 : NULL, NULL};
     uv_stdio_container_t stdio[5] = {
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
@@ -269,4 +286,24 @@ void srv_role_finish(srv_role *role)
 void srv_role_kill(srv_role *role)
 {
     if (!role->exited) (void)uv_process_kill(&role->process, SIGKILL);
+}
+
+void srv_role_end_text(const srv_role_exit *how, char *out, size_t size)
+{
+    if (how->forbidden) {
+        MSA_AUTO_FREE char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, how->call);
+        (void)snprintf(out, size, "was ended by the sandbox (system call %d, %s)", how->call,
+                       name != NULL ? name : "of no name");
+    } else if (how->signal == SIGSYS) {
+        (void)snprintf(out, size, "was ended by the sandbox (a system call of another kind of program)");
+    } else if (how->signal != 0) {
+        (void)snprintf(out, size, "was ended by signal %d (%s)", how->signal, strsignal(how->signal));
+    } else {
+        (void)snprintf(out, size, "ended early with status %d", how->status);
+    }
+}
+
+void srv_role_spawn_unconfined(void)
+{
+    unconfined = true;
 }

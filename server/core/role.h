@@ -13,6 +13,8 @@ typedef struct srv_role_exit {
     int signal;          /* 0: exited by itself */
     int status;          /* exit status when signal is 0 */
     bool broke_protocol; /* core ended it for a message that no role of ours sends */
+    bool forbidden;      /* its sandbox ended it (server/roles/sandbox.h), over this system call */
+    int call;
 } srv_role_exit;
 
 /**
@@ -38,5 +40,10 @@ msa_status srv_role_send(srv_role *role, srv_ipc_type type, const void *body, si
 /* Closes our end for writing after what is queued: a role that waits for work then exits by itself. */
 void srv_role_finish(srv_role *role);
 void srv_role_kill(srv_role *role);
+#define SRV_ROLE_END_MAX 128
+/* How it ended, to go after "the ... process ": "was ended by signal 9 (Killed)". */
+void srv_role_end_text(const srv_role_exit *how, char *out, size_t size);
+/* Every role from here on runs without its sandbox. Before the first; for debugging. */
+void srv_role_spawn_unconfined(void);
 
 #endif

@@ -332,6 +332,8 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     srv_worker *w = ctx;
     srv_core *core = w->pool->core;
     const bool expected = w->retire || w->cancelled || core->stopping;
+    char ended[SRV_ROLE_END_MAX];
+    srv_role_end_text(how, ended, sizeof ended);
     w->role = NULL;
     if (!w->ready) w->starts_failed++;
     w->ready = w->retire = false;
@@ -341,8 +343,8 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     w->restart_at_ms = uv_now(core->loop) + (expected ? 0 : RESTART_MS << (doublings < 6 ? doublings : 6));
     if (!expected) {
         core->live.worker_crashes_total++;
-        msa_log(MSA_LOG_WARN, "work", "worker=%d ended signal=%d status=%d", w->number, how->signal,
-                how->status);
+        msa_log(MSA_LOG_WARN, "work", "worker=%d ended signal=%d status=%d what=\"%s\"", w->number,
+                how->signal, how->status, ended);
     }
     if (w->cancelled && w->busy && !w->done_sent) {
         w->done_sent = true;
@@ -356,12 +358,8 @@ static void on_exited(void *ctx, const srv_role_exit *how)
             (void)snprintf(reason, sizeof reason,
                            "the job took longer than work.timeout_s (%d s) and was stopped",
                            core->config->work_timeout_s);
-        else if (how->signal != 0)
-            (void)snprintf(reason, sizeof reason, "the worker process was ended by signal %d (%s)",
-                           how->signal, strsignal(how->signal));
         else
-            (void)snprintf(reason, sizeof reason, "the worker process ended early with status %d",
-                           how->status);
+            (void)snprintf(reason, sizeof reason, "the worker process %s", ended);
         w->done_sent = true;
         srv_worker_fail_job(w, reason, core->stopping ? SRV_FAILED_INNOCENT : SRV_FAILED_TRY);
     }

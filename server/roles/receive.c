@@ -7,11 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dicom/init.h"
 #include "dicom/receive.h"
 #include "engine/base/log.h"
 #include "server/blob/blob.h"
 #include "server/core/ipc.h"
 #include "server/roles/confine.h"
+#include "server/roles/sandbox.h"
 
 #define MEMORY_MIB        1024
 #define COMMIT_TIMEOUT_MS 60000
@@ -147,6 +149,8 @@ static msa_status serve(dicom_receive_result *result, msa_error *err)
     MSA_TRY(srv_blobs_attach(&blobs, start.storage_path, err));
     srv_blobs_keep_free(blobs, start.keep_free_bytes);
     start.busy_why[sizeof start.busy_why - 1] = '\0';
+    MSA_TRY(dicom_init(err)); /* reads the dictionary */
+    MSA_TRY(srv_sandbox_receive(start.storage_path, err));
     receiver r = {.blobs = blobs};
     const dicom_receive_options options = {
         .ae_title = start.ae_title,

@@ -1,4 +1,5 @@
-/* The disposable processes: entry points that main() calls in a re-executed msad. Each returns the exit status. */
+/* The disposable processes: entry points that main() calls in a re-executed msad. Each returns the exit
+ * status. */
 #ifndef SRV_ROLES_ROLES_H
 #define SRV_ROLES_ROLES_H
 

@@ -13,6 +13,7 @@
 #include "engine/base/log.h"
 #include "server/core/ipc.h"
 #include "server/roles/confine.h"
+#include "server/roles/sandbox.h"
 
 #define MEMORY_MIB      4096 /* a peer that takes only Implicit VR has the object converted in memory */
 #define FIND_MEMORY_MIB 1024
@@ -20,8 +21,22 @@
 
 static msa_status deliver(const srv_ipc_send_start *start, dicom_send_result *result, msa_error *err)
 {
+    dicom_destination to = start->to;
     MSA_TRY(srv_role_confine(MEMORY_MIB, LIFETIME_S, err));
-    return dicom_send_file(&start->to, start->path, result, err);
+    MSA_TRY(dicom_init(err));
+    if (!dicom_destination_resolve(&to, result)) return MSA_OK;
+    MSA_TRY(srv_sandbox_send(start->path, &to, err));
+    return dicom_send_file(&to, start->path, result, err);
+}
+
+static msa_status ask(const srv_ipc_find_start *start, dicom_find_result *result, msa_error *err)
+{
+    dicom_destination source = start->source;
+    MSA_TRY(srv_role_confine(FIND_MEMORY_MIB, LIFETIME_S, err));
+    MSA_TRY(dicom_init(err));
+    if (!dicom_destination_resolve(&source, &result->said)) return MSA_OK;
+    MSA_TRY(srv_sandbox_send("", &source, err));
+    return dicom_find_images(&source, start->study_uid, start->series_uid, result, err);
 }
 
 /* Ours, not the peer's; a file that is damaged or cannot be converted stays so. */
@@ -47,9 +62,7 @@ static int answer_find(const srv_ipc_find_start *start)
 {
     msa_error err = MSA_ERROR_INIT;
     dicom_find_result result = {.said = {.outcome = DICOM_RETRY, .dimse_status = -1}};
-    msa_status status = srv_role_confine(FIND_MEMORY_MIB, LIFETIME_S, &err);
-    if (status == MSA_OK)
-        status = dicom_find_images(&start->source, start->study_uid, start->series_uid, &result, &err);
+    const msa_status status = ask(start, &result, &err);
     if (status != MSA_OK) blame_us(&result.said, status, &err);
     return srv_ipc_send(SRV_IPC_FD, SRV_IPC_FOUND, &result, sizeof result, NULL) == MSA_OK ? 0 : 1;
 }

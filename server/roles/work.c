@@ -10,12 +10,14 @@
 
 #include "dicom/annotation.h"
 #include "dicom/header.h"
+#include "dicom/init.h"
 #include "dicom/series.h"
 #include "engine/base/log.h"
 #include "engine/base/pool.h"
 #include "server/blob/blob.h"
 #include "server/core/ipc.h"
 #include "server/roles/confine.h"
+#include "server/roles/sandbox.h"
 #include "server/segment/default_box.h"
 #include "server/segment/models.h"
 #include "server/segment/segment.h"
@@ -360,17 +362,15 @@ static msa_status open_cache(work_role *w, msa_error *err)
     return msa_embedding_cache_new(&w->cache, &options, err);
 }
 
-static msa_status load_models(work_role *w, srv_ipc_ready *ready, msa_error *err)
+static msa_status load_models(work_role *w, const srv_rule *rules, srv_ipc_ready *ready, msa_error *err)
 {
-    MSA_AUTO_FREE srv_rule *rules = NULL;
     srv_models_wanted wanted = {.path = w->start.model_path,
                                 .adapter = w->start.model_adapter,
                                 .adapters_dir = w->start.model_adapters_dir,
+                                .rules = rules,
                                 .n_rules = w->start.n_rules};
     if (!msa_precision_named(w->start.model_precision, &wanted.precision))
         return msa_fail(err, MSA_E_INTERNAL, "core sent an unknown precision");
-    MSA_TRY(receive_rules(w, &rules, err));
-    wanted.rules = rules;
     msa_threads_set(w->start.threads);
     MSA_TRY(srv_models_load(&w->models, &wanted, err));
     return tell_models(w, ready, err);
@@ -386,10 +386,14 @@ static msa_status begin(work_role *w, msa_error *err)
     msa_log_level level = MSA_LOG_INFO;
     if (msa_log_level_parse(w->start.log_level, &level) == 0) msa_log_set_level(level);
     MSA_TRY(dicom_init(err));
+    MSA_TRY(dicom_charsets_load(err));
     MSA_TRY(srv_blobs_attach(&w->blobs, w->start.storage_path, err));
-    srv_ipc_ready ready = {0};
+    MSA_AUTO_FREE srv_rule *rules = NULL;
     if (!w->start.index_only) MSA_TRY(open_cache(w, err));
-    if (!w->start.index_only) MSA_TRY(load_models(w, &ready, err));
+    if (!w->start.index_only) MSA_TRY(receive_rules(w, &rules, err));
+    MSA_TRY(srv_sandbox_work(&w->start, rules, err)); /* model files, too, are read inside */
+    srv_ipc_ready ready = {0};
+    if (!w->start.index_only) MSA_TRY(load_models(w, rules, &ready, err));
     return srv_ipc_send(SRV_IPC_FD, SRV_IPC_WORK_READY, &ready, sizeof ready, err);
 }
 

@@ -5,14 +5,19 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Folder of the running program, without a slash at its end. */
-static msa_status program_dir(char *out, size_t size, msa_error *err)
+/* Folder of the running program, without a slash at its end. Asked once: a worker's sandbox has no /proc. */
+static msa_status program_dir(const char **out, msa_error *err)
 {
-    const ssize_t n = readlink("/proc/self/exe", out, size - 1);
-    if (n <= 0)
+    static char folder[PATH_MAX];
+    *out = folder;
+    if (folder[0] != '\0') return MSA_OK;
+    const ssize_t n = readlink("/proc/self/exe", folder, sizeof folder - 1);
+    if (n <= 0) {
+        folder[0] = '\0';
         return msa_fail(err, MSA_E_IO, "the folder of the running program is not known (/proc/self/exe)");
-    out[n] = '\0';
-    char *slash = strrchr(out, '/');
+    }
+    folder[n] = '\0';
+    char *slash = strrchr(folder, '/');
     if (slash) *slash = '\0';
     return MSA_OK;
 }
@@ -35,7 +40,7 @@ msa_status srv_model_path(const char *path, char *out, size_t out_size, msa_erro
 {
     static const char *const places[] = {"/config/models/", "/../share/msad/models/"};
     const char *name = path && path[0] ? path : "default";
-    char dir[PATH_MAX];
+    const char *dir = NULL;
     if (!srv_model_is_bundled(name)) {
         if (strlen(name) >= out_size)
             return msa_fail(err, MSA_E_INVALID, "the path of the model is too long");
@@ -43,7 +48,7 @@ msa_status srv_model_path(const char *path, char *out, size_t out_size, msa_erro
         if (access(out, R_OK) == 0) return MSA_OK;
         return msa_fail(err, MSA_E_NOT_FOUND, "there is no readable model file %.150s", name);
     }
-    MSA_TRY(program_dir(dir, sizeof dir, err));
+    MSA_TRY(program_dir(&dir, err));
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
         if (put(out, out_size, dir, places[i], name) && access(out, R_OK) == 0) return MSA_OK;
     return msa_fail(

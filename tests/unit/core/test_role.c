@@ -9,11 +9,15 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "server/core/role.h"
+#include "server/roles/sandbox.h"
 
 typedef struct seen {
     int messages, exits;
@@ -100,6 +104,34 @@ static void ends_a_role_that_breaks_the_rules(void **state)
     }
 }
 
+/* S5: core says what the sandbox ended a role for. */
+static void reports_what_the_sandbox_ended(void **state)
+{
+    (void)state;
+    if (srv_sandbox_missing() != NULL) return;
+    seen s = {0};
+    char said[SRV_ROLE_END_MAX], wanted[SRV_ROLE_END_MAX];
+    run("escaping", &s, 0, AT_ONCE);
+    assert_true(s.how.forbidden);
+    assert_int_equal(s.how.call, SYS_socket);
+    assert_int_equal(s.messages, 0);
+    srv_role_end_text(&s.how, said, sizeof said);
+    (void)snprintf(wanted, sizeof wanted, "was ended by the sandbox (system call %d, socket)", SYS_socket);
+    assert_string_equal(said, wanted);
+
+    static const struct {
+        srv_role_exit how;
+        const char *said;
+    } others[] = {{{.signal = SIGKILL}, "was ended by signal 9 (Killed)"},
+                  {{.signal = SIGSYS}, "was ended by the sandbox (a system call of another kind of program)"},
+                  {{.forbidden = true, .call = -5}, "was ended by the sandbox (system call -5, of no name)"},
+                  {{.status = 3}, "ended early with status 3"}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        srv_role_end_text(&others[i].how, said, sizeof said);
+        assert_string_equal(said, others[i].said);
+    }
+}
+
 static void reports_an_exit_status(void **state)
 {
     (void)state;
@@ -134,6 +166,12 @@ static int be_role(const char *name)
     const uint32_t size = sizeof(srv_ipc_progress);
     if (strcmp(name, "echo") == 0) return role_echo();
     if (strcmp(name, "seven") == 0) return 7;
+    if (strcmp(name, "escaping") == 0) {
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+            srv_sandbox_receive("/nonexistent", NULL) != MSA_OK)
+            return 1;
+        return socket(AF_INET, SOCK_STREAM, 0) >= 0 ? 2 : 3; /* it does not come back */
+    }
     if (strcmp(name, "crash") == 0) {
         const srv_ipc_progress m = {.done = 1};
         if (srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_PROGRESS, &m, sizeof m, NULL) != MSA_OK) return 1;
@@ -152,10 +190,9 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "--role") == 0) return be_role(argv[2]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sends_and_receives_in_order),
-        cmocka_unit_test(delivers_last_words_of_a_crash),
-        cmocka_unit_test(ends_a_role_that_breaks_the_rules),
-        cmocka_unit_test(reports_an_exit_status),
+        cmocka_unit_test(sends_and_receives_in_order),       cmocka_unit_test(delivers_last_words_of_a_crash),
+        cmocka_unit_test(ends_a_role_that_breaks_the_rules), cmocka_unit_test(reports_an_exit_status),
+        cmocka_unit_test(reports_what_the_sandbox_ended),
     };
     return cmocka_run_group_tests_name("role", tests, NULL, NULL);
 }
