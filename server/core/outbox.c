@@ -125,7 +125,7 @@ static int64_t retry_pause_ms(const srv_config *config, int32_t attempt)
         pause *= 2;
     if (pause > most) pause = most;
     uint32_t r = 0;
-    (void)getrandom(&r, sizeof r, GRND_NONBLOCK);
+    if (getrandom(&r, sizeof r, GRND_NONBLOCK) < 0) r = 0; /* the most even spread is not worth a failure */
     return pause / 2 + (int64_t)(r % (uint32_t)(pause / 2 + 1));
 }
 

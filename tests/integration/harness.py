@@ -26,7 +26,7 @@ import pydicom
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get('MSAD_BUILD', os.path.join(ROOT, 'build'))
 SHARED = os.path.join(os.path.dirname(ROOT), 'shared')  # real data, where a checkout has it beside itself
-CANARY = 'MSADCANARY'  # in every patient attribute that make_series writes
+CANARY = 'MSADCANARY'  # in every patient attribute that make_series writes; test_canary.py has one for every text
 DEADLINE_S = float(os.environ.get('MSAD_TEST_DEADLINE_S', '120'))  # for one awaited event; generous: CI machines are slow
 FINAL = ('succeeded', 'succeeded_empty', 'failed', 'cancelled')
 
