@@ -2,7 +2,9 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "engine/base/pool.h"
+#include "engine/kern/vec.h"
 
 enum {
     SIDE = 128,               /* cells of the grid, at most; a cell is one pixel or several */
@@ -12,6 +14,8 @@ enum {
     PAD = RADIUS_MAX + PATCH, /* around the grid */
     ROOM = SIDE + 2 * PAD,    /* of a row */
     PATCH_CELLS = (2 * PATCH + 1) * (2 * PATCH + 1),
+    BAND = 16,   /* rows of cells or pixels that one thread takes at a time */
+    CHUNK = 128, /* pixels of a row whose greys are looked at together */
 };
 #define NOISE       (0.002F * PATCH_CELLS) /* of greys 0..1, squared: what differs by less is alike */
 #define STAY        0.4F /* what the pixel itself was counts so much more: where all is alike, nothing moves */
@@ -29,13 +33,12 @@ struct msa_follow {
     int32_t cell, rows, cols, radius;         /* of the guess at hand */
     float from[ROOM * ROOM], to[ROOM * ROOM]; /* greys 0..1 with padding */
     float label[ROOM * ROOM];                 /* share of a cell of `from` that is the object's */
-    float squares[ROOM * ROOM];               /* of differences; then their sums along rows */
     float least[SIDE * SIDE], sum[SIDE * SIDE], vote[SIDE * SIDE];
 };
 
 msa_status msa_follow_new(msa_follow **out, const msa_volume *v, const msa_window *window, msa_error *err)
 {
-    msa_follow *f = calloc(1, sizeof *f);
+    msa_follow *f = malloc(sizeof *f); /* written before it is read */
     *out = f;
     if (!f) return msa_fail(err, MSA_E_NOMEM, "out of memory for following an object");
     f->v = v;
@@ -61,7 +64,7 @@ static float grey_at(const msa_follow *f, const float *slice, int32_t y, int32_t
 {
     const size_t at = (size_t)inside(y, f->v->H) * (size_t)f->v->W + (size_t)inside(x, f->v->W);
     const float grey = (slice[at] - f->low) * f->scale;
-    return grey > 0 ? fminf(grey, 1) : 0;
+    return grey > 0 ? grey < 1 ? grey : 1 : 0;
 }
 
 static const float *slice_of(const msa_follow *f, int32_t slice)
@@ -77,6 +80,22 @@ static int32_t bin_at(const msa_follow *f, const float *slice, int32_t y, int32_
         for (int32_t dx = -1; dx <= 1; dx++)
             sum += grey_at(f, slice, y + dy, x + dx);
     return inside((int32_t)(sum / 9 * MSA_GREYS), MSA_GREYS);
+}
+
+/* The bins of n pixels of a row, n at most CHUNK; the same bits as bin_at(). */
+static void bins_at(const msa_follow *f, const float *slice, int32_t y, int32_t x, int32_t n, int32_t *bins)
+{
+    float grey[3][CHUNK + 2];
+    for (int32_t dy = 0; dy < 3; dy++)
+        for (int32_t i = 0; i < n + 2; i++)
+            grey[dy][i] = grey_at(f, slice, y + dy - 1, x + i - 1);
+    for (int32_t i = 0; i < n; i++) {
+        float sum = 0;
+        for (int32_t dy = 0; dy < 3; dy++)
+            for (int32_t dx = 0; dx < 3; dx++)
+                sum += grey[dy][i + dx];
+        bins[i] = inside((int32_t)(sum / 9 * MSA_GREYS), MSA_GREYS);
+    }
 }
 
 /* Counts to shares; neighbours count as well, the nearer the more. */
@@ -160,61 +179,77 @@ static void fill_grid(const msa_follow *f, const float *slice, const uint8_t *ma
         }
 }
 
-/* Squared differences between `to` and `from` moved by (dx, dy), summed along rows of patches. */
-static void compare_rows(msa_follow *f, int32_t dx, int32_t dy)
+/* Squared differences between `to` and `from` moved by (dx, dy), summed along rows of patches: of n rows of
+ * cells from `first` on, and PATCH on each side. */
+static void compare_rows(const msa_follow *f, int32_t first, int32_t n, int32_t dx, int32_t dy,
+                         float *squares)
 {
     float square[ROOM];
-    for (int32_t i = PAD - PATCH; i < f->rows + PAD + PATCH; i++) {
+    for (int32_t i = first + PAD - PATCH; i < first + n + PAD + PATCH; i++, squares += SIDE) {
         const float *a = f->from + (i + dy) * ROOM + dx, *b = f->to + i * ROOM;
         for (int32_t j = PAD - PATCH; j < f->cols + PAD + PATCH; j++)
             square[j] = (a[j] - b[j]) * (a[j] - b[j]);
-        for (int32_t j = PAD; j < f->cols + PAD; j++)
-            f->squares[i * ROOM + j] = square[j - 1] + square[j] + square[j + 1];
+        for (int32_t j = 0; j < f->cols; j++)
+            squares[j] = square[PAD + j - 1] + square[PAD + j] + square[PAD + j + 1];
     }
 }
 
-static float patch_distance(const msa_follow *f, int32_t i, int32_t j)
+/* i: from the first of the rows compared. */
+static float patch_distance(const float *squares, int32_t i, int32_t j)
 {
-    const float *s = f->squares + (i + PAD) * ROOM + j + PAD;
-    return s[-ROOM] + s[0] + s[ROOM];
+    const float *s = squares + i * SIDE + j;
+    return s[0] + s[SIDE] + s[2 * SIDE];
 }
 
 /* How unlike the best match is: what counts as alike is relative to it. */
-static void find_least(msa_follow *f, int32_t dx, int32_t dy)
+static void find_least(msa_follow *f, int32_t first, int32_t n, const float *squares)
 {
-    compare_rows(f, dx, dy);
-    for (int32_t i = 0; i < f->rows; i++)
-        for (int32_t j = 0; j < f->cols; j++)
-            f->least[i * SIDE + j] = fminf(f->least[i * SIDE + j], patch_distance(f, i, j));
+    for (int32_t i = 0; i < n; i++)
+        for (int32_t j = 0; j < f->cols; j++) {
+            float *least = &f->least[(first + i) * SIDE + j];
+            const float distance = patch_distance(squares, i, j);
+            if (distance < *least) *least = distance;
+        }
 }
 
-static void add_votes(msa_follow *f, int32_t dx, int32_t dy)
+static void add_votes(msa_follow *f, int32_t first, int32_t n, int32_t dx, int32_t dy, const float *squares)
 {
     const float sigma = NEAR * (float)f->radius;
     const float far = (float)(dx * dx + dy * dy) / (2 * sigma * sigma);
-    compare_rows(f, dx, dy);
-    for (int32_t i = 0; i < f->rows; i++) {
-        const float *label = f->label + (i + PAD + dy) * ROOM + PAD + dx;
+    float weight[SIDE];
+    for (int32_t i = 0; i < n; i++) {
+        const float *label = f->label + (first + i + PAD + dy) * ROOM + PAD + dx;
+        const int32_t row = (first + i) * SIDE;
+        for (int32_t j = 0; j < f->cols; j++)
+            weight[j] = -patch_distance(squares, i, j) / (f->least[row + j] + NOISE) - far;
+        msa_exp(f->cols, weight, weight);
         for (int32_t j = 0; j < f->cols; j++) {
-            const float weight = expf(-patch_distance(f, i, j) / (f->least[i * SIDE + j] + NOISE) - far);
-            f->sum[i * SIDE + j] += weight;
-            f->vote[i * SIDE + j] += weight * label[j];
+            f->sum[row + j] += weight[j];
+            f->vote[row + j] += weight[j] * label[j];
         }
     }
 }
 
-static void count_votes(msa_follow *f)
+static void vote_item(void *ctx, int32_t item, int32_t worker)
 {
-    const int32_t r = f->radius;
-    for (int32_t i = 0; i < SIDE * SIDE; i++)
+    (void)worker;
+    msa_follow *f = ctx;
+    const int32_t first = item * BAND, n = f->rows - first < BAND ? f->rows - first : BAND;
+    const int32_t r = f->radius, side = 2 * r + 1;
+    float squares[(BAND + 2 * PATCH) * SIDE];
+    for (int32_t i = first * SIDE; i < (first + n) * SIDE; i++) {
         f->least[i] = HUGE_VALF;
-    memset(f->sum, 0, sizeof f->sum);
-    memset(f->vote, 0, sizeof f->vote);
-    for (int32_t k = 0; k < (2 * r + 1) * (2 * r + 1); k++)
-        find_least(f, k % (2 * r + 1) - r, k / (2 * r + 1) - r);
-    for (int32_t k = 0; k < (2 * r + 1) * (2 * r + 1); k++)
-        add_votes(f, k % (2 * r + 1) - r, k / (2 * r + 1) - r);
-    for (int32_t i = 0; i < f->rows; i++)
+        f->sum[i] = f->vote[i] = 0;
+    }
+    for (int32_t k = 0; k < side * side; k++) {
+        compare_rows(f, first, n, k % side - r, k / side - r, squares);
+        find_least(f, first, n, squares);
+    }
+    for (int32_t k = 0; k < side * side; k++) {
+        compare_rows(f, first, n, k % side - r, k / side - r, squares);
+        add_votes(f, first, n, k % side - r, k / side - r, squares);
+    }
+    for (int32_t i = first; i < first + n; i++)
         for (int32_t j = 0; j < f->cols; j++) {
             const float stay = STAY * f->label[(i + PAD) * ROOM + j + PAD];
             f->vote[i * SIDE + j] = (f->vote[i * SIDE + j] / f->sum[i * SIDE + j] + stay) / (1 + STAY);
@@ -223,7 +258,7 @@ static void count_votes(msa_follow *f)
 
 static float limited(float x, float most)
 {
-    return fminf(fmaxf(x, -most), most);
+    return x < -most ? -most : x > most ? most : x;
 }
 
 /* Between the middles of cells. y, x: from the region's corner. */
@@ -239,19 +274,49 @@ static float vote_at(const msa_follow *f, int32_t y, int32_t x)
     return upper * (1 - down) + lower * down;
 }
 
+typedef struct guess_job {
+    const msa_follow *f;
+    const float *slice; /* the one that is asked about */
+    msa_region region;
+    float by_grey[MSA_GREYS]; /* what a bin says */
+    float *out;
+} guess_job;
+
+static void guess_item(void *ctx, int32_t item, int32_t worker)
+{
+    (void)worker;
+    const guess_job *g = ctx;
+    const msa_region r = g->region;
+    const int32_t first = r.y0 + item * BAND, last = first + BAND < r.y1 ? first + BAND : r.y1;
+    float *out = g->out + (size_t)(first - r.y0) * (size_t)(r.x1 - r.x0);
+    for (int32_t y = first; y < last; y++)
+        for (int32_t x0 = r.x0; x0 < r.x1; x0 += CHUNK) {
+            const int32_t n = r.x1 - x0 < CHUNK ? r.x1 - x0 : CHUNK;
+            int32_t bins[CHUNK];
+            bins_at(g->f, g->slice, y, x0, n, bins);
+            for (int32_t i = 0; i < n; i++) {
+                const float vote = limited(vote_at(g->f, y - r.y0, x0 + i - r.x0) - 0.5F, 0.499F) + 0.5F;
+                *out++ = limited(logf(vote / (1 - vote)), VOTE_LIMIT) + g->by_grey[bins[i]];
+            }
+        }
+}
+
+static int32_t bands(int32_t rows)
+{
+    return (rows + BAND - 1) / BAND;
+}
+
 void msa_follow_guess(msa_follow *f, int32_t from, int32_t to, const uint8_t *mask, msa_region region,
                       const msa_greys *greys, float *out)
 {
+    guess_job g = {.f = f, .slice = slice_of(f, to), .region = region, .out = out};
+    for (int32_t i = 0; i < MSA_GREYS; i++)
+        g.by_grey[i] =
+            GREY_WEIGHT * limited(logf((greys->object[i] + RARE) / (greys->around[i] + RARE)), GREY_LIMIT);
     lay_grid(f, from, to, region);
     fill_grid(f, slice_of(f, from), NULL, region, f->from);
     fill_grid(f, slice_of(f, to), NULL, region, f->to);
     fill_grid(f, NULL, mask, region, f->label);
-    count_votes(f);
-    for (int32_t y = region.y0; y < region.y1; y++)
-        for (int32_t x = region.x0; x < region.x1; x++) {
-            const float vote = limited(vote_at(f, y - region.y0, x - region.x0) - 0.5F, 0.499F) + 0.5F;
-            const int32_t bin = bin_at(f, slice_of(f, to), y, x);
-            const float grey = logf((greys->object[bin] + RARE) / (greys->around[bin] + RARE));
-            *out++ = limited(logf(vote / (1 - vote)), VOTE_LIMIT) + GREY_WEIGHT * limited(grey, GREY_LIMIT);
-        }
+    msa_pool_run(vote_item, f, bands(f->rows), MSA_THREADS_MAX);
+    msa_pool_run(guess_item, &g, bands(region.y1 - region.y0), MSA_THREADS_MAX);
 }

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Told apart on grey, also by eyes that confuse red and green. */
 static const srv_rgb palette[] = {{255, 159, 28},  {46, 196, 255}, {255, 84, 112}, {120, 224, 92},
@@ -124,15 +125,22 @@ static void draw_grey(const frame *f)
 /* Inside where the interpolated mask is over one half: a contour without stairs. */
 static void sample_mask(const frame *f, const uint8_t *mask, uint8_t *inside)
 {
-    for (int32_t y = 0; y < f->at.height; y++)
+    const size_t cols = (size_t)f->p->info->cols, width = (size_t)f->at.width;
+    for (int32_t y = 0; y < f->at.height; y++, inside += width) {
+        const size_t *rows = f->down[y].at;
+        if (!memchr(mask + rows[0] * cols, 1, cols) && !memchr(mask + rows[1] * cols, 1, cols)) {
+            memset(inside, 0, width);
+            continue;
+        }
         for (int32_t x = 0; x < f->at.width; x++) {
             bilinear b;
             float v = 0;
             if (sample_at(f, x, y, &b))
                 for (int k = 0; k < 4; k++)
                     v += b.weight[k] * (float)mask[b.at[k]];
-            inside[(size_t)y * (size_t)f->at.width + (size_t)x] = v >= 0.5F;
+            inside[x] = v >= 0.5F;
         }
+    }
 }
 
 /* Two pixels wide, on the inner side: is the border of the mask that near? */
