@@ -19,7 +19,7 @@ BUILD = os.environ.get('MSAD_BUILD', os.path.join(os.path.dirname(os.path.dirnam
 SHIM = os.path.join(BUILD, 'tests', 'faults', 'fault_shim.so')
 DURABLE = os.path.join(BUILD, 'tests', 'faults', 'durable')
 LONG = os.environ.get('MSAD_TEST_LONG') == '1'  # scripts/test --long
-PLAN_BYTES = 256
+PLAN_BYTES, LOG_BYTES = 256, 256 << 20  # sparse
 CREATE, MKDIR, WRITE, TRUNCATE, SYNC, SYNC_DIR, RENAME, LINK, UNLINK, SAID = range(1, 11)
 CHANGES = (CREATE, MKDIR, WRITE, TRUNCATE, RENAME, LINK, UNLINK)
 RECORD = struct.Struct('<IIQQII')
@@ -57,6 +57,10 @@ class Plan:
 
 def environment(root, plan=None, log=None, skip=None):
     """For a program that is to meet its faults below `root`."""
+    if log:
+        with open(log, 'wb') as file:
+            file.write(struct.pack('<Q', 8))
+            file.truncate(LOG_BYTES)
     made = dict(os.environ, LD_PRELOAD=SHIM, FAULT_ROOT=root)
     made.update({name: value for name, value in (('FAULT_PLAN', plan and plan.path), ('FAULT_LOG', log),
                                                  ('FAULT_SKIP', skip)) if value})
@@ -66,19 +70,20 @@ def environment(root, plan=None, log=None, skip=None):
 class Op:
     """One record. at: where it stands in the log; until: of a sync, where it began."""
 
-    def __init__(self, at, kind, inode, offset, path, data):
-        self.at, self.kind, self.inode, self.offset, self.path, self.data = at, kind, inode, offset, path, data
+    def __init__(self, at, kind, pid, inode, offset, path, data):
+        self.at, self.kind, self.pid, self.inode, self.offset = at, kind, pid, inode, offset
+        self.path, self.data = path, data
 
 
 def read_log(path):
     with open(path, 'rb') as file:
-        data = file.read()
+        data = file.read(struct.unpack('<Q', file.read(8))[0] - 8)
     ops, at = [], 0
     while at < len(data):
-        kind, _, inode, offset, path_size, size = RECORD.unpack_from(data, at)
+        kind, pid, inode, offset, path_size, size = RECORD.unpack_from(data, at)
         start = at + RECORD.size
         name = data[start:start + path_size].decode()
-        ops.append(Op(at, kind, inode, offset, name, data[start + path_size:start + path_size + size]))
+        ops.append(Op(at + 8, kind, pid, inode, offset, name, data[start + path_size:start + path_size + size]))
         at = start + path_size + size
     return ops
 
@@ -122,8 +127,9 @@ class Disk:
         return entry.pending[-1][1] if entry.pending else entry.durable
 
     def file(self, inode):
-        """A file that was there before the log began does not occur: storage begins with the log."""
-        return self.by_inode[inode]
+        """A worker's own files are made by stdio, which the shim does not see: they are not on the durable path, and
+        what becomes of them goes into one that nobody finds."""
+        return self.by_inode.setdefault(inode, File())
 
     def step(self, op):
         if op.kind == CREATE:

@@ -191,11 +191,25 @@ static ssize_t write_checked(const char *call, pending p)
     return write_now(&p, p.size);
 }
 
+static bool is_network(int fd)
+{
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    return shim_logging() && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+           (domain == AF_INET || domain == AF_INET6);
+}
+
+/* What a peer, or who started us, is told. */
+static void said(int fd, const void *bytes, size_t size)
+{
+    if ((fd == STDOUT_FILENO && shim_logging()) || is_network(fd))
+        shim_log(SHIM_SAID, NULL, 0, 0, bytes, size < 4096 ? size : 4096);
+}
+
 ssize_t write(int fd, const void *bytes, size_t size)
 {
     if (label(fd) != NULL) return write_checked("write", (pending){fd, bytes, size, -1});
-    if (fd == STDOUT_FILENO && shim_logging())
-        shim_log(SHIM_SAID, NULL, 0, 0, bytes, size < 4096 ? size : 4096);
+    said(fd, bytes, size);
     return REAL(write)(fd, bytes, size);
 }
 
@@ -225,10 +239,9 @@ int ftruncate64(int fd, off64_t size)
     return ftruncate(fd, size);
 }
 
-/* What a peer was told. */
 ssize_t send(int fd, const void *bytes, size_t size, int flags)
 {
-    if (shim_logging()) shim_log(SHIM_SAID, NULL, 0, 0, bytes, size < 4096 ? size : 4096);
+    said(fd, bytes, size);
     return REAL(send)(fd, bytes, size, flags);
 }
 

@@ -2,14 +2,15 @@
  * A library that tests preload (LD_PRELOAD) into a program to be the disk that fails, and to write down what
  * the program asked of its disk. It looks at files below one folder only.
  *
- *   FAULT_ROOT  the folder, absolute; its storage folder is made below it, so that the sync of the parent
- * shows FAULT_PLAN  a file of SHIM_PLAN_BYTES: the one fault that is to happen; shared, so a test may change
- * it any time FAULT_LOG   a file: every change below the root, in order, as records (shim_record) FAULT_SKIP
- * "MODULE:GLOB": syncs by this program or library of a file or folder of that name below the root do nothing
- * and are not recorded, as if the line were not in the code
+ *   FAULT_ROOT  the folder, absolute; its storage folder is made below it, so the sync of the parent shows
+ *   FAULT_PLAN  a file of SHIM_PLAN_BYTES: the one fault that is to happen; a test may change it any time
+ *   FAULT_LOG   a file as large as the log may get, of zeros but for its first eight bytes, which hold the
+ *               number 8: every change below the root, in order, as records (shim_record)
+ *   FAULT_SKIP  "MODULE:GLOB": syncs by this program or library of a file or folder of that name below the
+ *               root do nothing and are not recorded, as if the line were not in the code
  *
- * Descriptors are opened, and nothing else, before main(): a role that has locked itself in still has its
- * faults.
+ * Plan and log are mapped before main(): a role that has locked itself in, and has closed all descriptors,
+ * still has them.
  */
 #ifndef TESTS_FAULTS_SHIM_H
 #define TESTS_FAULTS_SHIM_H
