@@ -11,12 +11,14 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 import unittest
 
 import faults
 
+SCHEMA = os.path.join(os.path.dirname(os.path.dirname(faults.HERE)), 'config', 'schema')
 # Every sync of the durable path: who calls it, and what for. Without any one of them a power cut breaks a promise.
 SYNCS = (
     ('durable:*.part', 'an object, before it gets its name'),
@@ -100,6 +102,38 @@ class Durable(unittest.TestCase):
         """The folders and the schema come to be."""
         kills = self.sweep('any', 'kill', stride=1 if faults.LONG else 29, prepare=False)
         print('killed at %d calls' % kills)
+        self.assertGreater(kills, 10)
+
+    def old_catalogue(self):
+        """As the first version left it: schema 1, one series with one image."""
+        self.fresh()
+        os.mkdir(self.storage)
+        database = sqlite3.connect(os.path.join(self.storage, 'catalogue.sqlite'))
+        with open(os.path.join(SCHEMA, '0001_catalogue.sql'), encoding='utf-8') as script:
+            database.executescript(script.read())
+        database.executescript(
+            "INSERT INTO series(series_uid, study_uid, modality, body_part, first_ms, last_ms)"
+            " VALUES ('1.5', '1.9', 'CT', '', 1, 1); PRAGMA user_version = 1;")
+        database.close()
+
+    def test_killed_in_the_middle_of_a_migration(self):
+        """F16: the next start finds the old schema or the new one, or one of those between as it shipped, and all rows."""
+        k = kills = 1
+        while True:
+            self.old_catalogue()
+            self.plan.set('any', k, 'kill')
+            self.live(0, plan=self.plan)
+            fired = self.plan.fired()
+            self.said = ''
+            self.assertIsNone(self.checker.ask(self.storage, []), 'killed at %d' % k)
+            database = sqlite3.connect(os.path.join(self.storage, 'catalogue.sqlite'))
+            self.assertEqual(database.execute('PRAGMA user_version').fetchone()[0], len(os.listdir(SCHEMA)))
+            self.assertEqual(database.execute("SELECT modality FROM series WHERE series_uid = '1.5'").fetchone()[0], 'CT')
+            database.close()
+            if not fired:
+                break
+            k, kills = k + (1 if faults.LONG else 13), kills + 1
+        print('%d kills' % kills)
         self.assertGreater(kills, 10)
 
     def test_killed_at_random_moments(self):
