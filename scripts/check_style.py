@@ -30,7 +30,7 @@ netdb poll pthread pwd regex sched semaphore spawn sysexits syslog termios unist
 SYSTEM_FOLDERS = ('sys/', 'linux/', 'netinet/', 'arpa/', 'net/', 'asm/', 'bits/')
 
 # Third-party header, as it is written in an include, to its short name.
-THIRD = (('uv.h', 'uv'), ('uv/', 'uv'), ('microhttpd.h', 'mhd'), ('sqlite3.h', 'sqlite'), ('yaml.h', 'yaml'),
+THIRD = (('uv.h', 'uv'), ('uv/', 'uv'), ('microhttpd.h', 'mhd'), ('gnutls/', 'mhd'), ('sqlite3.h', 'sqlite'), ('yaml.h', 'yaml'),
          ('jansson.h', 'jansson'), ('png.h', 'png'), ('zlib.h', 'zlib'), ('openssl/', 'openssl'), ('cblas.h', 'blas'),
          ('openblas', 'blas'), ('dcmtk/', 'dcmtk'), ('openjpeg.h', 'openjpeg'), ('nifti/', 'nifti'), ('seccomp.h', 'seccomp'),
          ('cmocka.h', 'cmocka'))

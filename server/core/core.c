@@ -118,6 +118,7 @@ static void on_tick(uv_timer_t *timer)
     srv_outbox_tick(core->outbox);
     srv_lifecycle_tick(core);
     srv_inquiry_tick(core->inquiry);
+    srv_echo_tick(core, false);
     srv_core_poke_jobs(core);
     /* Retries of jobs whose pause is over, once a second; an idle worker asks the queue, which is one indexed
      * read. */
@@ -158,6 +159,11 @@ static bool circuit(void *ctx, const char *destination, srv_http_circuit *out)
 static void deliveries_changed(void *ctx)
 {
     srv_outbox_retry(((srv_core *)ctx)->outbox);
+}
+
+static msa_status echo(void *ctx, const dicom_destination *to, srv_echo_fn *done, void *done_ctx, msa_error *err)
+{
+    return srv_echo_begin(ctx, to, done, done_ctx, err);
 }
 
 static msa_status look(void *ctx, const char *path, srv_header_fn *done, void *done_ctx, msa_error *err)
@@ -318,6 +324,7 @@ static msa_status start_http(srv_core *core, msa_error *err)
         .prompts_changed = prompts_changed,
         .job_cancelled = job_cancelled,
         .look = look,
+        .echo = echo,
         .ctx = core,
     };
     return srv_http_start(&core->http, &env, &core->http_port, err);

@@ -21,6 +21,7 @@ typedef struct srv_workers srv_workers; /* the work roles that run jobs: workers
 typedef struct srv_outbox srv_outbox;   /* deliveries and send roles: outbox.c */
 typedef struct srv_retainer srv_retainer; /* forgets what is done: retention.c */
 typedef struct srv_disk srv_disk;       /* how full the storage volume is: disk.c */
+typedef struct srv_echo srv_echo;       /* a C-ECHO that a person asked for: echo.c */
 typedef struct srv_inquiry srv_inquiry; /* questions to sources, by send roles: inquiry.c */
 
 typedef struct srv_core {
@@ -36,6 +37,7 @@ typedef struct srv_core {
     srv_workers *workers;
     srv_outbox *outbox;
     srv_inquiry *inquiry;
+    srv_echo *echoes; /* under way */
     srv_disk *disk;
     srv_retainer *retainer;
     srv_model_table models; /* what the workers have; texts end, indices are in range */
@@ -147,6 +149,12 @@ bool srv_retainer_idle(const srv_retainer *k);
 void srv_retainer_free(srv_retainer *k);
 /* Store thread, where a row is made that names this blob: MSA_E_BUSY when retention has just deleted it. */
 MSA_NODISCARD msa_status srv_core_has_blob(const srv_core *core, const char *sha256, msa_error *err);
+
+/* Asks; done comes later, once, on the loop. Errors: MSA_E_BUSY, MSA_E_NOMEM, MSA_E_IO; then it does not
+ * come. */
+MSA_NODISCARD msa_status srv_echo_begin(srv_core *core, const dicom_destination *to, srv_echo_fn *done,
+                                        void *ctx, msa_error *err);
+void srv_echo_tick(srv_core *core, bool now); /* ends what takes too long; now: all */
 
 MSA_NODISCARD msa_status srv_inquiry_start(srv_core *core, msa_error *err);
 void srv_inquiry_tick(srv_inquiry *q); /* looks for something to ask; deadlines */

@@ -182,7 +182,7 @@ typedef struct srv_ipc_find_start { /* how many images are there of this series?
 } srv_ipc_find_start;
 
 typedef struct srv_ipc_send_start {
-    char path[SRV_PATH_MAX]; /* the blob */
+    char path[SRV_PATH_MAX]; /* the blob; "": only C-ECHO */
     dicom_destination to;
 } srv_ipc_send_start;
 

@@ -16,6 +16,7 @@ static void stop_now(uv_timer_t *timer)
     srv_workers_stop(core->workers, true);
     srv_outbox_stop(core->outbox, true);
     srv_inquiry_stop(core->inquiry, true);
+    srv_echo_tick(core, true);
 }
 
 static void begin_stop(srv_core *core, uint64_t drain_ms)
@@ -58,7 +59,7 @@ void srv_core_part_stopped(srv_core *core)
     if (!core->stopping || core->ticking || !srv_intake_idle(core->intake) ||
         !srv_indexer_idle(core->indexer) || !srv_workers_idle(core->workers) ||
         !srv_outbox_idle(core->outbox) || !srv_inquiry_idle(core->inquiry) || !srv_disk_idle(core->disk) ||
-        !srv_retainer_idle(core->retainer))
+        core->echoes != NULL || !srv_retainer_idle(core->retainer))
         return;
     uv_stop(core->loop);
 }

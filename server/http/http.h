@@ -46,6 +46,9 @@ typedef struct srv_http_circuit {
 /* The header of a file, or NULL and why not. */
 typedef void srv_header_fn(void *ctx, const dicom_header *header, const msa_error *err);
 
+/* What a destination answered to C-ECHO. */
+typedef void srv_echo_fn(void *ctx, const dicom_send_result *result);
+
 /* Copied; what the pointers show is read for each request, so it outlives the server (a model known later
  * shows itself). */
 typedef struct srv_http_env {
@@ -63,6 +66,9 @@ typedef struct srv_http_env {
     /* Reads the header of a file elsewhere, as core parses none; done comes later, on the loop. NULL: cannot.
      */
     msa_status (*look)(void *ctx, const char *path, srv_header_fn *done, void *done_ctx, msa_error *err);
+    /* C-ECHO to one of the settings' destinations; done comes later, on the loop. NULL: cannot. */
+    msa_status (*echo)(void *ctx, const dicom_destination *to, srv_echo_fn *done, void *done_ctx,
+                       msa_error *err);
     void *ctx;
     int32_t receive_ms; /* a request must have come, and a connection must ask again, in this time; 0: 60 s */
     int32_t store_ms;   /* the catalogue must have answered in this time, or it is 503; 0: 30 s */

@@ -295,6 +295,7 @@ void srv_get_healthz(srv_request *req);
 void srv_get_readyz(srv_request *req);
 void srv_get_openapi(srv_request *req);
 void srv_get_destinations(srv_request *req);
+void srv_post_destination_echo(srv_request *req);
 void srv_get_models(srv_request *req);
 SRV_IN_STORE(srv_get_associations);
 /* deliveries.c */

@@ -1,6 +1,8 @@
 /* What needs no catalogue: health, readiness, the description, destinations. */
 #include "server/http/internal.h"
 
+#include <string.h>
+
 static json_t *health(const char *status)
 {
     return json_pack("{s:s, s:s}", "status", status, "version", MSAD_VERSION);
@@ -66,4 +68,38 @@ void srv_get_destinations(srv_request *req)
                             to->port, "circuit", circuit_of(&req->http->env, to->name)));
     }
     srv_reply_json(&req->reply, MHD_HTTP_OK, json_pack("{s:o}", "destinations", list));
+}
+
+static void echoed(void *ctx, const dicom_send_result *r)
+{
+    srv_request *req = ctx;
+    char status[8] = "";
+    if (r->dimse_status >= 0)
+        (void)snprintf(status, sizeof status, "%04X", (unsigned)r->dimse_status & 0xffffu);
+    if (req->reply.status == 0 && req->http != NULL)
+        srv_reply_json(&req->reply, MHD_HTTP_OK,
+                       json_pack("{s:s, s:b, s:I, s:o, s:o}", "destination", srv_param_of(req, "name")->text,
+                                 "reached", r->outcome == DICOM_DELIVERED, "milliseconds",
+                                 (json_int_t)(uv_now(req->http->env.loop) - req->started_ms), "dimse_status",
+                                 srv_json_text(status), "comment", srv_json_text(r->comment)));
+    srv_request_unhold(req);
+}
+
+/* Only to what the settings name: nobody makes us call elsewhere. */
+void srv_post_destination_echo(srv_request *req)
+{
+    const srv_http_env *env = &req->http->env;
+    msa_error err = MSA_ERROR_INIT;
+    int32_t i = 0;
+    while (i < env->config->n_destinations &&
+           strcmp(env->config->destinations[i].name, srv_param_of(req, "name")->text) != 0)
+        i++;
+    if (i == env->config->n_destinations || env->echo == NULL) {
+        srv_reply_problem(&req->reply, MHD_HTTP_NOT_FOUND, "no destination of that name is in the settings");
+        return;
+    }
+    srv_request_hold(req);
+    if (env->echo(env->ctx, &env->config->destinations[i], echoed, req, &err) == MSA_OK) return;
+    srv_reply_error(&req->reply, &err);
+    srv_request_unhold(req);
 }

@@ -26,7 +26,8 @@ static msa_status deliver(const srv_ipc_send_start *start, dicom_send_result *re
     MSA_TRY(dicom_init(err));
     if (!dicom_destination_resolve(&to, result)) return MSA_OK;
     MSA_TRY(srv_sandbox_send(start->path, &to, err));
-    return dicom_send_file(&to, start->path, result, err);
+    return start->path[0] == '\0' ? dicom_send_echo(&to, result, err)
+                                  : dicom_send_file(&to, start->path, result, err);
 }
 
 static msa_status ask(const srv_ipc_find_start *start, dicom_find_result *result, msa_error *err)

@@ -69,7 +69,7 @@ class Reading(Base):
             '/', '/page.css', '/page.js', '/healthz', '/readyz', '/metrics', '/openapi.json', '/v1/jobs', '/v1/jobs/{id}', '/v1/jobs/{id}/result',
             '/v1/jobs/{id}/preview.png', '/v1/series', '/v1/series/{uid}', '/v1/series/{uid}/hold', '/v1/series/{uid}/release', '/v1/series/{uid}/complete',
             '/v1/series/{uid}/expected', '/v1/rules', '/v1/rules/test', '/v1/annotations', '/v1/annotations/{id}',
-            '/v1/jobs/{id}/cancel', '/v1/jobs/{id}/retry', '/v1/jobs/{id}/priority', '/v1/events', '/v1/associations', '/v1/instances', '/v1/instances/{id}', '/v1/destinations', '/v1/models',
+            '/v1/destinations/{name}/echo', '/v1/jobs/{id}/cancel', '/v1/jobs/{id}/retry', '/v1/jobs/{id}/priority', '/v1/events', '/v1/associations', '/v1/instances', '/v1/instances/{id}', '/v1/destinations', '/v1/models',
             '/v1/deliveries', '/v1/deliveries/{id}/requeue', '/v1/destinations/{name}/requeue'})
         ids, refs = set(), set()
 
