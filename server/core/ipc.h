@@ -164,6 +164,7 @@ typedef struct srv_ipc_segment {
 typedef struct srv_ipc_result { /* file `name` in the job folder; core's store side hashes and keeps it */
     char name[40];
     int32_t form; /* which of the job's; -1: it is no segmentation and goes to every destination */
+    char form_name[DICOM_SEG_FORM_NAME_MAX]; /* "": it is no segmentation */
     char sop_class_uid[DICOM_UID_MAX], sop_instance_uid[DICOM_UID_MAX], series_uid[DICOM_UID_MAX];
 } srv_ipc_result;
 

@@ -254,6 +254,7 @@ void srv_worker_keep_results(srv_worker *w, const srv_ipc_job_done *m)
         memcpy(r->sop_class_uid, w->results[i].sop_class_uid, sizeof r->sop_class_uid);
         memcpy(r->sop_instance_uid, w->results[i].sop_instance_uid, sizeof r->sop_instance_uid);
         memcpy(r->series_uid, w->results[i].series_uid, sizeof r->series_uid);
+        memcpy(r->form, w->results[i].form_name, sizeof r->form);
     }
     t->work.data = t;
     if (uv_queue_work(w->pool->core->loop, &t->work, store_results, results_stored) != 0)

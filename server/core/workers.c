@@ -261,6 +261,7 @@ static void on_result(srv_worker *w, const srv_ipc_result *m)
 {
     srv_ipc_result r = *m;
     r.name[sizeof r.name - 1] = '\0';
+    r.form_name[sizeof r.form_name - 1] = '\0';
     r.sop_class_uid[sizeof r.sop_class_uid - 1] = '\0';
     r.sop_instance_uid[sizeof r.sop_instance_uid - 1] = '\0';
     r.series_uid[sizeof r.series_uid - 1] = '\0';

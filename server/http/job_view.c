@@ -36,9 +36,10 @@ static void add_result(void *ctx, const srv_result *r)
     (void)snprintf(href, sizeof href, "/v1/jobs/%s/result?number=%d", to->job->public_id, r->number);
     (void)json_array_append_new(
         to->array,
-        json_pack("{s:i, s:s, s:s, s:s, s:I, s:s, s:s}", "number", r->number, "sop_class_uid",
-                  r->sop_class_uid, "sop_instance_uid", r->sop_instance_uid, "series_instance_uid",
-                  r->series_uid, "size_bytes", (json_int_t)r->size_bytes, "sha256", r->sha256, "href", href));
+        json_pack("{s:i, s:o, s:s, s:s, s:s, s:I, s:s, s:s}", "number", r->number, "form",
+                  r->form[0] != 0 ? srv_json_string(r->form) : json_null(), "sop_class_uid", r->sop_class_uid,
+                  "sop_instance_uid", r->sop_instance_uid, "series_instance_uid", r->series_uid, "size_bytes",
+                  (json_int_t)r->size_bytes, "sha256", r->sha256, "href", href));
 }
 
 static void add_delivery(void *ctx, const srv_delivery *d)

@@ -78,6 +78,7 @@ static const member members[] = {
     {"Candidates", "predicted_iou", "number[]", 0, "of each mask: 0 answers a box or several points, 1 to 3 a single point, from part to whole; or one a class; the first 16"},
     {"Candidates", "chosen", "integer", 0, "which of them was taken, from 0"},
     {"Result", "number", "integer", 0, ""},
+    {"Result", "form", "string?", 0, "of a segmentation: binary, fractional or labelmap, and after hyphens what else a destination wants: ohif, deflate, empty"},
     {"Result", "sop_class_uid", "string", 0, ""},
     {"Result", "sop_instance_uid", "string", 0, ""},
     {"Result", "series_instance_uid", "string", 0, ""},

@@ -127,9 +127,12 @@ static msa_status load_series(const work_role *w, const dicom_series_request *wa
     return dicom_series_load(out, paths, w->n_instances, wanted, err);
 }
 
-static msa_status tell_file(const dicom_seg_file *file, int32_t form, msa_error *err)
+/* form: which of the job's; -1: what goes beside segmentations. */
+static msa_status tell_file(const work_role *w, const dicom_seg_file *file, int32_t form, msa_error *err)
 {
+    static const dicom_seg_form usual = {0};
     srv_ipc_result m = {.form = form};
+    if (form >= 0) dicom_seg_form_name(w->job.forms.n > 0 ? &w->job.forms.form[form] : &usual, m.form_name);
     (void)snprintf(m.name, sizeof m.name, "%s", file->name);
     memcpy(m.sop_class_uid, file->sop_class_uid, sizeof m.sop_class_uid);
     memcpy(m.sop_instance_uid, file->sop_instance_uid, sizeof m.sop_instance_uid);
@@ -137,7 +140,7 @@ static msa_status tell_file(const dicom_seg_file *file, int32_t form, msa_error 
     return srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_RESULT, &m, sizeof m, err);
 }
 
-static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *err)
+static msa_status tell_outcome(const work_role *w, const srv_segment_outcome *outcome, msa_error *err)
 {
     for (size_t i = 0; i < outcome->n_stats; i++) {
         const srv_segment_stat *s = &outcome->stats[i];
@@ -152,11 +155,11 @@ static msa_status tell_outcome(const srv_segment_outcome *outcome, msa_error *er
         MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_JOB_SEGMENT, &m, sizeof m, err));
     }
     for (size_t i = 0; i < outcome->n_files; i++)
-        MSA_TRY(tell_file(&outcome->files[i], outcome->form[i], err));
-    if (outcome->report.name[0]) MSA_TRY(tell_file(&outcome->report, -1, err));
-    if (outcome->contours.name[0]) MSA_TRY(tell_file(&outcome->contours, -1, err));
+        MSA_TRY(tell_file(w, &outcome->files[i], outcome->form[i], err));
+    if (outcome->report.name[0]) MSA_TRY(tell_file(w, &outcome->report, -1, err));
+    if (outcome->contours.name[0]) MSA_TRY(tell_file(w, &outcome->contours, -1, err));
     for (size_t i = 0; i < outcome->n_captures; i++)
-        MSA_TRY(tell_file(&outcome->captures[i], -1, err));
+        MSA_TRY(tell_file(w, &outcome->captures[i], -1, err));
     return MSA_OK;
 }
 
@@ -285,7 +288,7 @@ static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
     };
     MSA_TRY(srv_segment_run(&request, outcome, err));
     memcpy(done->warnings, outcome->warnings, sizeof done->warnings);
-    return tell_outcome(outcome, err);
+    return tell_outcome(w, outcome, err);
 }
 
 /* What the model was spared. */

@@ -14,6 +14,7 @@ void srv_result_read(sqlite3_stmt *q, int column, srv_result *out)
     SRV_TEXT(q, column + 4, out->sop_class_uid);
     SRV_TEXT(q, column + 5, out->sop_instance_uid);
     SRV_TEXT(q, column + 6, out->series_uid);
+    SRV_TEXT(q, column + 7, out->form);
 }
 
 void srv_delivery_read(sqlite3_stmt *q, srv_delivery *out)

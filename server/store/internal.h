@@ -47,8 +47,8 @@ void srv_series_read(sqlite3_stmt *q, srv_series *out);
 void srv_job_read(sqlite3_stmt *q, srv_job *out);
 
 #define SRV_RESULT_COLUMNS                                                                                   \
-    "r.job_id, r.number, r.size_bytes, r.sha256, r.sop_class_uid, r.sop_instance_uid, r.series_uid"
-#define SRV_RESULT_N_COLUMNS 7
+    "r.job_id, r.number, r.size_bytes, r.sha256, r.sop_class_uid, r.sop_instance_uid, r.series_uid, r.form"
+#define SRV_RESULT_N_COLUMNS 8
 void srv_result_read(sqlite3_stmt *q, int column, srv_result *out);
 
 /* FROM delivery d JOIN result r ON r.job_id = d.job_id AND r.number = d.number */
@@ -59,7 +59,8 @@ void srv_result_read(sqlite3_stmt *q, int column, srv_result *out);
 void srv_delivery_read(sqlite3_stmt *q, srv_delivery *out);
 MSA_NODISCARD msa_status srv_delivery_get(srv_store *s, int64_t id, srv_delivery *out, msa_error *err);
 /* A delivery has come to its end: the job does, too, when it was the last one. */
-MSA_NODISCARD msa_status srv_delivery_settle_job(srv_store *s, int64_t job_id, int64_t now_ms, msa_error *err);
+MSA_NODISCARD msa_status srv_delivery_settle_job(srv_store *s, int64_t job_id, int64_t now_ms,
+                                                 msa_error *err);
 
 /* ---- steps inside a caller's transaction ---- */
 

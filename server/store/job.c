@@ -314,10 +314,11 @@ static msa_status put_results(srv_store *s, int64_t job_id, const srv_result *re
         const srv_result *r = &results[k];
         MSA_TRY(SRV_RUN(s, NULL, err,
                         "INSERT INTO result(job_id, number, size_bytes, sha256, sop_class_uid, "
-                        "sop_instance_uid, series_uid)"
-                        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                        "sop_instance_uid, series_uid, form)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                         srv_i(job_id), srv_i(r->number), srv_i(r->size_bytes), srv_t(r->sha256),
-                        srv_t(r->sop_class_uid), srv_t(r->sop_instance_uid), srv_t(r->series_uid)));
+                        srv_t(r->sop_class_uid), srv_t(r->sop_instance_uid), srv_t(r->series_uid),
+                        srv_t(r->form)));
     }
     for (size_t k = 0; k < n_segments; k++) {
         const srv_segment *g = &segments[k];

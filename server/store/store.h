@@ -21,6 +21,7 @@
 
 #include "dicom/annotation.h"
 #include "dicom/header.h"
+#include "dicom/seg.h"
 #include "engine/base/cleanup.h"
 #include "engine/base/error.h"
 #include "engine/base/hash.h"
@@ -202,6 +203,7 @@ typedef struct srv_result { /* one instance */
     uint32_t destinations;
     char sha256[MSA_SHA256_HEX], sop_class_uid[DICOM_UID_MAX], sop_instance_uid[DICOM_UID_MAX],
         series_uid[DICOM_UID_MAX];
+    char form[DICOM_SEG_FORM_NAME_MAX]; /* dicom_seg_form_name(); "": it is no segmentation */
 } srv_result;
 
 typedef struct srv_segment { /* what was found for one label */

@@ -50,7 +50,7 @@ class Forms(harness.Case):
         service.send(ct.folder)
         service.send(ct.report, tool='storescu')
         job = service.wait_job('succeeded')
-        self.assertEqual([r['sop_class_uid'] for r in job['results']], [SEG, STRUCTURE_SET])
+        self.assertEqual([(r['sop_class_uid'], r['form']) for r in job['results']], [(SEG, 'binary'), (STRUCTURE_SET, None)])
         paths = receiver.wait_files(2)
         path = next(p for p in paths if job['results'][1]['sop_instance_uid'] in p)
         said = harness.run_tool(['dciodvfy', path], None).stdout
@@ -118,14 +118,17 @@ class Forms(harness.Case):
         got = {name: r.files() for name, r in receivers.items()}
         self.assertEqual(sum(len(files) for files in got.values()), len(job['deliveries']))
         counts = {}
-        for name, sop_class, syntax in (('usual', SEG, EXPLICIT), ('small', LABEL_MAP, DEFLATED), ('old', LABEL_MAP, EXPLICIT),
-                                        ('ohif', SEG, RLE), ('plain', SEG, EXPLICIT)):
+        for name, sop_class, syntax, form in (
+                ('usual', SEG, EXPLICIT, 'binary'), ('small', LABEL_MAP, DEFLATED, 'labelmap-deflate'),
+                ('old', LABEL_MAP, EXPLICIT, 'labelmap-deflate'), ('ohif', SEG, RLE, 'fractional-ohif-rle-empty'),
+                ('plain', SEG, EXPLICIT, 'fractional-ohif-rle-empty')):
             self.assertGreater(len(got[name]), 0)
             counts[name] = collections.Counter()
             for path in got[name]:
                 d = pydicom.dcmread(path)
                 self.assertEqual((d.SOPClassUID, d.file_meta.TransferSyntaxUID), (sop_class, syntax), name)
                 self.assertEqual(by_uid[d.SOPInstanceUID]['sop_class_uid'], sop_class)
+                self.assertEqual(by_uid[d.SOPInstanceUID]['form'], form)
                 counts[name] += voxels(path)
         self.assertEqual({label for label, _ in counts['usual']}, set(ct.labels))
         for name in counts:
