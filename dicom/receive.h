@@ -1,4 +1,5 @@
-/* One association as C-STORE SCP (PS3.4 annex B, PS3.7 section 9.1.1). Blocking, with deadlines; one process each. */
+/* One association as C-STORE SCP (PS3.4 annex B, PS3.7 section 9.1.1). Blocking, with deadlines; one process
+ * each. */
 #ifndef DICOM_RECEIVE_H
 #define DICOM_RECEIVE_H
 
@@ -21,15 +22,15 @@ typedef struct dicom_assoc_info {
 } dicom_assoc_info;
 
 typedef enum dicom_admission { /* PS3.8 section 9.3.4 */
-    DICOM_ADMITTED = 0,
-    DICOM_NOT_CALLING = 1, /* permanent: calling AE title not recognized */
-    DICOM_NOT_NOW = 2,     /* transient: local limit exceeded */
+                               DICOM_ADMITTED = 0,
+                               DICOM_NOT_CALLING = 1, /* permanent: calling AE title not recognized */
+                               DICOM_NOT_NOW = 2,     /* transient: local limit exceeded */
 } dicom_admission;
 
 typedef struct dicom_verdict {
-    int32_t admission;             /* dicom_admission */
-    int64_t object_max_bytes;      /* 0: as in the options */
-    char why[MSA_ERROR_WHAT_MAX];  /* of a refusal: a sentence for the administrator */
+    int32_t admission;            /* dicom_admission */
+    int64_t object_max_bytes;     /* 0: as in the options */
+    char why[MSA_ERROR_WHAT_MAX]; /* of a refusal: a sentence for the administrator */
 } dicom_verdict;
 
 typedef struct dicom_store_info {

@@ -20,7 +20,8 @@ typedef struct dicom_destination {
      * file alone. */
     char format[16], profile[16], compression[16];
     bool empty_frames;
-    dicom_tls tls; /* its name "": that of the host */
+    char confirm[24]; /* "none", or "storage-commitment": delivered is what it has confirmed */
+    dicom_tls tls;    /* its name "": that of the host */
 } dicom_destination;
 
 typedef enum dicom_delivery { /* what the sender does next */
@@ -30,8 +31,8 @@ typedef enum dicom_delivery { /* what the sender does next */
 } dicom_delivery;
 
 typedef struct dicom_send_result {
-    int32_t outcome;      /* dicom_delivery */
-    int32_t dimse_status; /* -1 when there was no response */
+    int32_t outcome;                  /* dicom_delivery */
+    int32_t dimse_status;             /* -1 when there was no response */
     char comment[MSA_ERROR_WHAT_MAX]; /* one sentence for the administrator */
 } dicom_send_result;
 

@@ -5,6 +5,7 @@
 #include "dicom/net/tls.h"
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 #include <arpa/inet.h>
@@ -60,14 +61,6 @@ msa_status check_file(const char *what, const char *path, bool secret, msa_error
                         "the %s %s may be used by others than its owner (mode %04o): chmod 600 it", what,
                         shown(path).c_str(), unsigned(st.st_mode & 07777));
     return MSA_OK;
-}
-
-int64_t expiry_ms(const SSL_CTX *ctx)
-{
-    const X509 *certificate = SSL_CTX_get0_certificate(ctx);
-    struct tm t = {};
-    if (certificate == nullptr || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &t) != 1) return 0;
-    return int64_t(timegm(&t)) * 1000;
 }
 
 msa_status load_own(SSL_CTX *ctx, const dicom_tls &tls, msa_error *err)
@@ -240,7 +233,6 @@ msa_status dicom_tls_open(dicom_tls_context **out, const dicom_tls *tls, bool se
         MSA_TRY(dicom::configure(ctx, err));
         if (server || tls->certificate[0] != '\0') MSA_TRY(dicom::load_own(ctx, *tls, err));
         MSA_TRY(dicom::load_peers(ctx, *tls, server, err));
-        made->expires_ms = dicom::expiry_ms(ctx);
         *out = made.release();
         return MSA_OK;
     });
@@ -251,7 +243,13 @@ void dicom_tls_free(dicom_tls_context *context)
     delete context;
 }
 
-int64_t dicom_tls_expires_ms(const dicom_tls_context *context)
+int64_t dicom_tls_expires_ms(const char *certificate_path)
 {
-    return context->expires_ms;
+    const std::unique_ptr<BIO, decltype(&BIO_free)> file(BIO_new_file(certificate_path, "r"), BIO_free);
+    if (!file) return 0;
+    const std::unique_ptr<X509, decltype(&X509_free)> certificate(
+        PEM_read_bio_X509(file.get(), nullptr, nullptr, nullptr), X509_free);
+    struct tm t = {};
+    if (!certificate || ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &t) != 1) return 0;
+    return int64_t(timegm(&t)) * 1000;
 }

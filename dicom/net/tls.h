@@ -13,7 +13,6 @@ struct dicom_tls_context {
     std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> ctx{nullptr, SSL_CTX_free};
     std::string name; /* see dicom_tls */
     bool server = false;
-    int64_t expires_ms = 0;
 };
 
 namespace dicom

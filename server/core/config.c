@@ -136,6 +136,22 @@ static msa_status add_rule(srv_config *config, char *item, msa_error *err)
                      err);
 }
 
+/* One "NAME=AE@ADDRESS" of MSAD_SENDERS; several addresses stand with spaces between. */
+static msa_status add_sender(srv_config *config, char *item, msa_error *err)
+{
+    char shown[64];
+    srv_sender sender;
+    memset(&sender, 0, sizeof sender);
+    (void)snprintf(shown, sizeof shown, "%s", item);
+    char *equals = strchr(item, '='), *at = strrchr(item, '@');
+    if (equals == NULL || at == NULL || equals > at)
+        return msa_fail(err, MSA_E_PARSE, "MSAD_SENDERS: %.60s is not of the form NAME=AE@ADDRESS", shown);
+    *equals = *at = '\0';
+    const given texts[] = {{"name", item}, {"ae_title", equals + 1}, {"addresses", at + 1}};
+    return put_entry(config, &srv_lists[SRV_LIST_SENDERS], &sender, texts, sizeof texts / sizeof *texts,
+                     shown, err);
+}
+
 static msa_status list_from_env(srv_config *config, int which, msa_error *err)
 {
     char name[64];
@@ -149,7 +165,9 @@ static msa_status list_from_env(srv_config *config, int which, msa_error *err)
     for (char *item = NULL; (item = strsep(&rest, ",")) != NULL;) {
         item += strspn(item, " ");
         if (item[0] == '\0') continue;
-        MSA_TRY(which == SRV_LIST_RULES ? add_rule(config, item, err) : add_peer(config, which, item, err));
+        MSA_TRY(which == SRV_LIST_RULES     ? add_rule(config, item, err)
+                : which == SRV_LIST_SENDERS ? add_sender(config, item, err)
+                                            : add_peer(config, which, item, err));
     }
     return MSA_OK;
 }
@@ -258,6 +276,34 @@ static msa_status check_form(const dicom_destination *to, msa_error *err)
         to->name);
 }
 
+dicom_tls srv_config_tls(const srv_config *config)
+{
+    dicom_tls tls = {.on = config->dicom_tls_certificate[0] != '\0',
+                     .peer_may_be_anonymous = config->dicom_tls_anonymous,
+                     .name = "*"};
+    memcpy(tls.certificate, config->dicom_tls_certificate, sizeof tls.certificate);
+    memcpy(tls.key, config->dicom_tls_key, sizeof tls.key);
+    memcpy(tls.ca, config->dicom_tls_ca, sizeof tls.ca);
+    return tls;
+}
+
+static msa_status check_tls(const srv_config *c, msa_error *err)
+{
+    const dicom_tls tls = srv_config_tls(c);
+    if (!tls.on && tls.key[0] != '\0')
+        return msa_fail(err, MSA_E_PARSE, "dicom.tls_key is set and dicom.tls_certificate is not");
+    if (!tls.on && !c->dicom_plain)
+        return msa_fail(
+            err, MSA_E_PARSE,
+            "dicom.plain is false and dicom.tls_certificate is not set: nobody could send anything");
+    if (!tls.on) return MSA_OK;
+    if (c->dicom_tls_port != 0 && (c->dicom_tls_port == c->dicom_port || c->dicom_tls_port == c->http_port))
+        return msa_fail(err, MSA_E_PARSE,
+                        "dicom.tls_port is %d, as dicom.port or http.port; they must differ",
+                        c->dicom_tls_port);
+    return MSA_OK;
+}
+
 /* What no single setting can say. */
 static msa_status check_together(const srv_config *c, msa_error *err)
 {
@@ -268,6 +314,7 @@ static msa_status check_together(const srv_config *c, msa_error *err)
     if (c->dicom_port != 0 && c->dicom_port == c->http_port)
         return msa_fail(err, MSA_E_PARSE, "dicom.port and http.port are both %d; they must differ",
                         c->dicom_port);
+    MSA_TRY(check_tls(c, err));
     for (int32_t i = 0; i < c->n_rules; i++)
         MSA_TRY(check_rule(c, i, err));
     for (int32_t i = 0; i < c->n_destinations; i++)
@@ -291,6 +338,9 @@ static void complete_peer(const srv_config *config, dicom_destination *peer)
 {
     memcpy(peer->calling_ae, config->dicom_ae_title, sizeof peer->calling_ae);
     peer->timeout_s = config->delivery_timeout_s;
+    memcpy(peer->tls.certificate, config->dicom_tls_certificate, sizeof peer->tls.certificate);
+    memcpy(peer->tls.key, config->dicom_tls_key, sizeof peer->tls.key);
+    if (peer->tls.ca[0] == '\0') memcpy(peer->tls.ca, config->dicom_tls_ca, sizeof peer->tls.ca);
 }
 
 static msa_status load(srv_config *config, const char *path, msa_error *err)

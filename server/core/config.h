@@ -10,6 +10,7 @@
 #include "dicom/send.h"
 #include "engine/base/error.h"
 #include "server/core/model_info.h"
+#include "server/core/sender.h"
 
 #define SRV_PATH_MAX         1024
 #define SRV_DESTINATIONS_MAX 16
@@ -24,11 +25,17 @@ typedef struct srv_config {
     int32_t storage_soft_free_mib, storage_hard_free_mib;
     char storage_path[SRV_PATH_MAX]; /* storage.path: database, blobs, job folders; default "msad-data" */
 
-    char dicom_ae_title[DICOM_AE_MAX]; /* MSAD */
-    char dicom_bind[64];               /* 127.0.0.1 */
-    int32_t dicom_port;                /* 11112; 0 picks a free one */
-    bool dicom_accept_any_called_ae;   /* false */
-    int32_t dicom_max_associations;    /* 32 */
+    char dicom_ae_title[DICOM_AE_MAX];          /* MSAD */
+    char dicom_bind[64];                        /* 127.0.0.1 */
+    int32_t dicom_port;                         /* 11112; 0 picks a free one */
+    bool dicom_plain;                           /* true: listens on that port, without TLS */
+    char dicom_tls_certificate[DICOM_PATH_MAX]; /* "": no TLS. Also shown to destinations */
+    char dicom_tls_key[DICOM_PATH_MAX], dicom_tls_ca[DICOM_PATH_MAX];
+    int32_t dicom_tls_port;                     /* 2762; 0 picks a free one */
+    bool dicom_tls_anonymous;                   /* false: senders must show a certificate */
+    bool dicom_accept_any_called_ae;            /* false */
+    int32_t dicom_max_associations;             /* 32 */
+    int32_t dicom_max_associations_per_address; /* 0: as many as that */
     int32_t dicom_associate_timeout_s, dicom_idle_timeout_s, dicom_association_max_s; /* 10, 60, 3600 */
     int32_t dicom_object_max_mib;                                                     /* 4096 */
 
@@ -66,6 +73,9 @@ typedef struct srv_config {
     int32_t n_destinations;
     dicom_destination destinations[SRV_DESTINATIONS_MAX]; /* name, host, port, ae_title; calling_ae is ours */
 
+    int32_t n_senders;
+    srv_sender senders[SRV_SENDERS_MAX]; /* none: who reaches the port may send */
+
     int32_t n_sources;
     dicom_destination
         sources[SRV_SOURCES_MAX]; /* ae_title, host, port: archives that say how many images there are */
@@ -90,6 +100,10 @@ typedef struct srv_config {
 MSA_NODISCARD msa_status srv_config_load(srv_config *out, const char *path, msa_error *err);
 /* Puts numbers in place of those that are left to us (0: as many as there are cores). */
 void srv_config_settle(srv_config *config);
+/* The files that they name can be used: keys and certificates. Errors: as dicom_tls_open(). */
+MSA_NODISCARD msa_status srv_config_check_files(const srv_config *config, msa_error *err);
+/* Of our side of DICOM over TLS, for the listener; .on: there is one. */
+dicom_tls srv_config_tls(const srv_config *config);
 /* The rules where no configuration says otherwise, as `msa` has none. */
 extern const srv_rule srv_rules_built_in[];
 extern const int32_t srv_n_rules_built_in;

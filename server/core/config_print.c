@@ -109,6 +109,7 @@ void srv_config_print(const srv_config *config, FILE *to)
                 print_setting(to, &srv_settings[i], config);
     }
     print_list(to, &srv_lists[SRV_LIST_RULES], config);
+    print_list(to, &srv_lists[SRV_LIST_SENDERS], config);
     print_list(to, &srv_lists[SRV_LIST_SOURCES], config);
     print_list(to, &srv_lists[SRV_LIST_DESTINATIONS], config);
 }

@@ -146,6 +146,23 @@ static const char *check_rule_name(const char *text)
     return text[0] == '\0' ? NULL : check_name(text);
 }
 
+static const char *check_confirm(const char *text)
+{
+    return strcmp(text, "none") == 0 || strcmp(text, "storage-commitment") == 0
+               ? NULL
+               : "is neither none nor storage-commitment";
+}
+
+static const char *check_host_or_none(const char *text)
+{
+    return text[0] == '\0' ? NULL : check_host(text);
+}
+
+static const char *check_tls_name(const char *text)
+{
+    return strcmp(text, "*") == 0 ? NULL : check_host_or_none(text);
+}
+
 static const char *check_list_of_names(const char *text)
 {
     return text[0] == '\0' ? "is empty; write names with commas between, \"none\", or \"*\" for all" : NULL;
@@ -199,8 +216,15 @@ const srv_setting srv_settings[] = {
     TEXT("dicom", "ae_title", dicom_ae_title, "MSAD", check_ae, "our AE title: called by the PACS, and calling when results are sent"),
     TEXT("dicom", "bind", dicom_bind, "127.0.0.1", check_address, "numeric address to listen on; 0.0.0.0 for all of IPv4. DICOM without TLS is open to whoever reaches it"),
     INT("dicom", "port", dicom_port, 11112, 0, 65535, "port to listen on; 0 picks a free one"),
+    BOOL("dicom", "plain", dicom_plain, true, "listen on that port, without TLS; false where every sender uses TLS"),
+    TEXT("dicom", "tls_certificate", dicom_tls_certificate, "", NULL, "our certificate for DICOM over TLS (PEM, with the chain), for the listener on tls_port and towards destinations; empty: no TLS"),
+    TEXT("dicom", "tls_key", dicom_tls_key, "", NULL, "its key (PEM, without a password, mode 0600)"),
+    TEXT("dicom", "tls_ca", dicom_tls_ca, "", NULL, "certificates that vouch for those of our peers, or these themselves (PEM)"),
+    INT("dicom", "tls_port", dicom_tls_port, 2762, 0, 65535, "port to listen on for DICOM over TLS, where tls_certificate is set; 0 picks a free one"),
+    BOOL("dicom", "tls_anonymous", dicom_tls_anonymous, false, "let senders without a certificate use TLS as well; one that shows a wrong one never may"),
     BOOL("dicom", "accept_any_called_ae", dicom_accept_any_called_ae, false, "accept associations that call another AE title than ours"),
     INT("dicom", "max_associations", dicom_max_associations, 32, 1, 1024, "associations at the same time; more are refused with \"local limit exceeded\""),
+    INT("dicom", "max_associations_per_address", dicom_max_associations_per_address, 0, 0, 1024, "of these, from one address; 0: all of them. A sender's own limit is max_associations under senders"),
     INT("dicom", "associate_timeout_s", dicom_associate_timeout_s, 10, 1, 300, "seconds until a connection must have asked for an association"),
     INT("dicom", "idle_timeout_s", dicom_idle_timeout_s, 60, 1, 3600, "seconds of silence after which an association is aborted"),
     INT("dicom", "association_max_s", dicom_association_max_s, 3600, 10, 86400, "seconds an association may last in all"),
@@ -254,6 +278,12 @@ const srv_setting srv_settings[] = {
 };
 const size_t srv_n_settings = sizeof srv_settings / sizeof srv_settings[0];
 
+/* Of a peer that we call. */
+#define TLS_FIELDS(section)                                                                                                                                                                                                   \
+    {section, "tls", SRV_SETTING_BOOL, FIELD_OF(dicom_destination, tls.on), 0, 0, 1, NULL, NULL, "true: over TLS, with dicom.tls_certificate as ours (default false)"},                                                     \
+    {section, "tls_ca", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, tls.ca), 0, 0, 0, "", NULL, "certificates that vouch for its, or its own (PEM); empty: dicom.tls_ca"},                                                  \
+    {section, "tls_name", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, tls.name), 0, 0, 0, "", check_tls_name, "the name that its certificate must be for; empty: host; \"*\": any that tls_ca vouches for"}
+
 static const srv_setting destination_fields[] = {
     {"destinations", "name", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, name), 0, 0, 0, NULL, check_name, "short name, unique: letters, digits, dot, hyphen, underscore"},
     {"destinations", "ae_title", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, ae_title), 0, 0, 0, NULL, check_ae, "its AE title"},
@@ -263,11 +293,29 @@ static const srv_setting destination_fields[] = {
     {"destinations", "profile", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, profile), 0, 0, 0, "strict", check_profile, "the viewer behind it: strict, ohif, slicer or weasis; docs/seg.md says what each changes"},
     {"destinations", "compression", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, compression), 0, 0, 0, "none", check_compression, "none, deflate or rle (not of binary), where it takes that transfer syntax; else it is sent plain"},
     {"destinations", "empty_frames", SRV_SETTING_BOOL, FIELD_OF(dicom_destination, empty_frames), 0, 0, 1, NULL, NULL, "true: a frame for every slice, also where nothing is, for viewers that count frames (default false)"},
+    {"destinations", "confirm", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, confirm), 0, 0, 0, "none", check_confirm, "storage-commitment: a result counts as delivered when it has confirmed that it keeps it, on the same association or by calling us back; none: when it has taken it"},
+    TLS_FIELDS("destinations"),
 };
 static const srv_setting source_fields[] = {
     {"sources", "ae_title", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, ae_title), 0, 0, 0, NULL, check_ae, "its AE title, as it calls us when it sends"},
     {"sources", "host", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, host), 0, 0, 0, NULL, check_host, "host name or address"},
     {"sources", "port", SRV_SETTING_INT, FIELD_OF(dicom_destination, port), 0, 1, 65535, NULL, NULL, "its DICOM port"},
+    TLS_FIELDS("sources"),
+};
+#define SENDER_TEXT(key, field, text, check, help)                                                           \
+    {                                                                                                        \
+        "senders", key, SRV_SETTING_TEXT, FIELD_OF(srv_sender, field), 0, 0, 0, text, check, help            \
+    }
+static const srv_setting sender_fields[] = {
+    SENDER_TEXT("name", name, NULL, check_name, "short name, unique: letters, digits, dot, hyphen, underscore"),
+    SENDER_TEXT("ae_title", ae_title, NULL, check_ae, "its AE title; \"*\": any"),
+    SENDER_TEXT("addresses", addresses, "*", srv_sender_addresses_wrong, "where it calls from: addresses and ranges, as \"10.1.0.0/16, 10.2.3.4\"; \"*\": anywhere"),
+    SENDER_TEXT("certificate", certificate, "", srv_sender_certificate_wrong, "the one it must show (then TLS is a must): its SHA-256 fingerprint, \"subject:CN=...\", or \"*\" for any that dicom.tls_ca vouches for; empty: not looked at"),
+    {"senders", "max_associations", SRV_SETTING_INT, FIELD_OF(srv_sender, max_associations), 0, 0, 1024, NULL, NULL, "at once, and so objects on their way at once; 0: no limit of its own"},
+    {"senders", "object_max_mib", SRV_SETTING_INT, FIELD_OF(srv_sender, object_max_mib), 0, 0, 65536, NULL, NULL, "largest object taken from it, in MiB; 0: dicom.object_max_mib"},
+    SENDER_TEXT("report_host", report_host, "", check_host_or_none, "where it takes the reports when it asks for storage commitment; empty: such requests are refused"),
+    {"senders", "report_port", SRV_SETTING_INT, FIELD_OF(srv_sender, report_port), 104, 1, 65535, NULL, NULL, "its DICOM port there"},
+    {"senders", "report_tls", SRV_SETTING_BOOL, FIELD_OF(srv_sender, report_tls), 0, 0, 1, NULL, NULL, "true: over TLS, its certificate one that dicom.tls_ca vouches for (default false)"},
 };
 #define RULE_TEXT(key, field, text, check, help)                                                             \
     {                                                                                                        \
@@ -305,7 +353,7 @@ static const srv_setting rule_fields[] = {
 
 const srv_list srv_lists[SRV_N_LISTS] = {
     [SRV_LIST_DESTINATIONS] = {
-        .name = "destinations", .entry = "a destination", .members = "name, ae_title, host and port, and perhaps format, profile, compression and empty_frames", .twice = "two are called the same",
+        .name = "destinations", .entry = "a destination", .members = "name, ae_title, host and port, and perhaps format, profile, compression, empty_frames, confirm, tls, tls_ca and tls_name", .twice = "two are called the same",
         .help = "Where results are sent by C-STORE; MSAD_DESTINATIONS=\"NAME=AE@host:port,...\".",
         .example = "# An entry:\n#   - name: \"pacs\"\n#     ae_title: \"PACS\"\n#     host: \"pacs.example\"\n#     port: 104\n",
         .fields = destination_fields, .n_fields = sizeof destination_fields / sizeof *destination_fields, .n_key = 1, .n_shown = 4,
@@ -321,12 +369,19 @@ const srv_list srv_lists[SRV_N_LISTS] = {
         .count = offsetof(srv_config, n_rules), .items = offsetof(srv_config, rules),
         .item_size = sizeof(srv_rule), .max = SRV_RULES_MAX},
     [SRV_LIST_SOURCES] = {
-        .name = "sources", .entry = "a source", .members = "ae_title, host and port", .twice = "two are called the same",
+        .name = "sources", .entry = "a source", .members = "ae_title, host and port, and perhaps tls, tls_ca and tls_name", .twice = "two are called the same",
         .help = "Archives that send us series and can be asked by C-FIND how many images these have: then a series is complete when all are here, and not before, unless completeness.quiet_ms are over. MSAD_SOURCES=\"AE@host:port,...\".",
         .example = "# An entry:\n#   - ae_title: \"PACS\"\n#     host: \"pacs.example\"\n#     port: 104\n",
         .fields = source_fields, .n_fields = sizeof source_fields / sizeof *source_fields, .n_key = 1, .n_shown = 3,
         .count = offsetof(srv_config, n_sources), .items = offsetof(srv_config, sources),
         .item_size = sizeof(dicom_destination), .max = SRV_SOURCES_MAX},
+    [SRV_LIST_SENDERS] = {
+        .name = "senders", .entry = "a sender", .members = "name, ae_title, addresses, certificate, max_associations, object_max_mib, report_host, report_port and report_tls", .twice = "two are called the same",
+        .help = "Who may send to us: an association must fit an entry in AE title, address and certificate. Without entries everyone who reaches the port may. MSAD_SENDERS=\"NAME=AE@ADDRESS,...\".",
+        .example = "# Entries:\n#   - name: \"ct1\"\n#     ae_title: \"CT1\"\n#     addresses: \"10.1.2.3\"\n#   - name: \"pacs\"\n#     ae_title: \"PACS\"\n#     addresses: \"10.1.0.0/16\"\n#     certificate: \"subject:CN=pacs.example\"\n#     max_associations: 8\n",
+        .fields = sender_fields, .n_fields = sizeof sender_fields / sizeof *sender_fields, .n_key = 1, .n_shown = 3,
+        .count = offsetof(srv_config, n_senders), .items = offsetof(srv_config, senders),
+        .item_size = sizeof(srv_sender), .max = SRV_SENDERS_MAX},
 };
 
 #define BUILT_IN(at, of, which)                                                                              \
@@ -575,6 +630,8 @@ static const char *const live[] = {
     "delivery.give_up_h",
     "delivery.timeout_s",
     "log.level",
+    "dicom.plain", "dicom.tls_certificate", "dicom.tls_key", "dicom.tls_ca", "dicom.tls_port", "dicom.tls_anonymous",
+    "dicom.max_associations_per_address",
 };
 
 bool srv_setting_is_live(const srv_setting *s)
@@ -588,5 +645,6 @@ bool srv_setting_is_live(const srv_setting *s)
 
 bool srv_list_is_live(const srv_list *list)
 {
-    return list == &srv_lists[SRV_LIST_DESTINATIONS] || list == &srv_lists[SRV_LIST_SOURCES];
+    return list == &srv_lists[SRV_LIST_DESTINATIONS] || list == &srv_lists[SRV_LIST_SOURCES] ||
+           list == &srv_lists[SRV_LIST_SENDERS];
 }

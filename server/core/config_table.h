@@ -46,7 +46,7 @@ typedef struct srv_list {
     int32_t max;
 } srv_list;
 
-enum { SRV_LIST_DESTINATIONS, SRV_LIST_RULES, SRV_LIST_SOURCES, SRV_N_LISTS };
+enum { SRV_LIST_DESTINATIONS, SRV_LIST_RULES, SRV_LIST_SOURCES, SRV_LIST_SENDERS, SRV_N_LISTS };
 extern const srv_list srv_lists[SRV_N_LISTS];
 
 /* One written value and where it stands. */

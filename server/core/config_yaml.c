@@ -190,6 +190,7 @@ static msa_status read_entry(reader *r, const srv_list *list, msa_error *err)
     union {
         dicom_destination destination;
         srv_rule rule;
+        srv_sender sender;
     } entry;
     char where[160];
     memset(&entry, 0, sizeof entry);

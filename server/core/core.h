@@ -48,7 +48,7 @@ typedef struct srv_core {
     bool serving;            /* a worker has the model, and the listener stands */
     bool stopping;           /* SIGTERM: nothing new is begun */
     int exit_status;
-    int32_t dicom_port, http_port; /* the ones bound */
+    int32_t dicom_port, dicom_tls_port, http_port; /* the ones bound; -1: none */
     srv_http_live live;            /* counters; filled up by srv_core_live() */
     uv_timer_t tick;
     uv_timer_t stop_deadline;

@@ -1,15 +1,16 @@
 #include "server/core/doorstep.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define WAITING_MAX 512
-#define HEAD_BYTES  6      /* type, reserved, length */
+#define HEAD_BYTES  6      /* of a PDU: type, reserved, length */
+#define TLS_HEAD    5      /* of a record */
 #define REQUEST_MAX 65536u /* as in the receive role: no honest request comes near it */
 
 typedef struct visitor {
@@ -17,6 +18,8 @@ typedef struct visitor {
     srv_doorstep *doorstep;
     uv_poll_t poll;
     int fd;
+    bool tls;
+    bool asked; /* its head is there, and the rest is waited for */
     uint64_t deadline_ms;
     char peer[48];
 } visitor;
@@ -62,9 +65,10 @@ static void turn_away(visitor *v, const char *why)
     static const unsigned char abort_pdu[] = {7, 0, 0, 0, 0, 4, 0, 0, 2, 1};
     const srv_doorstep_events *events = &v->doorstep->events;
     char peer[sizeof v->peer];
+    const bool tls = v->tls;
     memcpy(peer, v->peer, sizeof peer);
     const int fd = leave(v);
-    if (why[0] != '\0') (void)!send(fd, abort_pdu, sizeof abort_pdu, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (why[0] != '\0' && !tls) (void)!send(fd, abort_pdu, sizeof abort_pdu, MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)close(fd);
     events->turned_away(events->ctx, peer, why);
 }
@@ -75,17 +79,49 @@ static void admit(visitor *v)
     char peer[sizeof v->peer];
     const int one = 1;
     memcpy(peer, v->peer, sizeof peer);
+    const bool tls = v->tls;
     const int fd = leave(v);
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof one);
-    events->ready(events->ctx, fd, peer);
+    events->ready(events->ctx, fd, peer, tls);
+}
+
+#define TLS_HANDSHAKE 22 /* RFC 8446 section 5.1: the type of a record, then its version and length */
+
+/* How long what it begins with will be, by its head; 0: it is not what this port takes, and *why says so. */
+static uint32_t request_bytes(const visitor *v, const unsigned char head[HEAD_BYTES], const char **why)
+{
+    if (v->tls && head[0] == 1)
+        *why = "the peer speaks DICOM without TLS on dicom.tls_port; let it use TLS, or dicom.port";
+    else if (v->tls && (head[0] != TLS_HANDSHAKE || head[1] != 3))
+        *why = "the peer does not speak TLS: its first bytes are no ClientHello";
+    else if (!v->tls && head[0] == TLS_HANDSHAKE)
+        *why = "the peer speaks TLS on dicom.port; let it use dicom.tls_port, or DICOM without TLS";
+    else if (!v->tls && head[0] != 1)
+        *why = "the peer does not speak DICOM: its first bytes are no association request";
+    else if (v->tls)
+        return TLS_HEAD + ((uint32_t)head[3] << 8 | head[4]);
+    else {
+        const uint32_t n =
+            (uint32_t)head[2] << 24 | (uint32_t)head[3] << 16 | (uint32_t)head[4] << 8 | head[5];
+        if (n <= REQUEST_MAX) return HEAD_BYTES + n;
+        *why = "the peer's association request is larger than 64 KiB";
+    }
+    return 0;
+}
+
+/* The kernel wakes us when so much is there, so a peer that drips bytes does not spin the loop. */
+static bool wait_for_bytes(int fd, int n)
+{
+    return setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &n, sizeof n) == 0;
 }
 
 static void on_readable(uv_poll_t *poll, int status, int happened)
 {
-    (void)happened;
     visitor *v = poll->data;
     unsigned char head[HEAD_BYTES];
+    const char *why = "";
     ssize_t n = -1;
+    int there = 0;
     if (status == 0) do
             n = recv(v->fd, head, sizeof head, MSG_PEEK | MSG_DONTWAIT);
         while (n < 0 && errno == EINTR);
@@ -94,17 +130,22 @@ static void on_readable(uv_poll_t *poll, int status, int happened)
         turn_away(v, "");
         return;
     }
-    const uint32_t length =
-        n < HEAD_BYTES ? 0
-                       : (uint32_t)head[2] << 24 | (uint32_t)head[3] << 16 | (uint32_t)head[4] << 8 | head[5];
-    if (head[0] != 1)
-        turn_away(v, "the peer does not speak DICOM: its first bytes are no association request");
-    else if (n < HEAD_BYTES) /* woken below the low-water mark: the peer has closed its side */
+    if (n < HEAD_BYTES) { /* woken below the low-water mark: the peer has closed its side */
         turn_away(v, "the peer left in the middle of its association request");
-    else if (length > REQUEST_MAX)
-        turn_away(v, "the peer's association request is larger than 64 KiB");
-    else
+        return;
+    }
+    const uint32_t wanted = request_bytes(v, head, &why);
+    if (wanted == 0)
+        turn_away(v, why);
+    else if (ioctl(v->fd, FIONREAD, &there) != 0 || (uint32_t)there >= wanted)
         admit(v);
+    else if ((happened & UV_DISCONNECT) != 0)
+        turn_away(v, "the peer left in the middle of its association request");
+    else if (v->asked || !wait_for_bytes(v->fd, (int)wanted))
+        admit(v); /* the kernel does not keep to the mark, as when memory is short: the role waits, with a
+                     deadline */
+    else
+        v->asked = true;
 }
 
 msa_status srv_doorstep_new(srv_doorstep **out, uv_loop_t *loop, uint64_t patience_ms,
@@ -124,14 +165,11 @@ void srv_doorstep_patience(srv_doorstep *d, uint64_t patience_ms)
     d->patience_ms = patience_ms;
 }
 
-void srv_doorstep_add(srv_doorstep *d, int fd, const char *peer)
+void srv_doorstep_add(srv_doorstep *d, int fd, const char *peer, bool tls)
 {
-    const int head = HEAD_BYTES;
     visitor *v = calloc(1, sizeof *v);
     if (d->waiting >= WAITING_MAX) turn_away(d->first, "too many connections wait to say something");
-    /* The kernel wakes us when the whole head is there, so a peer that drips bytes does not spin the loop. */
-    if (v == NULL || setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &head, sizeof head) != 0 ||
-        uv_poll_init_socket(d->loop, &v->poll, fd) != 0) {
+    if (v == NULL || !wait_for_bytes(fd, HEAD_BYTES) || uv_poll_init_socket(d->loop, &v->poll, fd) != 0) {
         free(v);
         (void)close(fd);
         d->events.turned_away(d->events.ctx, peer, "no memory or descriptor is left for another connection");
@@ -141,6 +179,7 @@ void srv_doorstep_add(srv_doorstep *d, int fd, const char *peer)
     d->waiting++;
     v->doorstep = d;
     v->fd = fd;
+    v->tls = tls;
     v->poll.data = v;
     v->deadline_ms = uv_now(d->loop) + d->patience_ms;
     (void)snprintf(v->peer, sizeof v->peer, "%s", peer);

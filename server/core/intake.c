@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "engine/base/log.h"
 #include "server/core/doorstep.h"
+#include "server/core/listeners.h"
 #include "server/core/role.h"
 
 /* Beyond the limit a few more roles only say "local limit exceeded"; beyond those the connection is closed
@@ -21,7 +23,9 @@ typedef struct connection {
     srv_role *role; /* NULL once it is gone */
     int refs;       /* the role, and every task under way */
     bool busy;      /* only there to refuse */
-    bool closed;    /* CLOSED has come */
+    bool admitted;
+    char sender[64]; /* the entry under senders that let it in */
+    bool closed;     /* CLOSED has come */
     dicom_assoc_info info;
     uint64_t kill_at_ms;        /* loop time */
     struct intake_task *opened; /* owned; its status is the store thread's until the task is done */
@@ -31,7 +35,7 @@ typedef struct connection {
 
 struct srv_intake {
     srv_core *core;
-    uv_tcp_t *listener; /* NULL: none */
+    srv_listeners listeners;
     srv_doorstep *doorstep;
     connection *connections;
     int open, busy;
@@ -40,7 +44,7 @@ struct srv_intake {
 typedef struct intake_task {
     srv_task task; /* first */
     connection *c; /* NULL: of a peer that never got that far */
-    dicom_assoc_info info;
+    srv_association association;
     srv_refusal refusal;
     srv_instance instance;
     srv_put outcome;
@@ -92,8 +96,7 @@ static void done_logged(srv_task *task)
 static msa_status run_opened(srv_task *task, srv_store *store, msa_error *err)
 {
     intake_task *t = (intake_task *)task;
-    return srv_store_association_open(store, t->info.calling_ae, t->info.called_ae, t->info.peer, t->now_ms,
-                                      &t->c->association_id, err);
+    return srv_store_association_open(store, &t->association, &t->c->association_id, err);
 }
 
 static void done_opened(srv_task *task)
@@ -162,18 +165,71 @@ static void done_commit(srv_task *task)
 /* Text of a role is not trusted to end. */
 #define TERMINATE(field) ((field)[sizeof(field) - 1] = '\0')
 
+/* ---- who is let in ---- */
+
+static int32_t admitted_of(const srv_intake *in, const char *sender)
+{
+    int32_t n = 0;
+    for (const connection *c = in->connections; c != NULL; c = c->next)
+        n += c->admitted && c->role != NULL && strcmp(c->sender, sender) == 0;
+    return n;
+}
+
+static void judge(connection *c, const dicom_assoc_info *who, dicom_verdict *verdict)
+{
+    const srv_config *config = c->in->core->config;
+    if (config->n_senders == 0) return;
+    const srv_sender *s = srv_sender_find(config->senders, config->n_senders, who, verdict->why);
+    if (s == NULL) {
+        verdict->admission = DICOM_NOT_CALLING;
+        return;
+    }
+    verdict->object_max_bytes = (int64_t)s->object_max_mib << 20;
+    if (s->max_associations == 0 || admitted_of(c->in, s->name) < s->max_associations) {
+        (void)snprintf(c->sender, sizeof c->sender, "%s", s->name);
+        return;
+    }
+    verdict->admission = DICOM_NOT_NOW;
+    (void)snprintf(
+        verdict->why, sizeof verdict->why,
+        "\"%s\" has as many associations as its senders entry %.40s allows at once (%d): it should try "
+        "again later, or raise the entry's max_associations",
+        who->calling_ae, s->name, s->max_associations);
+}
+
+static void on_admit(connection *c, const dicom_assoc_info *info)
+{
+    dicom_assoc_info who = *info;
+    dicom_verdict verdict = {.admission = DICOM_ADMITTED};
+    TERMINATE(who.calling_ae);
+    TERMINATE(who.called_ae);
+    TERMINATE(who.peer);
+    TERMINATE(who.tls);
+    TERMINATE(who.certificate);
+    TERMINATE(who.subject);
+    if (!c->admitted) judge(c, &who, &verdict);
+    c->admitted = verdict.admission == DICOM_ADMITTED;
+    (void)srv_role_send(c->role, SRV_IPC_ADMITTED, &verdict, sizeof verdict, NULL);
+}
+
 static void on_opened(connection *c, const dicom_assoc_info *info)
 {
     c->info = *info;
     TERMINATE(c->info.calling_ae);
     TERMINATE(c->info.called_ae);
     TERMINATE(c->info.peer);
+    TERMINATE(c->info.tls);
     c->in->core->live.associations_total++;
     if (c->opened != NULL) return; /* said twice */
     intake_task *t = new_task(c, run_opened, done_opened);
     if (t == NULL) return;
     c->opened = t;
-    t->info = c->info;
+    t->association.opened_ms = t->now_ms;
+    memcpy(t->association.calling_ae, c->info.calling_ae, sizeof t->association.calling_ae);
+    memcpy(t->association.called_ae, c->info.called_ae, sizeof t->association.called_ae);
+    memcpy(t->association.peer, c->info.peer, sizeof t->association.peer);
+    memcpy(t->association.tls, c->info.tls, sizeof t->association.tls);
+    memcpy(t->association.sender, c->sender, sizeof t->association.sender);
     srv_core_submit(c->in->core, &t->task);
 }
 
@@ -239,6 +295,9 @@ static void on_message(void *ctx, srv_ipc_type type, const void *body, size_t si
     (void)size; /* role.c has checked it against the type */
     connection *c = ctx;
     switch ((int)type) {
+    case SRV_IPC_ADMIT:
+        on_admit(c, body);
+        break;
     case SRV_IPC_OPENED:
         on_opened(c, body);
         break;
@@ -300,7 +359,7 @@ static bool is_busy(const srv_intake *in)
            srv_disk_level_now(in->core->disk) == SRV_DISK_HARD;
 }
 
-static msa_status start_role(srv_intake *in, const char *peer, int fd, msa_error *err)
+static msa_status start_role(srv_intake *in, const char *peer, int fd, bool tls, msa_error *err)
 {
     const srv_config *config = in->core->config;
     connection *c = calloc(1, sizeof *c);
@@ -334,19 +393,8 @@ static msa_status start_role(srv_intake *in, const char *peer, int fd, msa_error
     (void)snprintf(start.busy_why, sizeof start.busy_why, "%s", srv_disk_why(in->core->disk));
     (void)snprintf(start.storage_path, sizeof start.storage_path, "%s", config->storage_path);
     (void)snprintf(start.ae_title, sizeof start.ae_title, "%s", config->dicom_ae_title);
+    if (tls) start.tls = in->listeners.tls;
     return srv_role_send(c->role, SRV_IPC_RECEIVE_START, &start, sizeof start, err);
-}
-
-/* From the doorstep: an association request has begun. */
-static void on_request(void *ctx, int fd, const char *peer)
-{
-    srv_intake *in = ctx;
-    msa_error err = MSA_ERROR_INIT;
-    if (is_busy(in) && in->busy >= BUSY_ROLES_MAX)
-        msa_log(MSA_LOG_DEBUG, "receive", "peer=%s closed_unanswered what=\"too many associations\"", peer);
-    else if (start_role(in, peer, fd, &err) != MSA_OK)
-        msa_log(MSA_LOG_ERROR, "receive", "peer=%s no_role what=\"%s\"", peer, err.what);
-    (void)close(fd); /* the role holds its own copy */
 }
 
 static void on_turned_away(void *ctx, const char *peer, const char *why)
@@ -365,6 +413,51 @@ static void on_turned_away(void *ctx, const char *peer, const char *why)
     srv_core_submit(in->core, &t->task);
 }
 
+static int32_t connections_from(const srv_intake *in, const char *peer)
+{
+    int32_t n = 0;
+    for (const connection *c = in->connections; c != NULL; c = c->next)
+        n += c->role != NULL && strcmp(c->info.peer, peer) == 0;
+    return n;
+}
+
+/**
+ * A refusal that needs no role, because it depends on the address alone. The A-ASSOCIATE-RJ (PS3.8
+ * section 9.3.4) is one that every sender understands; with TLS there is nobody to tell it to. What was
+ * received is taken first: a close with unread bytes would overtake it.
+ */
+static void reject(srv_intake *in, int fd, const char *peer, bool tls, bool for_now, const char *why)
+{
+    const unsigned char pdu[] = {3, 0, 0, 0, 0, 4, 0, for_now ? 2 : 1, for_now ? 3 : 1, for_now ? 2 : 3};
+    char waste[4096];
+    for (int i = 0; i < 32 && recv(fd, waste, sizeof waste, MSG_DONTWAIT) > 0; i++)
+        continue;
+    if (!tls) (void)!send(fd, pdu, sizeof pdu, MSG_DONTWAIT | MSG_NOSIGNAL);
+    on_turned_away(in, peer, why);
+}
+
+/* From the doorstep: an association request is there. */
+static void on_request(void *ctx, int fd, const char *peer, bool tls)
+{
+    srv_intake *in = ctx;
+    const srv_config *config = in->core->config;
+    const int32_t most = config->dicom_max_associations_per_address;
+    msa_error err = MSA_ERROR_INIT;
+    if (!srv_sender_knows_address(config->senders, config->n_senders, peer))
+        reject(in, fd, peer, tls, false,
+               "no entry under senders allows the peer's address: add it to the addresses of the entry that "
+               "it belongs to");
+    else if (most > 0 && connections_from(in, peer) >= most)
+        reject(in, fd, peer, tls, true,
+               "the peer's address has as many associations as dicom.max_associations_per_address allows");
+    else if (is_busy(in) && in->busy >= BUSY_ROLES_MAX)
+        reject(in, fd, peer, tls, true,
+               "the service takes no more associations at the moment; set dicom.max_associations higher");
+    else if (start_role(in, peer, fd, tls, &err) != MSA_OK)
+        msa_log(MSA_LOG_ERROR, "receive", "peer=%s no_role what=\"%s\"", peer, err.what);
+    (void)close(fd); /* the role holds its own copy */
+}
+
 static void on_accepted_closed(uv_handle_t *handle)
 {
     free(handle);
@@ -381,9 +474,9 @@ static void name_peer(const uv_tcp_t *tcp, char *out, size_t size)
         (void)snprintf(out, size, "unknown");
 }
 
-static void on_connection(uv_stream_t *listener, int status)
+static void on_connection(uv_stream_t *stream, int status)
 {
-    srv_intake *in = listener->data;
+    srv_intake *in = stream->data;
     if (status < 0) {
         msa_log(MSA_LOG_WARN, "receive", "accept what=\"%s\"", uv_strerror(status));
         return;
@@ -395,84 +488,20 @@ static void on_connection(uv_stream_t *listener, int status)
     }
     uv_os_fd_t fd = -1;
     char peer[48];
-    if (uv_accept(listener, (uv_stream_t *)tcp) == 0 && uv_fileno((uv_handle_t *)tcp, &fd) == 0) {
+    if (uv_accept(stream, (uv_stream_t *)tcp) == 0 && uv_fileno((uv_handle_t *)tcp, &fd) == 0) {
         name_peer(tcp, peer, sizeof peer);
         const int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
         if (own >= 0)
-            srv_doorstep_add(in->doorstep, own, peer);
+            srv_doorstep_add(in->doorstep, own, peer, stream == (uv_stream_t *)in->listeners.secure);
         else
             on_turned_away(in, peer, "no descriptor is left for another connection");
     }
     uv_close((uv_handle_t *)tcp, on_accepted_closed);
 }
 
-static void on_listener_closed(uv_handle_t *handle)
-{
-    free(handle);
-}
-
-static void close_listener(uv_tcp_t *listener)
-{
-    if (listener != NULL) uv_close((uv_handle_t *)listener, on_listener_closed);
-}
-
-/* In its place comes a new one, or none. */
-static msa_status open_listener(srv_intake *in, const char *bind, int32_t port, uv_tcp_t **out,
-                                msa_error *err)
-{
-    struct sockaddr_storage address;
-    int rc = uv_ip4_addr(bind, port, (struct sockaddr_in *)&address);
-    if (rc != 0) rc = uv_ip6_addr(bind, port, (struct sockaddr_in6 *)&address);
-    if (rc != 0) return msa_fail(err, MSA_E_PARSE, "dicom.bind \"%s\" is not an IP address", bind);
-    uv_tcp_t *listener = calloc(1, sizeof *listener);
-    if (listener == NULL || uv_tcp_init(in->core->loop, listener) != 0) {
-        free(listener);
-        return msa_fail(err, MSA_E_IO, "cannot make a socket");
-    }
-    listener->data = in;
-    rc = uv_tcp_bind(listener, (const struct sockaddr *)&address, 0);
-    if (rc == 0) rc = uv_listen((uv_stream_t *)listener, 128, on_connection);
-    if (rc != 0) {
-        close_listener(listener);
-        return msa_fail(err, MSA_E_IO,
-                        "cannot listen for DICOM on %s port %d: %s; choose another with dicom.port", bind,
-                        port, uv_strerror(rc));
-    }
-    int size = sizeof address;
-    (void)uv_tcp_getsockname(listener, (struct sockaddr *)&address, &size);
-    in->core->dicom_port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-                                                               : ((struct sockaddr_in *)&address)->sin_port);
-    *out = listener;
-    return MSA_OK;
-}
-
-/* One port on two addresses may exclude each other (0.0.0.0 and 127.0.0.1): then the old listener goes first,
- * and comes back if the new one cannot be had. Who connects in between is refused and may try again. */
-static msa_status move_listener(srv_intake *in, const srv_config *to, msa_error *err)
-{
-    const srv_config *from = in->core->config;
-    const int32_t port = in->core->dicom_port;
-    msa_error back = MSA_ERROR_INIT;
-    uv_tcp_t *old = in->listener;
-    if (to->dicom_port == port) {
-        close_listener(old);
-        old = in->listener = NULL;
-    }
-    if (open_listener(in, to->dicom_bind, to->dicom_port, &in->listener, err) == MSA_OK) {
-        close_listener(old);
-        return MSA_OK;
-    }
-    if (in->listener == NULL && open_listener(in, from->dicom_bind, port, &in->listener, &back) != MSA_OK)
-        srv_core_fatal(in->core, "the old DICOM listener could not be had back after a reload");
-    return MSA_E_IO;
-}
-
 msa_status srv_intake_reload(srv_intake *in, const srv_config *config, msa_error *err)
 {
-    const srv_config *old = in->core->config;
-    const bool moved =
-        strcmp(old->dicom_bind, config->dicom_bind) != 0 || old->dicom_port != config->dicom_port;
-    if (moved) MSA_TRY(move_listener(in, config, err));
+    MSA_TRY(srv_listeners_reload(&in->listeners, config, err));
     srv_doorstep_patience(in->doorstep, (uint64_t)config->dicom_associate_timeout_s * 1000u);
     return MSA_OK;
 }
@@ -486,13 +515,13 @@ msa_status srv_intake_start(srv_core *core, msa_error *err)
     const srv_doorstep_events events = {.ctx = in, .ready = on_request, .turned_away = on_turned_away};
     MSA_TRY(srv_doorstep_new(&in->doorstep, core->loop,
                              (uint64_t)core->config->dicom_associate_timeout_s * 1000u, &events, err));
-    return open_listener(in, core->config->dicom_bind, core->config->dicom_port, &in->listener, err);
+    in->listeners = (srv_listeners){.core = core, .on_connection = on_connection, .ctx = in};
+    return srv_listeners_open(&in->listeners, core->config, err);
 }
 
 void srv_intake_stop(srv_intake *in, bool now)
 {
-    close_listener(in->listener);
-    in->listener = NULL;
+    srv_listeners_close(&in->listeners);
     srv_doorstep_free(in->doorstep);
     in->doorstep = NULL;
     for (connection *c = in->connections; c != NULL; c = c->next) {
@@ -506,6 +535,7 @@ void srv_intake_stop(srv_intake *in, bool now)
 
 void srv_intake_deadlines(srv_intake *in)
 {
+    srv_listeners_tick(&in->listeners);
     if (in->doorstep != NULL) srv_doorstep_tick(in->doorstep);
     for (connection *c = in->connections; c != NULL; c = c->next)
         if (c->role != NULL && uv_now(in->core->loop) > c->kill_at_ms) srv_role_kill(c->role);

@@ -27,7 +27,9 @@ typedef enum srv_ipc_type {
     SRV_IPC_RECEIVE_START = 1, /* srv_ipc_receive_start */
     SRV_IPC_COMMITTED,         /* srv_ipc_committed: answer to COMMIT */
     SRV_IPC_RECEIVE_STOP,      /* no body: the service stops; end when the sender pauses */
+    SRV_IPC_ADMITTED,          /* dicom_verdict: answer to ADMIT */
     /* receive to core */
+    SRV_IPC_ADMIT,             /* dicom_assoc_info: may it have its association? */
     SRV_IPC_OPENED,            /* dicom_assoc_info */
     SRV_IPC_REFUSED,           /* srv_ipc_refused */
     SRV_IPC_COMMIT,            /* srv_ipc_commit */
@@ -81,6 +83,7 @@ typedef struct srv_ipc_receive_start {
     int64_t object_max_bytes;
     int64_t keep_free_bytes; /* of the storage volume: objects that would leave less are refused */
     char busy_why[MSA_ERROR_WHAT_MAX]; /* the sentence for busy; "": too many associations */
+    dicom_tls tls; /* .on: begins with TLS */
 } srv_ipc_receive_start;
 
 typedef struct srv_ipc_refused {

@@ -117,9 +117,10 @@ int main(int argc, char **argv)
     if (args.no_sandbox) srv_sandbox_disable();
     if (args.role != NULL) return run_role(args.role);
 
-    static srv_config config; /* 10 KiB and read-only from here on */
+    static srv_config config; /* 300 KiB and read-only from here on */
     msa_error err = MSA_ERROR_INIT;
-    if (srv_config_load(&config, args.config_path, &err) != MSA_OK) {
+    if (srv_config_load(&config, args.config_path, &err) != MSA_OK ||
+        (!args.print && srv_config_check_files(&config, &err) != MSA_OK)) {
         (void)fprintf(stderr, "msad: %s\n", err.what);
         return EX_CONFIG;
     }

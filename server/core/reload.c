@@ -38,6 +38,7 @@ msa_status srv_core_reload(srv_core *core, msa_error *err)
     MSA_AUTO_FREE srv_config *wanted = malloc(sizeof *wanted);
     if (wanted == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     MSA_TRY(srv_config_load(wanted, core->config_path, err));
+    MSA_TRY(srv_config_check_files(wanted, err));
     srv_config_settle(wanted);
     MSA_TRY(check_changes(core->config, wanted, err));
     MSA_TRY(srv_outbox_reload(core->outbox, wanted, err));

@@ -62,6 +62,7 @@ static void end_role(srv_role *role)
 static size_t body_size(srv_ipc_type type)
 {
     switch ((int)type) {
+    case SRV_IPC_ADMIT:
     case SRV_IPC_OPENED:
         return sizeof(dicom_assoc_info);
     case SRV_IPC_REFUSED:

@@ -25,6 +25,7 @@ typedef struct srv_http_live {
     int64_t refusals_total;
     srv_histogram commit_s; /* of an instance: from the role's word to the durable row */
     srv_histogram slice_s;  /* of the engine, a slice; one value a job */
+    int64_t tls_expires_ms; /* of our certificate for DICOM; 0: there is none */
     double engine_seconds_total;
     int64_t engine_slices_total;
 } srv_http_live;

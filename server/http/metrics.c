@@ -104,6 +104,10 @@ static void live_figures(FILE *f, const srv_http_live *l)
               &l->commit_s);
     whole(f, "refusals_total", "counter",
           "Connections, associations and presentation contexts that were refused.", l->refusals_total);
+    if (l->tls_expires_ms != 0)
+        whole(f, "tls_certificate_expires_timestamp_seconds", "gauge",
+              "When our certificate for DICOM over TLS runs out, in seconds since 1970.",
+              l->tls_expires_ms / 1000);
     whole(f, "workers", "gauge", "Worker processes.", l->workers);
     whole(f, "workers_busy", "gauge", "Worker processes that run a job.", l->workers_busy);
     whole(f, "worker_crashes_total", "counter", "Worker processes that ended unasked.",

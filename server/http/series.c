@@ -85,11 +85,13 @@ SRV_IN_STORE(srv_get_series)
 
 static void add_association(void *ctx, const srv_association *a)
 {
-    (void)json_array_append_new(
-        ctx, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "calling_ae", srv_json_text(a->calling_ae),
-                       "called_ae", srv_json_text(a->called_ae), "peer", srv_json_text(a->peer), "opened_at",
-                       srv_json_time(a->opened_ms), "closed_at", srv_json_time(a->closed_ms), "ended",
-                       srv_json_text(a->ended), "instances", (json_int_t)a->instances));
+    (void)json_array_append_new(ctx, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "calling_ae",
+                                               srv_json_text(a->calling_ae), "called_ae",
+                                               srv_json_text(a->called_ae), "peer", srv_json_text(a->peer),
+                                               "opened_at", srv_json_time(a->opened_ms), "closed_at",
+                                               srv_json_time(a->closed_ms), "ended", srv_json_text(a->ended),
+                                               "sender", srv_json_text(a->sender), "tls",
+                                               srv_json_text(a->tls), "instances", (json_int_t)a->instances));
 }
 
 static void add_refusal(void *ctx, const srv_refusal *r)

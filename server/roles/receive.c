@@ -84,7 +84,8 @@ static msa_status on_write(void *ctx, const void *bytes, size_t size, msa_error 
 
 /* A core that hangs is not waited for without end; its row may still come, and then the sender's retry is a
  * duplicate. */
-static msa_status wait_for_core(receiver *r, srv_ipc_committed *answer, msa_error *err)
+static msa_status wait_for_core(receiver *r, srv_ipc_type wanted, void *answer, size_t answer_size,
+                                msa_error *err)
 {
     struct pollfd p = {.fd = SRV_IPC_FD, .events = POLLIN};
     srv_ipc_type type = SRV_IPC_RECEIVE_STOP;
@@ -95,11 +96,11 @@ static msa_status wait_for_core(receiver *r, srv_ipc_committed *answer, msa_erro
         msa_error local = MSA_ERROR_INIT;
         /* Never PARSE: that would tell the sender that its object is at fault, and it would not come again.
          */
-        if (srv_ipc_recv(SRV_IPC_FD, &type, answer, sizeof *answer, &size, &local) != MSA_OK)
+        if (srv_ipc_recv(SRV_IPC_FD, &type, answer, answer_size, &size, &local) != MSA_OK)
             return msa_fail(err, MSA_E_IO, "the catalogue did not answer: %s", local.what);
         if (type == SRV_IPC_RECEIVE_STOP) r->stopping = true;
     }
-    if (type != SRV_IPC_COMMITTED || size != sizeof *answer)
+    if (type != wanted || size != answer_size)
         return msa_fail(err, MSA_E_IO, "the catalogue answered with a message of type %d", (int)type);
     return MSA_OK;
 }
@@ -118,6 +119,19 @@ static bool on_stopping(void *ctx)
     return r->stopping;
 }
 
+/* Without core's word nobody is let in. */
+static void on_admit(void *ctx, const dicom_assoc_info *assoc, dicom_verdict *verdict)
+{
+    msa_error err = MSA_ERROR_INIT;
+    tell(SRV_IPC_ADMIT, assoc, sizeof *assoc);
+    if (wait_for_core(ctx, SRV_IPC_ADMITTED, verdict, sizeof *verdict, &err) == MSA_OK) {
+        verdict->why[sizeof verdict->why - 1] = '\0';
+        return;
+    }
+    *verdict = (dicom_verdict){.admission = DICOM_NOT_NOW};
+    (void)snprintf(verdict->why, sizeof verdict->why, "%s", err.what);
+}
+
 static msa_status commit(receiver *r, const dicom_store_info *info, msa_error *err)
 {
     srv_ipc_commit m = {.info = *info};
@@ -125,7 +139,7 @@ static msa_status commit(receiver *r, const dicom_store_info *info, msa_error *e
     if (r->writer == NULL) return msa_fail(err, MSA_E_INTERNAL, "no object was begun");
     MSA_TRY(srv_blob_writer_commit(r->writer, m.sha256, &m.size_bytes, err));
     MSA_TRY(srv_ipc_send(SRV_IPC_FD, SRV_IPC_COMMIT, &m, sizeof m, err));
-    MSA_TRY(wait_for_core(r, &answer, err));
+    MSA_TRY(wait_for_core(r, SRV_IPC_COMMITTED, &answer, sizeof answer, err));
     if (answer.status == MSA_OK) return MSA_OK;
     answer.what[sizeof answer.what - 1] = '\0';
     return msa_fail(err, (msa_status)answer.status, "%s", answer.what);
@@ -145,6 +159,8 @@ static msa_status serve(dicom_receive_result *result, msa_error *err)
     srv_ipc_receive_start start;
     MSA_AUTO(srv_blobs) blobs = NULL;
     MSA_TRY(srv_ipc_expect(SRV_IPC_FD, SRV_IPC_RECEIVE_START, &start, sizeof start, err));
+    MSA_AUTO(dicom_tls_context) tls = NULL; /* its files are out of reach afterwards */
+    if (start.tls.on) MSA_TRY(dicom_tls_open(&tls, &start.tls, true, err));
     MSA_TRY(srv_role_confine(MEMORY_MIB, (unsigned)start.association_max_s + LIFETIME_SPARE_S, err));
     MSA_TRY(srv_blobs_attach(&blobs, start.storage_path, err));
     srv_blobs_keep_free(blobs, start.keep_free_bytes);
@@ -161,9 +177,11 @@ static msa_status serve(dicom_receive_result *result, msa_error *err)
         .idle_timeout_s = start.idle_timeout_s,
         .association_max_s = start.association_max_s,
         .object_max_bytes = start.object_max_bytes,
+        .tls = tls,
     };
     const dicom_receive_sink sink = {
         .ctx = &r,
+        .admit = on_admit,
         .opened = on_opened,
         .begin = on_begin,
         .write = on_write,

@@ -2,21 +2,22 @@
 
 /* ---- associations ---- */
 
-static msa_status open_body(srv_store *s, const char *calling_ae, const char *called_ae, const char *peer,
-                            int64_t now_ms, int64_t *id, msa_error *err)
+static msa_status open_body(srv_store *s, const srv_association *a, int64_t *id, msa_error *err)
 {
     MSA_TRY(SRV_RUN(s, NULL, err,
-                    "INSERT INTO association(calling_ae, called_ae, peer, opened_ms) VALUES (?, ?, ?, ?)",
-                    srv_t(calling_ae), srv_t(called_ae), srv_t(peer), srv_i(now_ms)));
+                    "INSERT INTO association(calling_ae, called_ae, peer, opened_ms, sender, tls)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    srv_t(a->calling_ae), srv_t(a->called_ae), srv_t(a->peer), srv_i(a->opened_ms),
+                    srv_t(a->sender), srv_t(a->tls)));
     *id = sqlite3_last_insert_rowid(s->db);
     return MSA_OK;
 }
 
-msa_status srv_store_association_open(srv_store *s, const char *calling_ae, const char *called_ae,
-                                      const char *peer, int64_t now_ms, int64_t *id, msa_error *err)
+msa_status srv_store_association_open(srv_store *s, const srv_association *opened, int64_t *id,
+                                      msa_error *err)
 {
     MSA_TRY(srv_tx_begin(s, err));
-    return srv_tx_end(s, open_body(s, calling_ae, called_ae, peer, now_ms, id, err), err);
+    return srv_tx_end(s, open_body(s, opened, id, err), err);
 }
 
 /* The end of an association is evidence for its series, and a lost one ends too. Closing twice changes
@@ -45,7 +46,8 @@ msa_status srv_store_associations(srv_store *s, int32_t limit, srv_association_f
     SRV_AUTO_QUERY q = NULL;
     bool more = false;
     MSA_TRY(SRV_OPEN(s, &q, err,
-                     "SELECT id, opened_ms, closed_ms, instances, calling_ae, called_ae, peer, ended"
+                     "SELECT id, opened_ms, closed_ms, instances, calling_ae, called_ae, peer, ended,"
+                     " sender, tls"
                      " FROM association ORDER BY id DESC LIMIT ?",
                      srv_i(limit)));
     for (;;) {
@@ -59,6 +61,8 @@ msa_status srv_store_associations(srv_store *s, int32_t limit, srv_association_f
         SRV_TEXT(q, 5, a.called_ae);
         SRV_TEXT(q, 6, a.peer);
         SRV_TEXT(q, 7, a.ended);
+        SRV_TEXT(q, 8, a.sender);
+        SRV_TEXT(q, 9, a.tls);
         row(ctx, &a);
     }
 }

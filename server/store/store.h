@@ -43,10 +43,6 @@ void srv_store_rollback(srv_store *s);
 
 /* ---- associations and refusals ---- */
 
-/* A received association; its id marks the instances that came in it. */
-MSA_NODISCARD msa_status srv_store_association_open(srv_store *s, const char *calling_ae,
-                                                    const char *called_ae, const char *peer, int64_t now_ms,
-                                                    int64_t *id, msa_error *err);
 MSA_NODISCARD msa_status srv_store_association_close(srv_store *s, int64_t id, const char *ended,
                                                      int64_t now_ms, msa_error *err);
 typedef struct srv_refusal {
@@ -60,7 +56,12 @@ typedef struct srv_association {
     int64_t id, opened_ms, closed_ms; /* 0: still open */
     int64_t instances;
     char calling_ae[DICOM_AE_MAX], called_ae[DICOM_AE_MAX], peer[48], ended[16];
+    char sender[64]; /* the entry under senders that let it in */
+    char tls[16];    /* "TLSv1.3"; "": without */
 } srv_association;
+/* A received association, from what is known when it opens; its id marks the instances that came in it. */
+MSA_NODISCARD msa_status srv_store_association_open(srv_store *s, const srv_association *opened, int64_t *id,
+                                                    msa_error *err);
 
 /* ---- instances ---- */
 

@@ -191,7 +191,7 @@ msa_status seed_all(srv_store *s, srv_blobs *blobs, msa_error *err)
                            .reason = "the called AE title is not ours"};
     MSA_TRY(put_blob(blobs, "DICM result", 3000000, result_sha, &result_size, err));
     MSA_TRY(put_blob(blobs, "\x89PNG\r\n", 2000, preview_sha, &preview_size, err));
-    MSA_TRY(srv_store_association_open(s, "PACS", "MSAD", "127.0.0.1", NOW, &association, err));
+    MSA_TRY(srv_store_association_open(s, &(srv_association){.calling_ae = "PACS", .called_ae = "MSAD", .peer = "127.0.0.1", .opened_ms = NOW}, &association, err));
     MSA_TRY(seed_ended(s, association, err));
     MSA_TRY(make_series(s, association, 4, false, true, "waiting", err));
     MSA_TRY(make_series(s, association, 5, false, false, "receiving", err));

@@ -160,6 +160,10 @@ static int start_receive(const world *w, pid_t *role, pid_t *sender)
 static void expect_commit(const world *w, int core, srv_ipc_commit *m)
 {
     dicom_assoc_info info;
+    const dicom_verdict welcome = {.admission = DICOM_ADMITTED};
+    assert_int_equal(srv_ipc_expect(core, SRV_IPC_ADMIT, &info, sizeof info, NULL), MSA_OK);
+    assert_string_equal(info.peer, "127.0.0.1");
+    assert_int_equal(srv_ipc_send(core, SRV_IPC_ADMITTED, &welcome, sizeof welcome, NULL), MSA_OK);
     assert_int_equal(srv_ipc_expect(core, SRV_IPC_OPENED, &info, sizeof info, NULL), MSA_OK);
     assert_string_equal(info.calling_ae, "TEST");
     assert_string_equal(info.called_ae, "MSAD");

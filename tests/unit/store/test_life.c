@@ -450,8 +450,8 @@ static void evidence_says_what_is_still_on_its_way(void **state)
     srv_store *s = ((fixture *)*state)->store;
     srv_series_evidence e = {0};
     int64_t a = 0, b = 0;
-    assert_ok(srv_store_association_open(s, "A", "MSAD", "h", 1000, &a, &err));
-    assert_ok(srv_store_association_open(s, "B", "MSAD", "h", 1000, &b, &err));
+    assert_ok(srv_store_association_open(s, &(srv_association){.calling_ae = "A", .called_ae = "MSAD", .peer = "h", .opened_ms = 1000}, &a, &err));
+    assert_ok(srv_store_association_open(s, &(srv_association){.calling_ae = "B", .called_ae = "MSAD", .peer = "h", .opened_ms = 1000}, &b, &err));
     for (int k = 1; k <= 4; k++) {
         char uid[16];
         (void)snprintf(uid, sizeof uid, "1.5.%d", k);

@@ -276,11 +276,11 @@ static void a_lost_group_fails_as_a_whole(void **state)
     (void)fx_put(s, "1.3.1", "x", 0, 1000, NULL);
     assert_int_equal(sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
     msa_error e = MSA_ERROR_INIT;
-    assert_int_not_equal(srv_store_association_open(s, "A", "B", "C", 1, &id, &e), MSA_OK);
+    assert_int_not_equal(srv_store_association_open(s, &(srv_association){.calling_ae = "A", .called_ae = "B", .peer = "C", .opened_ms = 1}, &id, &e), MSA_OK);
     assert_fails(MSA_E_IO, "undone", srv_store_commit(s, &err));
     assert_ok(srv_store_count(s, &counts, &err));
     assert_int_equal(counts.instances, 0);
-    assert_ok(srv_store_association_open(s, "A", "B", "C", 1, &id, &err));
+    assert_ok(srv_store_association_open(s, &(srv_association){.calling_ae = "A", .called_ae = "B", .peer = "C", .opened_ms = 1}, &id, &err));
 }
 
 int main(void)

@@ -147,7 +147,7 @@ static void recovery_takes_up_what_was_under_way(void **state)
     srv_job job = fx_claim(f->store, 10000);
     fx_done(f->store, &job, "PACS", NULL, 11000);
     assert_ok(srv_store_delivery_claim(f->store, "PACS", 12000, &d, &err));
-    assert_ok(srv_store_association_open(f->store, "A", "MSAD", "h", 12000, &association, &err));
+    assert_ok(srv_store_association_open(f->store, &(srv_association){.calling_ae = "A", .called_ae = "MSAD", .peer = "h", .opened_ms = 12000}, &association, &err));
     (void)fx_put(f->store, "1.6.1", "acknowledged, not indexed", association, 12001, NULL);
     fixture_reopen(f);
     assert_ok(srv_store_recover(f->store, 20000, &requeued, &err));

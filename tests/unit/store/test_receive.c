@@ -187,7 +187,7 @@ static void associations_open_and_close(void **state)
     srv_store *s = ((fixture *)*state)->store;
     srv_association a = {0};
     int64_t id = 0;
-    assert_ok(srv_store_association_open(s, "PACS", "MSAD", "10.0.0.1", 1000, &id, &err));
+    assert_ok(srv_store_association_open(s, &(srv_association){.calling_ae = "PACS", .called_ae = "MSAD", .peer = "10.0.0.1", .opened_ms = 1000}, &id, &err));
     (void)fx_put(s, "1.1", "a", id, 1001, NULL);
     (void)fx_put(s, "1.1", "a", id, 1002, NULL);
     assert_ok(srv_store_association_close(s, id, "released", 1500, &err));

@@ -320,7 +320,7 @@ static void the_subject(void **state)
     int64_t association = 0;
     srv_rule_subject subject;
     srv_series series;
-    assert_ok(srv_store_association_open(s, "ROOM1", "MSAD", "peer", 900, &association, &err));
+    assert_ok(srv_store_association_open(s, &(srv_association){.calling_ae = "ROOM1", .called_ae = "MSAD", .peer = "peer", .opened_ms = 900}, &association, &err));
     for (int k = 0; k < 4; k++) {
         char uid[16];
         (void)snprintf(uid, sizeof uid, "1.5.%d", k);
@@ -408,7 +408,7 @@ static void its_source_is_asked_once_nothing_is_on_its_way(void **state)
     int64_t association = 0;
     srv_series series;
     add_rule("*", "*", "*", 0, true);
-    assert_ok(srv_store_association_open(s, "ARCHIVE", "MSAD", "peer", 900, &association, &err));
+    assert_ok(srv_store_association_open(s, &(srv_association){.calling_ae = "ARCHIVE", .called_ae = "MSAD", .peer = "peer", .opened_ms = 900}, &association, &err));
     (void)fx_image(s, "1.5", "1.5.1", "a", 0, association, 1000);
     assert_fails(MSA_E_NOT_FOUND, "no series", srv_store_series_ask(s, "ARCHIVE", 1100, &series, &err));
     assert_ok(srv_store_association_close(s, association, "released", 1200, &err));

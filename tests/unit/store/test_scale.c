@@ -33,7 +33,7 @@ static void backlog(srv_store *s, int n)
         fx_series(s, series, 2, 1000);
         if (k >= n) fx_post(s, group, series, 0, "liver", 1000);
         if (k < n) {
-            assert_ok(srv_store_association_open(s, "A", "MSAD", "h", 1000, &association, &err));
+            assert_ok(srv_store_association_open(s, &(srv_association){.calling_ae = "A", .called_ae = "MSAD", .peer = "h", .opened_ms = 1000}, &association, &err));
             id = fx_put(s, group, "unreadable", association, 1000, NULL);
             assert_ok(srv_store_instance_reject(s, id, "unreadable", &err));
             assert_ok(srv_store_association_close(s, association, "released", 2000, &err));
@@ -62,7 +62,7 @@ static void a_day(srv_store *s, int64_t out[KINDS])
     (void)steps(s);
     assert_int_equal(fx_tick(s, 200000), 0);
     out[TICK] = steps(s);
-    assert_ok(srv_store_association_open(s, "A", "MSAD", "h", 200000, &association, &err));
+    assert_ok(srv_store_association_open(s, &(srv_association){.calling_ae = "A", .called_ae = "MSAD", .peer = "h", .opened_ms = 200000}, &association, &err));
     for (int k = 0; k < 5; k++) {
         char uid[32];
         (void)snprintf(uid, sizeof uid, "1.5.%d", k);
