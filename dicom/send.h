@@ -20,7 +20,6 @@ typedef struct dicom_destination {
      * file alone. */
     char format[16], profile[16], compression[16];
     bool empty_frames;
-    char confirm[24]; /* "none", or "storage-commitment": delivered is what it has confirmed */
     dicom_tls tls;    /* its name "": that of the host */
 } dicom_destination;
 

@@ -146,13 +146,6 @@ static const char *check_rule_name(const char *text)
     return text[0] == '\0' ? NULL : check_name(text);
 }
 
-static const char *check_confirm(const char *text)
-{
-    return strcmp(text, "none") == 0 || strcmp(text, "storage-commitment") == 0
-               ? NULL
-               : "is neither none nor storage-commitment";
-}
-
 static const char *check_host_or_none(const char *text)
 {
     return text[0] == '\0' ? NULL : check_host(text);
@@ -293,7 +286,6 @@ static const srv_setting destination_fields[] = {
     {"destinations", "profile", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, profile), 0, 0, 0, "strict", check_profile, "the viewer behind it: strict, ohif, slicer or weasis; docs/seg.md says what each changes"},
     {"destinations", "compression", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, compression), 0, 0, 0, "none", check_compression, "none, deflate or rle (not of binary), where it takes that transfer syntax; else it is sent plain"},
     {"destinations", "empty_frames", SRV_SETTING_BOOL, FIELD_OF(dicom_destination, empty_frames), 0, 0, 1, NULL, NULL, "true: a frame for every slice, also where nothing is, for viewers that count frames (default false)"},
-    {"destinations", "confirm", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, confirm), 0, 0, 0, "none", check_confirm, "storage-commitment: a result counts as delivered when it has confirmed that it keeps it, on the same association or by calling us back; none: when it has taken it"},
     TLS_FIELDS("destinations"),
 };
 static const srv_setting source_fields[] = {
@@ -313,9 +305,6 @@ static const srv_setting sender_fields[] = {
     SENDER_TEXT("certificate", certificate, "", srv_sender_certificate_wrong, "the one it must show (then TLS is a must): its SHA-256 fingerprint, \"subject:CN=...\", or \"*\" for any that dicom.tls_ca vouches for; empty: not looked at"),
     {"senders", "max_associations", SRV_SETTING_INT, FIELD_OF(srv_sender, max_associations), 0, 0, 1024, NULL, NULL, "at once, and so objects on their way at once; 0: no limit of its own"},
     {"senders", "object_max_mib", SRV_SETTING_INT, FIELD_OF(srv_sender, object_max_mib), 0, 0, 65536, NULL, NULL, "largest object taken from it, in MiB; 0: dicom.object_max_mib"},
-    SENDER_TEXT("report_host", report_host, "", check_host_or_none, "where it takes the reports when it asks for storage commitment; empty: such requests are refused"),
-    {"senders", "report_port", SRV_SETTING_INT, FIELD_OF(srv_sender, report_port), 104, 1, 65535, NULL, NULL, "its DICOM port there"},
-    {"senders", "report_tls", SRV_SETTING_BOOL, FIELD_OF(srv_sender, report_tls), 0, 0, 1, NULL, NULL, "true: over TLS, its certificate one that dicom.tls_ca vouches for (default false)"},
 };
 #define RULE_TEXT(key, field, text, check, help)                                                             \
     {                                                                                                        \
@@ -353,7 +342,7 @@ static const srv_setting rule_fields[] = {
 
 const srv_list srv_lists[SRV_N_LISTS] = {
     [SRV_LIST_DESTINATIONS] = {
-        .name = "destinations", .entry = "a destination", .members = "name, ae_title, host and port, and perhaps format, profile, compression, empty_frames, confirm, tls, tls_ca and tls_name", .twice = "two are called the same",
+        .name = "destinations", .entry = "a destination", .members = "name, ae_title, host and port, and perhaps format, profile, compression, empty_frames, tls, tls_ca and tls_name", .twice = "two are called the same",
         .help = "Where results are sent by C-STORE; MSAD_DESTINATIONS=\"NAME=AE@host:port,...\".",
         .example = "# An entry:\n#   - name: \"pacs\"\n#     ae_title: \"PACS\"\n#     host: \"pacs.example\"\n#     port: 104\n",
         .fields = destination_fields, .n_fields = sizeof destination_fields / sizeof *destination_fields, .n_key = 1, .n_shown = 4,
@@ -376,7 +365,7 @@ const srv_list srv_lists[SRV_N_LISTS] = {
         .count = offsetof(srv_config, n_sources), .items = offsetof(srv_config, sources),
         .item_size = sizeof(dicom_destination), .max = SRV_SOURCES_MAX},
     [SRV_LIST_SENDERS] = {
-        .name = "senders", .entry = "a sender", .members = "name, ae_title, addresses, certificate, max_associations, object_max_mib, report_host, report_port and report_tls", .twice = "two are called the same",
+        .name = "senders", .entry = "a sender", .members = "name, ae_title, addresses, certificate, max_associations and object_max_mib", .twice = "two are called the same",
         .help = "Who may send to us: an association must fit an entry in AE title, address and certificate. Without entries everyone who reaches the port may. MSAD_SENDERS=\"NAME=AE@ADDRESS,...\".",
         .example = "# Entries:\n#   - name: \"ct1\"\n#     ae_title: \"CT1\"\n#     addresses: \"10.1.2.3\"\n#   - name: \"pacs\"\n#     ae_title: \"PACS\"\n#     addresses: \"10.1.0.0/16\"\n#     certificate: \"subject:CN=pacs.example\"\n#     max_associations: 8\n",
         .fields = sender_fields, .n_fields = sizeof sender_fields / sizeof *sender_fields, .n_key = 1, .n_shown = 3,

@@ -16,9 +16,6 @@ typedef struct srv_sender {
     char certificate[256];       /* "": not looked at; "*": any trusted one; a SHA-256; or "subject:CN=..." */
     int32_t max_associations;    /* at once; 0: as many as all together */
     int32_t object_max_mib;      /* 0: dicom.object_max_mib */
-    char report_host[256];       /* where it takes storage commitment reports; "": it gets none */
-    int32_t report_port;
-    bool report_tls;
 } srv_sender;
 
 /* What is wrong with such a text, as the end of a sentence; NULL: nothing. */

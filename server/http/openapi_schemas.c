@@ -215,7 +215,6 @@ static const member members[] = {
     {"Destination", "host", "string", 0, ""},
     {"Destination", "port", "integer", 0, ""},
     {"Destination", "tls", "boolean", 0, "DICOM over TLS"},
-    {"Destination", "confirm", "string", 0, "none, or storage-commitment: delivered is what it has confirmed"},
     {"Destination", "circuit", "Circuit?", 0, ""},
     {"Circuit", "state", "string", 0, "closed: it is sent to; open: it failed several times in a row, and nothing is tried before next_try_at; trying: one delivery is tried"},
     {"Circuit", "failures", "integer", 0, "in a row"},

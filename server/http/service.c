@@ -63,10 +63,9 @@ void srv_get_destinations(srv_request *req)
     for (int32_t i = 0; i < config->n_destinations; i++) {
         const dicom_destination *to = &config->destinations[i];
         (void)json_array_append_new(
-            list, json_pack("{s:o, s:o, s:o, s:i, s:b, s:s, s:o}", "name", srv_json_string(to->name),
-                            "ae_title", srv_json_string(to->ae_title), "host", srv_json_string(to->host),
-                            "port", to->port, "tls", to->tls.on, "confirm", to->confirm, "circuit",
-                            circuit_of(&req->http->env, to->name)));
+            list, json_pack("{s:o, s:o, s:o, s:i, s:b, s:o}", "name", srv_json_string(to->name), "ae_title",
+                            srv_json_string(to->ae_title), "host", srv_json_string(to->host), "port",
+                            to->port, "tls", to->tls.on, "circuit", circuit_of(&req->http->env, to->name)));
     }
     srv_reply_json(&req->reply, MHD_HTTP_OK, json_pack("{s:o}", "destinations", list));
 }

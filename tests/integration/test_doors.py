@@ -1,8 +1,11 @@
 #!/usr/bin/python3
 """Who is let in, and how: TLS, the entries under senders, limits; each refusal is at /v1/associations with its remedy."""
 import os
+import random
+import resource
 import socket
 import ssl
+import struct
 import sys
 import time
 
@@ -181,6 +184,47 @@ class Doors(harness.Case):
         self.assertIn('they must differ', said(dicom_tls_port=11112))
         self.assertIn('is not a list of addresses', said(senders='a=A@10.0.0.0/99'))
         self.assertIn('not of the form', said(senders='a=A'))
+
+    def test_slow_peers_by_the_thousand(self):
+        """F26, T8: half-open and slow connections, hostile beginnings, and an honest C-ECHO meanwhile."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        service = self.msad(dicom_associate_timeout_s=60)
+        rng, peers, slowest = random.Random(7), [], 0.0
+        request = struct.pack('>BBI', 1, 0, 400)
+        beginnings = [b'', b'', request[:3], request, request + bytes(200), b'\x16\x03\x01\x02\x00\x01', rng.randbytes(300),
+                      struct.pack('>BBI', 4, 0, 1 << 31), struct.pack('>BBI', 1, 0, 0xffffffff)]
+        resident = self.resident_kib(service)
+        try:
+            for number in range(1100):
+                peers.append(socket.create_connection(('127.0.0.1', service.dicom_port)))
+                try:
+                    peers[-1].sendall(beginnings[number % len(beginnings)])
+                except OSError:
+                    pass  # turned away already
+                if number % 100 == 99:
+                    began = time.monotonic()
+                    with dul.Peer(service.dicom_port) as honest:
+                        honest.associate([(dul.VERIFICATION, [dul.IMPLICIT_LE])])
+                        self.assertEqual(honest.echo(), 0)
+                        honest.release()
+                    slowest = max(slowest, time.monotonic() - began)
+            self.assertTrue(self.echo(service.dicom_port), 'a stock tool as well')
+            print('    %d slow and hostile peers: slowest honest C-ECHO %.0f ms, core grew by %d KiB' %
+                  (len(peers), 1e3 * slowest, self.resident_kib(service) - resident))
+            harness.until('the roles of those who had asked to end', lambda: not service.roles('receive'), 30)
+        finally:
+            for peer in peers:
+                peer.close()
+        self.refusal(service, 'too many connections wait to say something')
+        self.refusal(service, 'the peer speaks TLS on dicom.port')
+        self.refusal(service, 'larger than 64 KiB')
+
+    @staticmethod
+    def resident_kib(service):
+        with open('/proc/%d/status' % service.process.pid, encoding='ascii') as status:
+            return next(int(line.split()[1]) for line in status if line.startswith('VmRSS'))
 
     def test_stalls_in_the_handshake_block_nobody(self):
         """F25. A real ClientHello and then silence: it costs a role until dicom.associate_timeout_s, and nobody waits."""
