@@ -18,15 +18,8 @@ CREATE TABLE event (
     detail  TEXT NOT NULL
 ) STRICT;
 
--- One row for each webhook of the settings: the last event that it took. Its events are kept until then, within reason.
-CREATE TABLE hook (
-    name     TEXT PRIMARY KEY,
-    event_id INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-
 CREATE TRIGGER event_bounded AFTER INSERT ON event BEGIN
-    DELETE FROM event WHERE id <= max(new.id - 100000,
-        min(new.id - 10000, (SELECT coalesce(min(event_id), new.id) FROM hook)));
+    DELETE FROM event WHERE id <= new.id - 10000;
 END;
 
 CREATE TRIGGER event_job_new AFTER INSERT ON job BEGIN

@@ -98,20 +98,17 @@ static json_t *prompt_json(const srv_prompt *sp)
 
 static void add_row(void *ctx, const srv_prompt *prompt)
 {
-    (void)json_array_append_new(ctx, prompt_json(prompt));
+    srv_page *page = ctx;
+    if (srv_page_takes(page, prompt->id)) (void)json_array_append_new(page->list, prompt_json(prompt));
 }
 
 SRV_IN_STORE(srv_get_annotations)
 {
-    json_t *list = json_array();
+    srv_page page = srv_page_of(req);
     const msa_status status =
         srv_store_prompts(store, srv_param_of(req, "series")->text, srv_param_of(req, "state")->number == 1,
-                          (int32_t)srv_param_of(req, "limit")->number, add_row, list, err);
-    if (status == MSA_OK)
-        srv_reply_json(out, MHD_HTTP_OK, json_pack("{s:o}", "annotations", list));
-    else
-        json_decref(list);
-    return status;
+                          srv_param_of(req, "cursor")->number, page.limit + 1, add_row, &page, err);
+    return srv_page_answer(&page, status, out, "annotations");
 }
 
 /* ---- one group: what one POST brought ---- */
@@ -137,7 +134,7 @@ SRV_IN_STORE(srv_get_annotation)
     const msa_status status =
         srv_store_prompts_group(store, srv_param_of(req, "id")->text, each_of_group, &g, err);
     if (status == MSA_OK && g.n > 0) {
-        srv_reply_json(out, MHD_HTTP_OK, json_pack("{s:o}", "annotations", g.list));
+        srv_reply_json(out, MHD_HTTP_OK, json_pack("{s:o, s:n}", "annotations", g.list, "next_cursor"));
         return MSA_OK;
     }
     json_decref(g.list);

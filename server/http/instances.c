@@ -21,21 +21,19 @@ static json_t *instance_json(const srv_instance *i)
 
 static void add_instance(void *ctx, const srv_instance *i)
 {
-    (void)json_array_append_new(ctx, instance_json(i));
+    srv_page *page = ctx;
+    if (srv_page_takes(page, i->id)) (void)json_array_append_new(page->list, instance_json(i));
 }
 
 SRV_IN_STORE(srv_get_instances)
 {
-    json_t *list = json_array();
-    const int32_t limit = (int32_t)srv_param_of(req, "limit")->number;
-    const msa_status status = srv_param_of(req, "state")->number == 0
-                                  ? srv_store_instances_rejected(store, limit, add_instance, list, err)
-                                  : srv_store_instances_noted(store, limit, add_instance, list, err);
-    if (status == MSA_OK)
-        srv_reply_json(out, MHD_HTTP_OK, json_pack("{s:o}", "instances", list));
-    else
-        json_decref(list);
-    return status;
+    srv_page page = srv_page_of(req);
+    const int64_t before = srv_param_of(req, "cursor")->number;
+    const msa_status status =
+        srv_param_of(req, "state")->number == 0
+            ? srv_store_instances_rejected(store, before, page.limit + 1, add_instance, &page, err)
+            : srv_store_instances_noted(store, before, page.limit + 1, add_instance, &page, err);
+    return srv_page_answer(&page, status, out, "instances");
 }
 
 SRV_IN_STORE(srv_get_instance)

@@ -286,6 +286,18 @@ char *srv_json_dump(const json_t *json, size_t *size);
 void srv_cursor_make(int64_t id, char out[32]);
 bool srv_cursor_read(const char *text, int64_t *id);
 
+/* list.c: a page, filled by a row callback; one row more than `limit` is asked for. */
+typedef struct srv_page {
+    json_t *list;
+    int32_t n, limit;
+    int64_t last_id;
+} srv_page;
+srv_page srv_page_of(const srv_request *req);
+bool srv_page_takes(srv_page *page, int64_t id); /* false: the row is only there to be counted */
+json_t *srv_page_cursor(const srv_page *page);
+/* Takes the list. Gives back `status`. */
+msa_status srv_page_answer(srv_page *page, msa_status status, srv_reply *out, const char *name);
+
 /* One job in full. *final: its state is. */
 MSA_NODISCARD msa_status srv_job_view(srv_store *store, const srv_job *job, json_t **out, msa_error *err);
 

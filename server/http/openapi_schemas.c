@@ -149,6 +149,7 @@ static const member members[] = {
     {"CreatedAnnotation", "href", "string", 0, "where to look"},
 
     {"AnnotationList", "annotations", "Annotation[]", 0, "one entry for each prompt, and for each series that it lies on"},
+    {"AnnotationList", "next_cursor", "string?", 0, "for the next page; null on the last"},
     {"Annotation", "annotation_id", "string?", 0, "of the POST; null for a stored object"},
     {"Annotation", "source", "string", 0, "rest or dicom"},
     {"Annotation", "source_sop_class_uid", "string?", 0, ""},
@@ -180,6 +181,7 @@ static const member members[] = {
 
     {"AssociationList", "associations", "Association[]", 0, "newest first"},
     {"AssociationList", "refusals", "Refusal[]", 0, "newest first"},
+    {"AssociationList", "next_cursor", "string?", 0, "for the next page; null on the last"},
     {"Association", "calling_ae", "string?", 0, ""},
     {"Association", "called_ae", "string?", 0, ""},
     {"Association", "peer", "string?", 0, ""},
@@ -196,6 +198,7 @@ static const member members[] = {
     {"Refusal", "what", "string?", 0, "what was refused"},
     {"Refusal", "reason", "string?", 0, "in one sentence"},
     {"InstanceList", "instances", "Instance[]", 0, "newest first"},
+    {"InstanceList", "next_cursor", "string?", 0, "for the next page; null on the last"},
     {"Instance", "sop_instance_uid", "string?", 0, "null: an upload that has not been read yet"},
     {"Instance", "sop_class_uid", "string?", 0, ""},
     {"Instance", "transfer_syntax_uid", "string?", 0, ""},

@@ -51,17 +51,17 @@ static json_t *rule_json(const srv_model_table *t, const srv_rule *r)
                              any_or(r->body_part), "label", any_or(r->label), "study", any_or(r->study),
                              "series", any_or(r->series), "protocol", any_or(r->protocol), "sender",
                              any_or(r->sender), "orientation", any_or(r->orientation));
-    json_t *says = json_pack("{s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:s, s:o}", "slices_min",
-                             or_null(r->slices_min), "slices_max", or_null(r->slices_max), "spacing_max_mm",
-                             r->spacing_max_mm > 0 ? json_real(r->spacing_max_mm) : json_null(), "prompts",
-                             srv_policy_name(policy), "box_percent",
-                             policy == SRV_POLICY_DEFAULT_BOX ? json_integer(r->box_percent) : json_null(),
-                             "regions", strcmp(r->regions, "mask") == 0 ? "mask" : "box", "default_label",
-                             srv_json_text(r->default_label), "labels", srv_json_text(r->labels), "settle_ms",
-                             or_null(r->settle_ms), "quiet_ms", or_null(r->quiet_ms), "contours",
-                             strcmp(r->contours, "rtstruct") == 0 ? "rtstruct" : "none", "pictures",
-                             strcmp(r->pictures, "capture") == 0 ? "capture" : "none", "destinations",
-                             destinations_of(r));
+    json_t *says = json_pack(
+        "{s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:s, s:o}", "slices_min",
+        or_null(r->slices_min), "slices_max", or_null(r->slices_max), "spacing_max_mm",
+        r->spacing_max_mm > 0 ? json_real(r->spacing_max_mm) : json_null(), "prompts",
+        srv_policy_name(policy), "box_percent",
+        policy == SRV_POLICY_DEFAULT_BOX ? json_integer(r->box_percent) : json_null(), "regions",
+        strcmp(r->regions, "mask") == 0 ? "mask" : "box", "default_label", srv_json_text(r->default_label),
+        "labels", srv_json_text(r->labels), "settle_ms", or_null(r->settle_ms), "quiet_ms",
+        or_null(r->quiet_ms), "contours", strcmp(r->contours, "rtstruct") == 0 ? "rtstruct" : "none",
+        "pictures", strcmp(r->pictures, "capture") == 0 ? "capture" : "none", "destinations",
+        destinations_of(r));
     const srv_model_info *m = r->model >= 0 ? &t->models[r->model] : NULL;
     json_t *model = json_pack("{s:o, s:o, s:o}", "adapter", srv_json_text(r->adapter), "model",
                               m != NULL ? srv_json_string(m->name) : json_null(), "hash",
@@ -329,7 +329,7 @@ SRV_IN_STORE(srv_post_rules_test)
     labels_seen seen = {json_array(), req->models, &subject};
     const msa_status status =
         job.prompts > 0 ? srv_store_job_prompts(store, job.id, each_prompt, &seen, err)
-                        : srv_store_prompts(store, job.series_uid, false, 4096, each_prompt, &seen, err);
+                        : srv_store_prompts(store, job.series_uid, false, 0, 4096, each_prompt, &seen, err);
     if (status != MSA_OK) {
         json_decref(seen.labels);
         return status;

@@ -19,34 +19,18 @@ static json_t *series_json(const srv_series *s)
         srv_json_time(s->last_ms), "closed_at", srv_json_time(s->open ? 0 : s->closed_ms));
 }
 
-typedef struct page {
-    json_t *list;
-    int32_t n, limit;
-    int64_t last_id;
-} page;
-
 static void add_row(void *ctx, const srv_series *s)
 {
-    page *p = ctx;
-    if (p->n++ >= p->limit) return;
-    p->last_id = s->id;
-    (void)json_array_append_new(p->list, series_json(s));
+    srv_page *page = ctx;
+    if (srv_page_takes(page, s->id)) (void)json_array_append_new(page->list, series_json(s));
 }
 
 SRV_IN_STORE(srv_get_series_list)
 {
-    page p = {json_array(), 0, (int32_t)srv_param_of(req, "limit")->number, 0};
-    char cursor[32] = "";
-    const msa_status status =
-        srv_store_series_list(store, srv_param_of(req, "cursor")->number, p.limit + 1, add_row, &p, err);
-    if (status != MSA_OK) {
-        json_decref(p.list);
-        return status;
-    }
-    if (p.n > p.limit) srv_cursor_make(p.last_id, cursor);
-    srv_reply_json(out, MHD_HTTP_OK,
-                   json_pack("{s:o, s:o}", "series", p.list, "next_cursor", srv_json_text(cursor)));
-    return MSA_OK;
+    srv_page page = srv_page_of(req);
+    const msa_status status = srv_store_series_list(store, srv_param_of(req, "cursor")->number,
+                                                    page.limit + 1, add_row, &page, err);
+    return srv_page_answer(&page, status, out, "series");
 }
 
 static void count_rejected(void *ctx, const srv_instance *instance)
@@ -85,13 +69,15 @@ SRV_IN_STORE(srv_get_series)
 
 static void add_association(void *ctx, const srv_association *a)
 {
-    (void)json_array_append_new(ctx, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "calling_ae",
-                                               srv_json_text(a->calling_ae), "called_ae",
-                                               srv_json_text(a->called_ae), "peer", srv_json_text(a->peer),
-                                               "opened_at", srv_json_time(a->opened_ms), "closed_at",
-                                               srv_json_time(a->closed_ms), "ended", srv_json_text(a->ended),
-                                               "sender", srv_json_text(a->sender), "tls",
-                                               srv_json_text(a->tls), "instances", (json_int_t)a->instances));
+    srv_page *page = ctx;
+    if (!srv_page_takes(page, a->id)) return;
+    (void)json_array_append_new(
+        page->list,
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "calling_ae", srv_json_text(a->calling_ae),
+                  "called_ae", srv_json_text(a->called_ae), "peer", srv_json_text(a->peer), "opened_at",
+                  srv_json_time(a->opened_ms), "closed_at", srv_json_time(a->closed_ms), "ended",
+                  srv_json_text(a->ended), "sender", srv_json_text(a->sender), "tls", srv_json_text(a->tls),
+                  "instances", (json_int_t)a->instances));
 }
 
 static void add_refusal(void *ctx, const srv_refusal *r)
@@ -103,13 +89,17 @@ static void add_refusal(void *ctx, const srv_refusal *r)
                                                "reason", srv_json_text(r->reason)));
 }
 
+/* Refusals go with the first page: there are never more than one may ask for. */
 SRV_IN_STORE(srv_get_associations)
 {
-    const int32_t limit = (int32_t)srv_param_of(req, "limit")->number;
-    json_t *associations = json_array(), *refusals = json_array();
-    json_t *json = json_pack("{s:o, s:o}", "associations", associations, "refusals", refusals);
-    msa_status status = srv_store_associations(store, limit, add_association, associations, err);
-    if (status == MSA_OK) status = srv_store_refusals(store, limit, add_refusal, refusals, err);
+    srv_page page = srv_page_of(req);
+    const int64_t before = srv_param_of(req, "cursor")->number;
+    json_t *refusals = json_array();
+    msa_status status = srv_store_associations(store, before, page.limit + 1, add_association, &page, err);
+    if (status == MSA_OK && before == 0)
+        status = srv_store_refusals(store, page.limit, add_refusal, refusals, err);
+    json_t *json = json_pack("{s:o, s:o, s:o}", "associations", page.list, "refusals", refusals,
+                             "next_cursor", srv_page_cursor(&page));
     if (status == MSA_OK)
         srv_reply_json(out, MHD_HTTP_OK, json);
     else

@@ -40,16 +40,16 @@ msa_status srv_store_association_close(srv_store *s, int64_t id, const char *end
     return srv_tx_end(s, close_body(s, id, ended, now_ms, err), err);
 }
 
-msa_status srv_store_associations(srv_store *s, int32_t limit, srv_association_fn *row, void *ctx,
-                                  msa_error *err)
+msa_status srv_store_associations(srv_store *s, int64_t before_id, int32_t limit, srv_association_fn *row,
+                                  void *ctx, msa_error *err)
 {
     SRV_AUTO_QUERY q = NULL;
     bool more = false;
     MSA_TRY(SRV_OPEN(s, &q, err,
                      "SELECT id, opened_ms, closed_ms, instances, calling_ae, called_ae, peer, ended,"
                      " sender, tls"
-                     " FROM association ORDER BY id DESC LIMIT ?",
-                     srv_i(limit)));
+                     " FROM association WHERE id < ? ORDER BY id DESC LIMIT ?",
+                     srv_i(srv_before(before_id)), srv_i(limit)));
     for (;;) {
         MSA_TRY(srv_sql_step(s, q, &more, err));
         if (!more) return MSA_OK;

@@ -313,25 +313,25 @@ msa_status srv_store_series_instances(srv_store *s, int64_t series_id, srv_insta
     return each(s, q, row, ctx, err);
 }
 
-msa_status srv_store_instances_rejected(srv_store *s, int32_t limit, srv_instance_fn *row, void *ctx,
-                                        msa_error *err)
+msa_status srv_store_instances_rejected(srv_store *s, int64_t before_id, int32_t limit, srv_instance_fn *row,
+                                        void *ctx, msa_error *err)
 {
     SRV_AUTO_QUERY q = NULL;
     MSA_TRY(SRV_OPEN(s, &q, err,
                      "SELECT " SRV_INSTANCE_COLUMNS
-                     " FROM instance i WHERE i.state = 2 ORDER BY i.id DESC LIMIT ?",
-                     srv_i(limit)));
+                     " FROM instance i WHERE i.state = 2 AND i.id < ? ORDER BY i.id DESC LIMIT ?",
+                     srv_i(srv_before(before_id)), srv_i(limit)));
     return each(s, q, row, ctx, err);
 }
 
-msa_status srv_store_instances_noted(srv_store *s, int32_t limit, srv_instance_fn *row, void *ctx,
-                                     msa_error *err)
+msa_status srv_store_instances_noted(srv_store *s, int64_t before_id, int32_t limit, srv_instance_fn *row,
+                                     void *ctx, msa_error *err)
 {
     SRV_AUTO_QUERY q = NULL;
     MSA_TRY(SRV_OPEN(s, &q, err,
                      "SELECT " SRV_INSTANCE_COLUMNS " FROM instance i WHERE i.note <> '' AND i.state = 1"
-                     " AND i.superseded = 0 ORDER BY i.id DESC LIMIT ?",
-                     srv_i(limit)));
+                     " AND i.superseded = 0 AND i.id < ? ORDER BY i.id DESC LIMIT ?",
+                     srv_i(srv_before(before_id)), srv_i(limit)));
     return each(s, q, row, ctx, err);
 }
 

@@ -62,6 +62,12 @@ MSA_NODISCARD msa_status srv_delivery_get(srv_store *s, int64_t id, srv_delivery
 MSA_NODISCARD msa_status srv_delivery_settle_job(srv_store *s, int64_t job_id, int64_t now_ms,
                                                  msa_error *err);
 
+/* Lists go on before an id; 0 begins at the newest. */
+static inline int64_t srv_before(int64_t before_id)
+{
+    return before_id > 0 ? before_id : INT64_MAX;
+}
+
 /* ---- steps inside a caller's transaction ---- */
 
 /* An image of the series has come: the series is made or reopened, and a job gathers its inputs. */

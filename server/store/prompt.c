@@ -339,29 +339,30 @@ msa_status srv_store_job_prompts(srv_store *s, int64_t job_id, srv_prompt_fn *ro
     return each(s, q, row, ctx, err);
 }
 
-msa_status srv_store_prompts(srv_store *s, const char *series_uid, bool waiting, int32_t limit,
-                             srv_prompt_fn *row, void *ctx, msa_error *err)
+msa_status srv_store_prompts(srv_store *s, const char *series_uid, bool waiting, int64_t before_id,
+                             int32_t limit, srv_prompt_fn *row, void *ctx, msa_error *err)
 {
     SRV_AUTO_QUERY q = NULL;
     const bool all = !series_uid || !series_uid[0];
+    const srv_sql_arg before = srv_i(srv_before(before_id));
     if (waiting) {
         MSA_TRY(SRV_OPEN(s, &q, err,
                          "SELECT " SRV_PROMPT_COLUMNS
                          " FROM prompt p WHERE p.series_id IS NULL AND p.current = 1"
-                         " AND (?1 = '' OR p.series_uid = ?1) ORDER BY p.id DESC LIMIT ?2",
-                         srv_t(series_uid), srv_i(limit)));
+                         " AND (?1 = '' OR p.series_uid = ?1) AND p.id < ?3 ORDER BY p.id DESC LIMIT ?2",
+                         srv_t(series_uid), srv_i(limit), before));
     } else if (all) {
         MSA_TRY(SRV_OPEN(s, &q, err,
                          "SELECT " SRV_PROMPT_COLUMNS
-                         " FROM prompt p WHERE p.current = 1 ORDER BY p.id DESC LIMIT ?",
-                         srv_i(limit)));
+                         " FROM prompt p WHERE p.current = 1 AND p.id < ? ORDER BY p.id DESC LIMIT ?",
+                         before, srv_i(limit)));
     } else {
         MSA_TRY(SRV_OPEN(
             s, &q, err,
             "SELECT " SRV_PROMPT_COLUMNS " FROM prompt p WHERE p.current = 1 AND (p.series_id ="
             " (SELECT id FROM series WHERE series_uid = ?1) OR (p.series_uid = ?1 AND p.series_uid <> ''"
-            " AND p.series_id IS NULL)) ORDER BY p.id DESC LIMIT ?2",
-            srv_t(series_uid), srv_i(limit)));
+            " AND p.series_id IS NULL)) AND p.id < ?3 ORDER BY p.id DESC LIMIT ?2",
+            srv_t(series_uid), srv_i(limit), before));
     }
     return each(s, q, row, ctx, err);
 }

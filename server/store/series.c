@@ -141,40 +141,32 @@ msa_status srv_store_series_close(srv_store *s, int64_t series_id, const char *r
 
 /* ---- what a person says ---- */
 
-static msa_status said(srv_store *s, msa_status status, int changes, msa_error *err)
+/* One setting of the series, which is looked at again. */
+static msa_status say(srv_store *s, const char *sql, const char *series_uid, int64_t value, msa_error *err)
 {
+    int changes = 0;
+    MSA_TRY(srv_tx_begin(s, err));
+    msa_status status =
+        srv_sql_run(s, sql, (const srv_sql_arg[]){srv_t(series_uid), srv_i(value)}, 2, &changes, err);
     if (status == MSA_OK && changes == 0) status = msa_fail(err, MSA_E_NOT_FOUND, "there is no such series");
     return srv_tx_end(s, status, err);
 }
 
 msa_status srv_store_series_hold(srv_store *s, const char *series_uid, bool held, msa_error *err)
 {
-    int changes = 0;
-    MSA_TRY(srv_tx_begin(s, err));
-    const msa_status status =
-        SRV_RUN(s, &changes, err, "UPDATE series SET held = ?2, attention = 1 WHERE series_uid = ?1",
-                srv_t(series_uid), srv_i(held));
-    return said(s, status, changes, err);
+    return say(s, "UPDATE series SET held = ?2, attention = 1 WHERE series_uid = ?1", series_uid, held, err);
 }
 
 msa_status srv_store_series_complete(srv_store *s, const char *series_uid, msa_error *err)
 {
-    int changes = 0;
-    MSA_TRY(srv_tx_begin(s, err));
-    const msa_status status = SRV_RUN(
-        s, &changes, err, "UPDATE series SET held = 0, force = open, attention = 1 WHERE series_uid = ?1",
-        srv_t(series_uid));
-    return said(s, status, changes, err);
+    return say(s, "UPDATE series SET held = ?2, force = open, attention = 1 WHERE series_uid = ?1",
+               series_uid, 0, err);
 }
 
 msa_status srv_store_series_tell(srv_store *s, const char *series_uid, int32_t images, msa_error *err)
 {
-    int changes = 0;
-    MSA_TRY(srv_tx_begin(s, err));
-    const msa_status status =
-        SRV_RUN(s, &changes, err, "UPDATE series SET told = ?2, attention = 1 WHERE series_uid = ?1",
-                srv_t(series_uid), srv_i(images));
-    return said(s, status, changes, err);
+    return say(s, "UPDATE series SET told = ?2, attention = 1 WHERE series_uid = ?1", series_uid, images,
+               err);
 }
 
 /* ---- what its source says ---- */

@@ -381,9 +381,10 @@ MSA_NODISCARD msa_status srv_store_deliveries_requeue(srv_store *s, const char *
 
 typedef struct srv_retention {
     int64_t finished_before_ms; /* series that finished at or before may be forgotten; 0: none */
-    int64_t waiting_before_ms;  /* those that wait for an annotation and had their last image before; 0: none */
-    int64_t bytes_max;          /* above it, finished ones of any age, the oldest first; 0: no limit */
-    int32_t series_max;         /* to look at in this call */
+    int64_t
+        waiting_before_ms; /* those that wait for an annotation and had their last image before; 0: none */
+    int64_t bytes_max;     /* above it, finished ones of any age, the oldest first; 0: no limit */
+    int32_t series_max;    /* to look at in this call */
 } srv_retention;
 typedef struct srv_retention_state { /* zero at first; kept between the calls of a round */
     int64_t after_id;                /* 0: the round is over */
@@ -392,9 +393,9 @@ typedef struct srv_retention_state { /* zero at first; kept between the calls of
 } srv_retention_state;
 typedef void srv_hash_fn(void *ctx, const char *sha256, int64_t size_bytes);
 /**
- * Deletes all rows of series that may be forgotten: every job of them has ended and every result was delivered to all
- * of its destinations (a delivery that was given up keeps its series), or nobody has annotated them. row: every blob
- * that these rows named; others may name it still.
+ * Deletes all rows of series that may be forgotten: every job of them has ended and every result was
+ * delivered to all of its destinations (a delivery that was given up keeps its series), or nobody has
+ * annotated them. row: every blob that these rows named; others may name it still.
  */
 MSA_NODISCARD msa_status srv_store_forget(srv_store *s, const srv_retention *r, srv_retention_state *state,
                                           srv_hash_fn *row, void *ctx, msa_error *err);
@@ -432,24 +433,25 @@ MSA_NODISCARD msa_status srv_store_series_get(srv_store *s, const char *series_u
                                               msa_error *err);
 MSA_NODISCARD msa_status srv_store_series_instances(srv_store *s, int64_t series_id, srv_instance_fn *row,
                                                     void *ctx, msa_error *err);
-MSA_NODISCARD msa_status srv_store_instances_rejected(srv_store *s, int32_t limit, srv_instance_fn *row,
-                                                      void *ctx, msa_error *err);
+MSA_NODISCARD msa_status srv_store_instances_rejected(srv_store *s, int64_t before_id, int32_t limit,
+                                                      srv_instance_fn *row, void *ctx, msa_error *err);
 /* Annotations in use that have a note. Newest first. */
-MSA_NODISCARD msa_status srv_store_instances_noted(srv_store *s, int32_t limit, srv_instance_fn *row,
-                                                   void *ctx, msa_error *err);
+MSA_NODISCARD msa_status srv_store_instances_noted(srv_store *s, int64_t before_id, int32_t limit,
+                                                   srv_instance_fn *row, void *ctx, msa_error *err);
 /* By SOP Instance UID (the newest version) or by SHA-256. */
 MSA_NODISCARD msa_status srv_store_instance_find(srv_store *s, const char *name, srv_instance *out,
                                                  msa_error *err);
 /* series_uid NULL or "": all; waiting: only those whose images have not come. Newest first. */
-MSA_NODISCARD msa_status srv_store_prompts(srv_store *s, const char *series_uid, bool waiting, int32_t limit,
-                                           srv_prompt_fn *row, void *ctx, msa_error *err);
+MSA_NODISCARD msa_status srv_store_prompts(srv_store *s, const char *series_uid, bool waiting,
+                                           int64_t before_id, int32_t limit, srv_prompt_fn *row, void *ctx,
+                                           msa_error *err);
 /* Of one POST, in its order; a prompt on several series comes once for each. */
 MSA_NODISCARD msa_status srv_store_prompts_group(srv_store *s, const char *group_id, srv_prompt_fn *row,
                                                  void *ctx, msa_error *err);
 MSA_NODISCARD msa_status srv_store_refusals(srv_store *s, int32_t limit, srv_refusal_fn *row, void *ctx,
                                             msa_error *err);
-MSA_NODISCARD msa_status srv_store_associations(srv_store *s, int32_t limit, srv_association_fn *row,
-                                                void *ctx, msa_error *err);
+MSA_NODISCARD msa_status srv_store_associations(srv_store *s, int64_t before_id, int32_t limit,
+                                                srv_association_fn *row, void *ctx, msa_error *err);
 
 /* ---- what a person says of a job ---- */
 

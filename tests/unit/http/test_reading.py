@@ -228,6 +228,25 @@ class Reading(Base):
                          [(1, 'CT', 'LIVER', 'tumour', 'wait', 'liver', 'cd34'), (2, 'MR', '*', '*', 'wait', 'broken', None),
                           (3, '*', '*', '*', 'auto', None, 'ab12')])
 
+    def test_pages(self):
+        """Every list goes on where the page before it ended, and loses and repeats nothing."""
+        for i in range(5):
+            self.post({'series_instance_uid': SERIES + '.4', 'label': 'page %d' % i, 'points': [{'slice': 1, 'point': [i, i]}]})
+        for path, schema, name in (('/v1/annotations', 'AnnotationList', 'annotations'), ('/v1/associations', 'AssociationList', 'associations'),
+                                   ('/v1/instances', 'InstanceList', 'instances'), ('/v1/instances?state=noted', 'InstanceList', 'instances'),
+                                   (f'/v1/annotations?series={SERIES}.4', 'AnnotationList', 'annotations'), ('/v1/annotations?state=waiting', 'AnnotationList', 'annotations'),
+                                   ('/v1/series', 'SeriesList', 'series'), ('/v1/jobs', 'JobList', 'jobs')):
+            link = path + ('&' if '?' in path else '?')
+            everything = self.get(path, schema)
+            self.assertIsNone(everything['next_cursor'])
+            paged, cursor = [], ''
+            while cursor is not None:
+                page = self.get(f'{link}limit=2' + (f'&cursor={cursor}' if cursor else ''), schema)
+                self.assertLessEqual(len(page[name]), 2)
+                paged += page[name]
+                cursor = page['next_cursor']
+            self.assertEqual(paged, everything[name], path)
+
     def test_no_patient_attribute(self):
         for path in ('/v1/jobs', '/v1/series', '/v1/annotations', '/v1/associations', '/v1/instances'):
             self.assertNotRegex(self.get(path)[1].decode().lower(), 'patient|birth')

@@ -72,11 +72,11 @@ static void annotation_then_images(void **state)
     int waiting = 0;
     (void)fx_annotation(s, "1.7.1", "sr", boxes, 2, 500);
     assert_int_equal(fx_count_jobs(s, NULL), 0);
-    assert_ok(srv_store_prompts(s, NULL, true, 10, waiting_count, &waiting, &err));
+    assert_ok(srv_store_prompts(s, NULL, true, 0, 10, waiting_count, &waiting, &err));
     assert_int_equal(waiting, 2);
     fx_series(s, "1.5", 3, 1000);
     waiting = 0;
-    assert_ok(srv_store_prompts(s, NULL, true, 10, waiting_count, &waiting, &err));
+    assert_ok(srv_store_prompts(s, NULL, true, 0, 10, waiting_count, &waiting, &err));
     assert_int_equal(waiting, 0);
     assert_int_equal(fx_tick(s, 2999), 0);
     assert_int_equal(fx_tick(s, 3000), 1);
@@ -160,7 +160,7 @@ static void a_prompt_keeps_every_field(void **state)
     p.site = (dicom_code){"818981001", "SCT", "Abdomen"};
     fx_series(s, "1.5", 1, 1000);
     (void)fx_annotation(s, "1.7.1", "sr", &p, 1, 1234);
-    assert_ok(srv_store_prompts(s, "1.5", false, 10, keep_last_prompt, &got, &err));
+    assert_ok(srv_store_prompts(s, "1.5", false, 0, 10, keep_last_prompt, &got, &err));
     (void)snprintf(p.source_instance_uid, sizeof p.source_instance_uid, "1.7.1");
     (void)snprintf(p.source_class_uid, sizeof p.source_class_uid, SR_CLASS);
     assert_int_equal(got.created_ms, 1234);

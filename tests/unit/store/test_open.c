@@ -169,7 +169,7 @@ static void an_older_database_keeps_what_it_has(void **state)
     sql(f->path, OLD_SERIES OLD_IMAGE OLD_SR OLD_PROMPT OLD_JOB);
     fixture_reopen(f);
     assert_int_equal(ask(f->store->db, "PRAGMA user_version"), (int64_t)srv_schema_n_steps);
-    assert_ok(srv_store_prompts(f->store, "1.5", false, 10, keep_prompt, &p, &err));
+    assert_ok(srv_store_prompts(f->store, "1.5", false, 0, 10, keep_prompt, &p, &err));
     assert_string_equal(p.prompt.label, "liver");
     assert_int_equal(p.prompt.space, DICOM_SPACE_IMAGE);
     assert_string_equal(p.prompt.source_sha256, "bb");
@@ -179,7 +179,7 @@ static void an_older_database_keeps_what_it_has(void **state)
     /* and goes on: a newer version of the annotation replaces the prompt */
     const dicom_prompt box = fx_box("1.5.1", "spleen");
     (void)fx_annotation(f->store, "1.7.1", "newer", &box, 1, 2000);
-    assert_ok(srv_store_prompts(f->store, "1.5", false, 10, keep_prompt, &p, &err));
+    assert_ok(srv_store_prompts(f->store, "1.5", false, 0, 10, keep_prompt, &p, &err));
     assert_string_equal(p.prompt.label, "spleen");
     assert_int_equal(fx_tick(f->store, 9000), 1);
 }

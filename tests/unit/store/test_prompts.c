@@ -70,14 +70,14 @@ static void list_one(void *ctx, const srv_prompt *p)
 static listing on_series(srv_store *s, const char *series_uid)
 {
     listing l = {0};
-    assert_ok(srv_store_prompts(s, series_uid, false, 100, list_one, &l, &err));
+    assert_ok(srv_store_prompts(s, series_uid, false, 0, 100, list_one, &l, &err));
     return l;
 }
 
 static listing waiting(srv_store *s)
 {
     listing l = {0};
-    assert_ok(srv_store_prompts(s, NULL, true, 100, list_one, &l, &err));
+    assert_ok(srv_store_prompts(s, NULL, true, 0, 100, list_one, &l, &err));
     return l;
 }
 
@@ -417,13 +417,13 @@ static void notes_are_listed_while_the_version_counts(void **state)
     const dicom_header h = {.kind = DICOM_KIND_ANNOTATION, .sop_instance_uid = "1.7.1", .study_uid = "1.9"};
     assert_ok(srv_store_instance_note(s, id, "it draws nothing", &err));
     assert_ok(srv_store_instance_index(s, id, &h, NULL, 0, 1000, &err));
-    assert_ok(srv_store_instances_noted(s, 10, count_one, &n, &err));
+    assert_ok(srv_store_instances_noted(s, 0, 10, count_one, &n, &err));
     assert_int_equal(n, 1);
     const int64_t better = fx_put(s, "1.7.1", "better", 0, 2000, NULL);
     const dicom_prompt box = fx_box("1.5.1", "liver");
     assert_ok(srv_store_instance_index(s, better, &h, &box, 1, 2000, &err));
     n = 0;
-    assert_ok(srv_store_instances_noted(s, 10, count_one, &n, &err));
+    assert_ok(srv_store_instances_noted(s, 0, 10, count_one, &n, &err));
     assert_int_equal(n, 0);
 }
 

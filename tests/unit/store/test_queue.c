@@ -160,7 +160,7 @@ static void recovery_takes_up_what_was_under_way(void **state)
         srv_store_delivery_done(f->store, d.id, d.token, DICOM_DELIVERED, 0, "", 0, HOUR_MS, 21000, &err));
     assert_ok(srv_store_delivery_claim(f->store, "PACS", 20000, &d, &err));
     assert_int_equal(d.attempt, 2);
-    assert_ok(srv_store_associations(f->store, 1, keep_association, &a, &err));
+    assert_ok(srv_store_associations(f->store, 0, 1, keep_association, &a, &err));
     assert_string_equal(a.ended, "lost");
     assert_int_equal(a.closed_ms, 20000);
 }

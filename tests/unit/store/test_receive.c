@@ -70,7 +70,7 @@ static void what_cannot_be_read_is_rejected_with_its_reason(void **state)
     assert_ok(srv_store_instance_reject(s, id, "the file ends in the middle of an element", &err));
     assert_fails(MSA_E_NOT_FOUND, "no instance", srv_store_instance_next(s, 0, &in, &err));
     assert_fails(MSA_E_INVALID, "rejected", srv_store_instance_index(s, id, &header, NULL, 0, 2000, &err));
-    assert_ok(srv_store_instances_rejected(s, 10, count_rows, &n, &err));
+    assert_ok(srv_store_instances_rejected(s, 0, 10, count_rows, &n, &err));
     assert_int_equal(n, 1);
     assert_ok(srv_store_count(s, &counts, &err));
     assert_int_equal(counts.rejected, 1);
@@ -110,7 +110,7 @@ static void a_dataset_that_claims_another_uid_is_rejected(void **state)
     srv_instance in = {0};
     const int64_t id = fx_put(s, "1.1", "a", 0, 1000, NULL);
     assert_ok(srv_store_instance_index(s, id, &header, NULL, 0, 2000, &err));
-    assert_ok(srv_store_instances_rejected(s, 10, remember, &in, &err));
+    assert_ok(srv_store_instances_rejected(s, 0, 10, remember, &in, &err));
     assert_int_equal(in.id, id);
     assert_non_null(strstr(in.reason, "SOP Instance UID"));
     assert_int_equal(fx_count_jobs(s, NULL), 0);
@@ -192,7 +192,7 @@ static void associations_open_and_close(void **state)
     (void)fx_put(s, "1.1", "a", id, 1002, NULL);
     assert_ok(srv_store_association_close(s, id, "released", 1500, &err));
     assert_ok(srv_store_association_close(s, id, "lost", 1600, &err)); /* the first end stands */
-    assert_ok(srv_store_associations(s, 5, keep_association, &a, &err));
+    assert_ok(srv_store_associations(s, 0, 5, keep_association, &a, &err));
     assert_int_equal(a.id, id);
     assert_int_equal(a.instances, 2);
     assert_int_equal(a.closed_ms, 1500);
