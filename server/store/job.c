@@ -60,20 +60,37 @@ void srv_job_read(sqlite3_stmt *q, srv_job *out)
 
 /* ---- claim and lease ---- */
 
+/* Of one priority: the oldest due job of the sender who was served the longest ago and has one. Each sender
+ * costs a look into the index, so thousands of jobs of one do not slow it down, nor hold up the single job of
+ * another. */
+static msa_status next_of_priority(srv_store *s, srv_priority priority, int64_t now_ms, int64_t *id,
+                                   msa_error *err)
+{
+    return SRV_VALUE(
+        s, id, err,
+        "SELECT id FROM (SELECT t.turn AS turn, t.name AS name, (SELECT q.id FROM job q INDEXED BY job_queued"
+        " WHERE q.state = 2 AND q.priority = ?1 AND q.sender = t.name AND q.run_at_ms <= ?2 AND"
+        " q.attempt < q.max_attempts ORDER BY q.queued_ms, q.id LIMIT 1) AS id FROM sender t)"
+        " WHERE id IS NOT NULL ORDER BY turn, name LIMIT 1",
+        srv_i(priority), srv_i(now_ms));
+}
+
 /* The attempt is counted before the work starts, so a job that kills its worker, or core, still burns one. */
 static msa_status claim_body(srv_store *s, int64_t now_ms, int64_t lease_ms, srv_job *out, msa_error *err)
 {
     int64_t id = 0;
-    MSA_TRY(SRV_VALUE(s, &id, err,
-                      "SELECT id FROM job INDEXED BY job_queued WHERE state = 2 AND run_at_ms <= ? AND "
-                      "attempt < max_attempts"
-                      " ORDER BY priority DESC, queued_ms, id LIMIT 1",
-                      srv_i(now_ms)));
+    for (int p = SRV_PRIORITY_URGENT; id == 0 && p >= SRV_PRIORITY_BACKGROUND; p--)
+        MSA_TRY(next_of_priority(s, (srv_priority)p, now_ms, &id, err));
     if (!id) return msa_fail(err, MSA_E_NOT_FOUND, "no job is due");
     MSA_TRY(SRV_RUN(s, NULL, err,
                     "UPDATE job SET state = 3, attempt = attempt + 1, token = token + 1, lease_until_ms = ?2,"
                     " started_ms = ?3, progress_done = 0, progress_total = 0, reason = '' WHERE id = ?1",
                     srv_i(id), srv_i(now_ms + lease_ms), srv_i(now_ms)));
+    MSA_TRY(SRV_RUN(
+        s, NULL, err,
+        "UPDATE sender SET turn = (SELECT max(turn) + 1 FROM sender) WHERE name = (SELECT sender FROM job"
+        " WHERE id = ?)",
+        srv_i(id)));
     return srv_store_job_get_id(s, id, out, err);
 }
 

@@ -43,9 +43,13 @@ static msa_status open_job(srv_store *s, int64_t series_id, srv_job_state state,
         public_id[2 * k + 1] = hex[random[k] & 15];
     }
     public_id[2 * sizeof random] = '\0';
+    MSA_TRY(SRV_RUN(s, NULL, err,
+                    "INSERT INTO sender(name) SELECT sender FROM series WHERE id = ? ON CONFLICT DO NOTHING",
+                    srv_i(series_id)));
     return SRV_RUN(s, NULL, err,
-                   "INSERT INTO job(public_id, series_id, supersedes, state, created_ms) VALUES"
-                   " (?1, ?2, coalesce((SELECT max(id) FROM job WHERE series_id = ?2), 0), ?3, ?4)",
+                   "INSERT INTO job(public_id, series_id, supersedes, state, created_ms, sender) VALUES"
+                   " (?1, ?2, coalesce((SELECT max(id) FROM job WHERE series_id = ?2), 0), ?3, ?4,"
+                   " (SELECT sender FROM series WHERE id = ?2))",
                    srv_t(public_id), srv_i(series_id), srv_i(state), srv_i(now_ms));
 }
 

@@ -35,6 +35,43 @@ static void a_claim_counts_the_attempt_and_raises_the_token(void **state)
     assert_fails(MSA_E_NOT_FOUND, "no job", srv_store_job_claim(s, 5000, 60000, &job, &err));
 }
 
+static int64_t sender(srv_store *s, const char *ae)
+{
+    int64_t id = 0;
+    assert_ok(srv_store_association_open(s, ae, "MSAD", "192.0.2.1", 1000, &id, &err));
+    return id;
+}
+
+static void queue_from(srv_store *s, int64_t association, const char *series, int64_t now_ms)
+{
+    char uid[DICOM_UID_MAX];
+    (void)snprintf(uid, sizeof uid, "%s.1", series);
+    (void)fx_image(s, series, uid, uid, 0, association, now_ms);
+    fx_post(s, series, series, 0, "liver", now_ms);
+}
+
+/* A sender with much to do does not keep another waiting, of the same priority; an urgent job goes before
+ * all. */
+static void senders_take_turns(void **state)
+{
+    fixture *f = *state;
+    static const char *const many[] = {"1.10", "1.11", "1.12", "1.13"}, *const few[] = {"1.20", "1.21"};
+    const int64_t a = sender(f->store, "BATCH"), b = sender(f->store, "CLINIC");
+    for (int k = 0; k < 4; k++)
+        queue_from(f->store, a, many[k], 1000 + k);
+    for (int k = 0; k < 2; k++)
+        queue_from(f->store, b, few[k], 3000 + k);
+    assert_ok(srv_store_association_close(f->store, a, "released", 4000, &err));
+    assert_ok(srv_store_association_close(f->store, b, "released", 4000, &err));
+    assert_int_equal(fx_tick(f->store, 60000), 6);
+    const srv_job urgent = fx_newest(f->store, "1.13");
+    assert_ok(srv_store_job_prioritise(f->store, urgent.public_id, SRV_PRIORITY_URGENT, &err));
+    /* the urgent one was BATCH's turn */
+    static const char *const order[] = {"1.13", "1.20", "1.10", "1.21", "1.11", "1.12"};
+    for (int k = 0; k < 6; k++)
+        assert_string_equal(fx_claim(f->store, 70000).series_uid, order[k]);
+}
+
 static void the_oldest_goes_first(void **state)
 {
     srv_store *s = ((fixture *)*state)->store;
@@ -440,6 +477,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_claim_counts_the_attempt_and_raises_the_token),
         CASE(the_oldest_goes_first),
+        CASE(senders_take_turns),
         CASE(whoever_lost_the_lease_writes_nothing),
         CASE(a_failed_try_pauses_and_the_third_is_the_last),
         CASE(a_final_failure_is_not_tried_again),
