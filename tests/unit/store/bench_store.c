@@ -56,7 +56,7 @@ static void queue_job(srv_store *s, int n)
     must(srv_store_prompts_put(s, &prompt, 1, &err), &err);
 }
 
-static void jobs(srv_store *s, int n)
+static void queue_jobs(srv_store *s, int first, int n)
 {
     msa_error err = MSA_ERROR_INIT;
     static const srv_model_table any = {.n_models = 1,
@@ -64,27 +64,89 @@ static void jobs(srv_store *s, int n)
                                         .n_rules = 1,
                                         .rules = {{.modality = "*", .body_part = "*", .label = "*"}}};
     const srv_job_policy policy = {.settings = "bench", .automatic = "", .models = &any, .max_attempts = 3};
-    const char *to[] = {"PACS"};
     int32_t queued = 0;
     int64_t due = 0;
     must(srv_store_begin(s, &err), &err);
-    for (int k = 0; k < n; k++)
+    for (int k = first; k < first + n; k++)
         queue_job(s, k);
     must(srv_store_commit(s, &err), &err);
     must(srv_store_begin(s, &err), &err);
     must(srv_jobs_tick(s, &policy, 1000, &queued, &due, &err), &err);
     must(srv_store_commit(s, &err), &err);
+    if (queued != n) exit(1);
+}
+
+static msa_status finish_job(srv_store *s, const srv_job *job, msa_error *err)
+{
+    const char *to[] = {"PACS"};
+    const srv_result result = {.number = 1, .size_bytes = 40000, .sop_instance_uid = "2.25.1"};
+    const srv_segment segment = {.number = 1, .voxels = 100, .label = "liver"};
+    return srv_store_job_done(s, job->id, job->token, &result, 1, &segment, 1, "", "", to, 1, 3000, err);
+}
+
+static void jobs_one_by_one(srv_store *s, int n)
+{
+    msa_error err = MSA_ERROR_INIT;
+    queue_jobs(s, 0, n);
     const double start = seconds();
-    for (int k = 0; k < queued; k++) {
+    for (int k = 0; k < n; k++) {
         srv_job job;
-        srv_result result = {.number = 1, .size_bytes = 40000, .sop_instance_uid = "2.25.1"};
-        const srv_segment segment = {.number = 1, .voxels = 100, .label = "liver"};
         must(srv_store_job_claim(s, 2000, 60000, &job, &err), &err);
-        must(srv_store_job_done(s, job.id, job.token, &result, 1, &segment, 1, "", "", to, 1, 3000, &err),
-             &err);
+        must(finish_job(s, &job, &err), &err);
     }
-    (void)printf("claim and done          %8.0f jobs/s      (%d jobs, a commit each step)\n",
-                 queued / (seconds() - start), queued);
+    (void)printf("claim and done, 1 worker %7.0f jobs/s      (%d jobs, a commit each step)\n",
+                 n / (seconds() - start), n);
+}
+
+/* As core has it: workers side by side, whose steps share commits. */
+typedef struct worker {
+    srv_task task;
+    srv_store_thread *thread;
+    srv_job job;
+    bool claimed;
+    int *left, *to_claim;
+} worker;
+
+static msa_status run_step(srv_task *task, srv_store *s, msa_error *err)
+{
+    worker *w = (worker *)task;
+    return w->claimed ? finish_job(s, &w->job, err) : srv_store_job_claim(s, 2000, 60000, &w->job, err);
+}
+
+static void done_step(srv_task *task)
+{
+    worker *w = (worker *)task;
+    must(task->status, &task->err);
+    if (w->claimed) --*w->left;
+    w->claimed = !w->claimed;
+    if (!w->claimed && *w->to_claim == 0) return;
+    if (!w->claimed) --*w->to_claim;
+    must(srv_store_thread_submit(w->thread, task, &task->err), &task->err);
+}
+
+static void jobs_side_by_side(srv_store *s, int first, int n, int n_workers)
+{
+    msa_error err = MSA_ERROR_INIT;
+    uv_loop_t loop;
+    srv_store_thread *t = NULL;
+    int left = n, to_claim = n - n_workers;
+    worker *workers = calloc((size_t)n_workers, sizeof *workers);
+    if (!workers || uv_loop_init(&loop) != 0) exit(1);
+    queue_jobs(s, first, n);
+    must(srv_store_thread_start(&t, &loop, s, &err), &err);
+    const double start = seconds();
+    for (int k = 0; k < n_workers; k++) {
+        workers[k] = (worker){
+            .task = {.run = run_step, .done = done_step}, .thread = t, .left = &left, .to_claim = &to_claim};
+        must(srv_store_thread_submit(t, &workers[k].task, &err), &err);
+    }
+    while (left > 0)
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    (void)printf("claim and done, %d workers %6.0f jobs/s\n", n_workers, n / (seconds() - start));
+    srv_store_thread_stop(t);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&loop);
+    free(workers);
 }
 
 /* ---- grouped ---- */
@@ -142,7 +204,9 @@ int main(void)
     for (int k = 0; k < 2000; k++)
         must(put(s, k, &err), &err);
     (void)printf("instances, one a commit %8.0f per s\n", 2000 / (seconds() - start));
-    jobs(s, 1000);
+    jobs_one_by_one(s, 1000);
+    jobs_side_by_side(s, 1000, 4000, 16);
+    must(srv_store_open(&s, path, &err), &err);
     grouped(s, 100000, 4000, 16);
     must(srv_store_open(&s, path, &err), &err);
     grouped(s, 200000, 40000, 256);
