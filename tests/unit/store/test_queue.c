@@ -37,8 +37,10 @@ static void a_claim_counts_the_attempt_and_raises_the_token(void **state)
 
 static int64_t sender(srv_store *s, const char *ae)
 {
+    srv_association a = {.called_ae = "MSAD", .peer = "192.0.2.1", .opened_ms = 1000};
     int64_t id = 0;
-    assert_ok(srv_store_association_open(s, ae, "MSAD", "192.0.2.1", 1000, &id, &err));
+    (void)snprintf(a.calling_ae, sizeof a.calling_ae, "%s", ae);
+    assert_ok(srv_store_association_open(s, &a, &id, &err));
     return id;
 }
 
