@@ -65,7 +65,7 @@ typedef struct end_task {
     srv_failure failure;
     srv_targets targets;
     char reason[MSA_ERROR_WHAT_MAX], warnings[512];
-    char public_id[33], preview_sha256[MSA_SHA256_HEX];
+    char public_id[33], preview_sha256[MSA_SHA256_HEX], slices_sha256[MSA_SHA256_HEX];
     /* storing result files: on libuv's pool */
     uv_work_t work;
     srv_blobs *blobs;
@@ -165,6 +165,7 @@ static msa_status run_done(srv_task *task, srv_store *store, msa_error *err)
          k++) /* not MSA_E_BUSY, which waits: the lease runs out, and it is made again */
         if (srv_core_has_blob(t->w->pool->core, t->results[k].sha256, NULL) != MSA_OK)
             return msa_fail(err, MSA_E_INVALID, "the same result was just being forgotten");
+    MSA_TRY(srv_store_job_slices(store, t->job_id, t->token, t->slices_sha256, err));
     return srv_store_job_done(store, t->job_id, t->token, t->results, t->n_results, t->segments,
                               t->n_segments, t->preview_sha256, t->warnings, destinations, (size_t)to->n,
                               t->now_ms, err);
@@ -186,6 +187,17 @@ static void done_done(srv_task *task)
     finish_end_task(t);
 }
 
+/* One of the pictures that a job may have. */
+static msa_status store_picture(end_task *t, const char *name, char sha256[MSA_SHA256_HEX])
+{
+    char path[sizeof t->dir + 16];
+    struct stat st;
+    int64_t size = 0;
+    (void)snprintf(path, sizeof path, "%s/%s", t->dir, name);
+    if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode)) return MSA_OK;
+    return srv_blob_put_file(t->blobs, path, sha256, &size, &t->stored_err);
+}
+
 /* libuv's pool: hashes, copies and syncs the files of one job. */
 static void store_results(uv_work_t *work)
 {
@@ -203,10 +215,8 @@ static void store_results(uv_work_t *work)
         t->stored = srv_blob_put_file(t->blobs, path, r->sha256, &r->size_bytes, &t->stored_err);
         if (t->stored != MSA_OK) return;
     }
-    (void)snprintf(path, sizeof path, "%s/preview.png", t->dir);
-    int64_t size = 0;
-    if (lstat(path, &st) == 0 && S_ISREG(st.st_mode))
-        t->stored = srv_blob_put_file(t->blobs, path, t->preview_sha256, &size, &t->stored_err);
+    t->stored = store_picture(t, "preview.png", t->preview_sha256);
+    if (t->stored == MSA_OK) t->stored = store_picture(t, "slices.png", t->slices_sha256);
 }
 
 static void results_stored(uv_work_t *work, int cancelled)

@@ -331,6 +331,7 @@ SRV_IN_STORE(srv_post_job_retry);
 void srv_post_job_priority_check(srv_request *req);
 SRV_IN_STORE(srv_post_job_priority);
 void srv_job_changed_by_hand(srv_request *req);
+SRV_IN_STORE(srv_get_job_slices);
 SRV_IN_STORE(srv_get_series_list);
 SRV_IN_STORE(srv_get_series);
 SRV_IN_STORE(srv_post_series_hold);

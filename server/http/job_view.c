@@ -64,26 +64,28 @@ static json_t *warnings_of(const char *text)
 
 static json_t *head_of(const srv_job *job)
 {
-    char preview[96] = "";
+    char preview[96] = "", slices[96] = "";
     if (job->preview_sha256[0] != '\0')
         (void)snprintf(preview, sizeof preview, "/v1/jobs/%s/preview.png", job->public_id);
+    if (job->slices_sha256[0] != '\0')
+        (void)snprintf(slices, sizeof slices, "/v1/jobs/%s/slices.png", job->public_id);
     json_t *model = job->model_name[0] == '\0'
                         ? json_null()
                         : json_pack("{s:o, s:o, s:o, s:b}", "name", srv_json_string(job->model_name),
                                     "version", srv_json_text(job->model_version), "hash",
                                     srv_json_text(job->model_hash), "untrained", job->untrained);
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:{s:i, s:i}, s:o, s:o, "
-                     "s:I, s:o, s:o, s:o}",
-                     "id", job->public_id, "state", srv_job_state_name(job->state), "priority",
-                     srv_priority_name(job->priority), "series_instance_uid", job->series_uid,
-                     "study_instance_uid", srv_json_text(job->study_uid), "modality",
-                     srv_json_text(job->modality), "attempt", job->attempt, "max_attempts", job->max_attempts,
-                     "created_at", srv_json_time(job->created_ms), "queued_at", srv_json_time(job->queued_ms),
-                     "started_at", srv_json_time(job->started_ms), "finished_at",
-                     srv_json_time(job->finished_ms), "progress", "done", job->progress_done, "total",
-                     job->progress_total, "rule", srv_json_text(job->rule), "model", model, "prompts",
-                     (json_int_t)job->prompts, "warnings", warnings_of(job->warnings), "reason",
-                     srv_json_text(job->reason), "preview_href", srv_json_text(preview));
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:{s:i, s:i}, s:o, s:o, "
+        "s:I, s:o, s:o, s:o, s:o}",
+        "id", job->public_id, "state", srv_job_state_name(job->state), "priority",
+        srv_priority_name(job->priority), "series_instance_uid", job->series_uid, "study_instance_uid",
+        srv_json_text(job->study_uid), "modality", srv_json_text(job->modality), "attempt", job->attempt,
+        "max_attempts", job->max_attempts, "created_at", srv_json_time(job->created_ms), "queued_at",
+        srv_json_time(job->queued_ms), "started_at", srv_json_time(job->started_ms), "finished_at",
+        srv_json_time(job->finished_ms), "progress", "done", job->progress_done, "total", job->progress_total,
+        "rule", srv_json_text(job->rule), "model", model, "prompts", (json_int_t)job->prompts, "warnings",
+        warnings_of(job->warnings), "reason", srv_json_text(job->reason), "preview_href",
+        srv_json_text(preview), "slices_href", srv_json_text(slices));
 }
 
 static msa_status add_lists(srv_store *store, const srv_job *job, json_t *json, msa_error *err)

@@ -148,3 +148,14 @@ SRV_IN_STORE(srv_get_job_preview)
     }
     return open_blob(req, job.preview_sha256, "image/png", out, err);
 }
+
+SRV_IN_STORE(srv_get_job_slices)
+{
+    srv_job job;
+    MSA_TRY(srv_store_job_get(store, srv_param_of(req, "id")->text, &job, err));
+    if (job.slices_sha256[0] == '\0') {
+        nothing_yet(out, &job, "picture of slices");
+        return MSA_OK;
+    }
+    return open_blob(req, job.slices_sha256, "image/png", out, err);
+}

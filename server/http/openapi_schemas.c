@@ -54,6 +54,7 @@ static const member members[] = {
     {"Job", "warnings", "string[]", 0, "what was noticed and did not stop the job"},
     {"Job", "reason", "string?", 0, "why it failed"},
     {"Job", "preview_href", "string?", 0, "a picture of the result"},
+    {"Job", "slices_href", "string?", 0, "key slices, without and with their masks"},
     {"Job", "segments", "Segment[]", 0, "what was found"},
     {"Job", "results", "Result[]", 0, "the DICOM objects made"},
     {"Job", "deliveries", "Delivery[]", 0, "where they were sent"},

@@ -41,6 +41,8 @@ const srv_route srv_routes[] = {
      200, "application/dicom", NULL, "400 404 409", NULL, srv_get_job_result, NULL},
     {"GET", "/v1/jobs/{id}/preview.png", SRV_SCOPE_READ | SRV_SCOPE_PHI, "getJobPreview", "A picture of the result over the image", "jobs", {ID_OF("job")}, NULL,
      200, "image/png", NULL, "404 409", NULL, srv_get_job_preview, NULL},
+    {"GET", "/v1/jobs/{id}/slices.png", SRV_SCOPE_READ | SRV_SCOPE_PHI, "getJobSlices", "Key slices in a column of squares: left the image alone, right with its masks", "jobs", {ID_OF("job")}, NULL,
+     200, "image/png", NULL, "404 409", NULL, srv_get_job_slices, NULL},
 
     {"POST", "/v1/jobs/{id}/cancel", SRV_SCOPE_OPERATE, "cancelJob", "Not begun, not finished, not delivered; 409 where it has ended or its series still arrives", "jobs", {ID_OF("job")}, NULL,
      200, SRV_MEDIA_JSON, "Job", "400 404 409 412 503", NULL, srv_post_job_cancel, srv_job_changed_by_hand},

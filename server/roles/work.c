@@ -279,6 +279,7 @@ static msa_status run_job(work_role *w, srv_ipc_job_done *done, msa_error *err)
         .forms = w->job.forms.form,
         .n_forms = w->job.forms.n <= SRV_DESTINATIONS_MAX ? w->job.forms.n : 0,
         .series_description = w->start.series_description,
+        .slice_sheet = true,
         .report = w->start.report,
         .contours = strcmp(rule->contours, "rtstruct") == 0,
         .captures = strcmp(rule->pictures, "capture") == 0,

@@ -43,7 +43,7 @@ static double full_side_mm(const dicom_volume_info *info)
     return fmax(info->cols * info->spacing_mm[1], info->rows * info->spacing_mm[0]);
 }
 
-static srv_view full_view(const dicom_volume_info *info)
+srv_view srv_full_view(const dicom_volume_info *info)
 {
     return square_view(info, info->cols * info->spacing_mm[1] / 2, info->rows * info->spacing_mm[0] / 2,
                        full_side_mm(info));
@@ -179,7 +179,7 @@ static void draw_legend(const sheet *s, int32_t y)
 static msa_status draw_tiles(sheet *s, const srv_key_slice *keys, int32_t n, int32_t main_slice,
                              const srv_view *zoom, msa_error *err)
 {
-    const srv_view full = full_view(s->p->info);
+    const srv_view full = srv_full_view(s->p->info);
     if (zoom) MSA_TRY(draw_tile(s, main_slice, full, zoom, "whole", err));
     for (int32_t i = 0; i < n; i++)
         MSA_TRY(

@@ -312,12 +312,14 @@ static msa_status write_objects(run *r, srv_segment_outcome *outcome, msa_error 
 static msa_status write_pictures(const run *r, const srv_segment_outcome *outcome, msa_error *err)
 {
     srv_picture picture;
-    char path[4096];
+    char path[4096], sheet[4096];
     const int n = snprintf(path, sizeof path, "%s/preview.png", r->request->out_dir);
-    if (n < 0 || (size_t)n >= sizeof path)
+    const int m = snprintf(sheet, sizeof sheet, "%s/slices.png", r->request->out_dir);
+    if (n < 0 || (size_t)n >= sizeof path || m < 0 || (size_t)m >= sizeof sheet)
         return msa_fail(err, MSA_E_INVALID, "the path of the output folder is too long");
     MSA_TRY(fill_picture(&picture, r, outcome, err));
     MSA_TRY(srv_preview_write(&picture, path, err));
+    if (r->request->slice_sheet) MSA_TRY(srv_slice_sheet_write(&picture, sheet, err));
     return r->request->overlays ? srv_overlays_write(&picture, r->request->out_dir, err) : MSA_OK;
 }
 

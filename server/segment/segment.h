@@ -35,13 +35,14 @@ typedef struct srv_segment_request {
     bool by_itself;                      /* nobody prompted: `prompts`, if any, are the rule's own */
     const msa_auto_options *automatic;   /* not NULL: without prompts, what `model` finds by itself */
     const char *key;                     /* UIDs derive from it */
-    /* Exists; gets seg.dcm, seg-2.dcm, ... (form2.dcm, ... in a second form), report.dcm, preview.png, and
-     * overlay-NNN.png when overlays is set. */
+    /* Exists; gets seg.dcm, seg-2.dcm, ... (form2.dcm, ... in a second form), report.dcm, preview.png,
+     * slices.png and overlay-NNN.png when slice_sheet and overlays are set. */
     const char *out_dir;
     int32_t series_number;
     const char *series_description; /* " (untrained model)" is appended when the model is untrained */
     const dicom_seg_form *forms;    /* a result is written in each; n_forms 0: in the usual one */
     int32_t n_forms;
+    bool slice_sheet; /* slices.png: key slices for the dashboard */
     bool overlays; /* one PNG per slice that holds a mask or a prompt */
     bool report;   /* report.dcm beside it: what was measured, or that nothing was found */
     bool contours; /* structure-set.dcm: the masks as contours, where something was found */

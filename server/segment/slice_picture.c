@@ -194,8 +194,19 @@ static void draw_prompt(const frame *f, const msa_prompt *prompt)
     if (prompt->positive) srv_canvas_fill(f->c, x - 1, y - CROSS, 3, 2 * CROSS + 1, prompt_colour);
 }
 
-msa_status srv_slice_draw(const srv_picture *p, int32_t slice, srv_view view, srv_canvas *c, srv_rect at,
-                          msa_error *err)
+static void draw_marks(const frame *f, uint8_t *inside)
+{
+    const srv_objects *objects = f->p->objects;
+    for (size_t o = 0; o < objects->n; o++)
+        if (object_area(f->p, o, f->slice) > 0) draw_mask(f, o, inside);
+    for (size_t o = 0; o < objects->n; o++)
+        for (int32_t i = 0; i < objects->objects[o].n_prompts; i++)
+            if (objects->objects[o].prompts[i].slice == f->slice)
+                draw_prompt(f, &objects->objects[o].prompts[i]);
+}
+
+static msa_status draw(const srv_picture *p, int32_t slice, srv_view view, srv_canvas *c, srv_rect at,
+                       bool marks, msa_error *err)
 {
     MSA_AUTO_FREE uint8_t *inside = malloc((size_t)at.width * (size_t)at.height);
     MSA_AUTO_FREE step *across = calloc((size_t)at.width, sizeof *across);
@@ -205,11 +216,18 @@ msa_status srv_slice_draw(const srv_picture *p, int32_t slice, srv_view view, sr
     fill_steps(across, at.width, view.x0, view.x1 - view.x0, p->info->cols);
     fill_steps(down, at.height, view.y0, view.y1 - view.y0, p->info->rows);
     draw_grey(&f);
-    for (size_t o = 0; o < p->objects->n; o++)
-        if (object_area(p, o, slice) > 0) draw_mask(&f, o, inside);
-    for (size_t o = 0; o < p->objects->n; o++)
-        for (int32_t i = 0; i < p->objects->objects[o].n_prompts; i++)
-            if (p->objects->objects[o].prompts[i].slice == slice)
-                draw_prompt(&f, &p->objects->objects[o].prompts[i]);
+    if (marks) draw_marks(&f, inside);
     return MSA_OK;
+}
+
+msa_status srv_slice_draw(const srv_picture *p, int32_t slice, srv_view view, srv_canvas *c, srv_rect at,
+                          msa_error *err)
+{
+    return draw(p, slice, view, c, at, true, err);
+}
+
+msa_status srv_slice_draw_plain(const srv_picture *p, int32_t slice, srv_view view, srv_canvas *c,
+                                srv_rect at, msa_error *err)
+{
+    return draw(p, slice, view, c, at, false, err);
 }

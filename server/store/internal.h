@@ -42,7 +42,7 @@ void srv_series_read(sqlite3_stmt *q, srv_series *out);
     " j.progress_done, j.progress_total, j.untrained, j.reason, j.warnings, j.input_key, j.model_name,"      \
     " j.model_version, j.model_hash, j.preview_sha256,"                                                      \
     " (SELECT count(*) FROM job_prompt b WHERE b.job_id = j.id), s.study_uid, s.series_uid, s.modality,"     \
-    " s.body_part, j.rule, j.priority"                                                                       \
+    " s.body_part, j.rule, j.priority, j.slices_sha256"                                                      \
     " FROM job j JOIN series s ON s.id = j.series_id "
 void srv_job_read(sqlite3_stmt *q, srv_job *out);
 

@@ -56,6 +56,7 @@ void srv_job_read(sqlite3_stmt *q, srv_job *out)
     SRV_TEXT(q, 28, out->body_part);
     SRV_TEXT(q, 29, out->rule);
     out->priority = (srv_priority)sqlite3_column_int(q, 30);
+    SRV_TEXT(q, 31, out->slices_sha256);
 }
 
 /* ---- claim and lease ---- */
@@ -377,6 +378,13 @@ msa_status srv_job_success(srv_store *s, int64_t job_id, srv_job_state *state, m
                       srv_i(job_id)));
     *state = empty ? SRV_JOB_SUCCEEDED_EMPTY : SRV_JOB_SUCCEEDED;
     return MSA_OK;
+}
+
+msa_status srv_store_job_slices(srv_store *s, int64_t job_id, int64_t token, const char *sha256,
+                                msa_error *err)
+{
+    return SRV_RUN(s, NULL, err, "UPDATE job SET slices_sha256 = ?3 WHERE id = ?1 AND token = ?2",
+                   srv_i(job_id), srv_i(token), srv_t(sha256));
 }
 
 msa_status srv_store_job_done(srv_store *s, int64_t job_id, int64_t token, const srv_result *results,

@@ -69,6 +69,8 @@ static msa_status forget(srv_store *s, int64_t id, srv_hash_fn *row, void *ctx, 
         id, row, ctx, err));
     MSA_TRY(tell_hashes(s, "SELECT preview_sha256, 0 FROM job WHERE series_id = ?1 AND preview_sha256 <> ''",
                         id, row, ctx, err));
+    MSA_TRY(tell_hashes(s, "SELECT slices_sha256, 0 FROM job WHERE series_id = ?1 AND slices_sha256 <> ''",
+                        id, row, ctx, err));
     MSA_TRY(
         tell_hashes(s, "SELECT sha256, size_bytes FROM instance WHERE " ITS_ANNOTATIONS, id, row, ctx, err));
     MSA_TRY(SRV_RUN(s, NULL, err, "DELETE FROM job WHERE series_id = ?1", srv_i(id)));
@@ -129,7 +131,8 @@ msa_status srv_store_blob_is_used(srv_store *s, const char *sha256, bool *yes, m
     MSA_TRY(SRV_VALUE(
         s, &found, err,
         "SELECT EXISTS (SELECT 1 FROM instance WHERE sha256 = ?1) OR EXISTS (SELECT 1 FROM result WHERE "
-        "sha256 = ?1) OR EXISTS (SELECT 1 FROM job WHERE preview_sha256 = ?1 AND preview_sha256 <> '')",
+        "sha256 = ?1) OR EXISTS (SELECT 1 FROM job WHERE preview_sha256 = ?1 AND preview_sha256 <> '') OR "
+        "EXISTS (SELECT 1 FROM job WHERE slices_sha256 = ?1 AND slices_sha256 <> '')",
         srv_t(sha256)));
     *yes = found != 0;
     return MSA_OK;

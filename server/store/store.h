@@ -190,8 +190,8 @@ typedef struct srv_job {
     char input_key[MSA_SHA256_HEX]; /* hash of instances, prompts, model, settings: UIDs derive from it */
     char model_name[64], model_version[32],
         model_hash[MSA_SHA256_HEX]; /* srv_model_join() of those it needs */
-    char preview_sha256[MSA_SHA256_HEX];
-    int64_t prompts; /* bound to the job */
+    char preview_sha256[MSA_SHA256_HEX], slices_sha256[MSA_SHA256_HEX]; /* pictures; "": none */
+    int64_t prompts;                                                    /* bound to the job */
     char study_uid[DICOM_UID_MAX], series_uid[DICOM_UID_MAX], modality[17], body_part[17];
     char rule[64]; /* that decided, by name or number; "" until one has */
 } srv_job;
@@ -264,6 +264,10 @@ MSA_NODISCARD msa_status srv_store_job_done(srv_store *s, int64_t job_id, int64_
                                             const char *preview_sha256, const char *warnings,
                                             const char *const *destinations, size_t n_destinations,
                                             int64_t now_ms, msa_error *err);
+/* The picture of key slices of a job that is about to be done; "": none. Nothing happens to a job that is not
+ * held under this token. */
+MSA_NODISCARD msa_status srv_store_job_slices(srv_store *s, int64_t job_id, int64_t token, const char *sha256,
+                                              msa_error *err);
 /* At start: RUNNING jobs of a former life go back to QUEUED (the attempt stays counted; used up: FAILED);
  * likewise deliveries being sent; open associations are closed as "lost". */
 MSA_NODISCARD msa_status srv_store_recover(srv_store *s, int64_t now_ms, int32_t *requeued, msa_error *err);

@@ -65,7 +65,8 @@ static const char *check_rows(srv_store *s, srv_blobs *blobs)
 {
     static const char sql[] =
         "SELECT DISTINCT sha256 FROM (SELECT sha256 FROM instance UNION ALL SELECT sha256 FROM "
-        "result UNION ALL SELECT preview_sha256 FROM job WHERE preview_sha256 <> '')";
+        "result UNION ALL SELECT preview_sha256 FROM job WHERE preview_sha256 <> '' UNION ALL "
+        "SELECT slices_sha256 FROM job WHERE slices_sha256 <> '')";
     sqlite3_stmt *q = NULL;
     const char *bad = NULL;
     if (sqlite3_prepare_v2(s->db, sql, -1, &q, NULL) != SQLITE_OK)

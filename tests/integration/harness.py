@@ -243,6 +243,7 @@ class Msad:
         self.log_path = os.path.join(folder, 'msad.log')
         self.dicom_port = self.http_port = None
         self.process = None
+        self.token = None  # shown by every request, once a case has made one
         os.makedirs(folder, exist_ok=True)
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith('MSAD_')}
         self.environment.update({
@@ -348,6 +349,7 @@ class Msad:
             body = json.dumps(body).encode()
         request = urllib.request.Request('http://127.0.0.1:%d%s' % (self.http_port, path), data=body, method=method,
                                          headers=dict({'Content-Type': content_type} if body is not None else {},
+                                                      **({'Authorization': 'Bearer ' + self.token} if self.token else {}),
                                                       **(headers or {})))
         try:
             with urllib.request.urlopen(request, timeout=timeout) as answer:

@@ -149,7 +149,7 @@ try {
   const page = browser.pages()[0] ?? await browser.newPage();
   try {
     const seen = await look(page, `http://127.0.0.1:${server.address().port}`);
-    await new Promise(done => process.stdout.write(JSON.stringify(seen), done));
+    await new Promise(done => process.stdout.write(JSON.stringify(seen) + '\n', done));
   } catch (error) {
     await page.screenshot({ path: picture }).catch(() => {});
     throw error;

@@ -65,8 +65,9 @@ class Ohif(harness.Case):
         masks = self.volumes(seg, ct.headers)
         box = ct.boxes[0]
         header = ct.headers[box.slice]
-        seen = viewers.browse('ohif.mjs', self.dist, pacs.http_port, seg.StudyInstanceUID, seg.SeriesNumber,
-                              header.SOPInstanceUID, PICTURE)
+        with viewers.Browser('ohif.mjs', self.dist, pacs.http_port, seg.StudyInstanceUID, seg.SeriesNumber,
+                             header.SOPInstanceUID, PICTURE) as browser:
+            seen = browser.said()
         self.assertEqual(seen['errors'], [])
         self.assertEqual(sorted(seen['labels'].values()), sorted(masks))
         self.check_voxels(seen, masks, ct)

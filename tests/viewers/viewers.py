@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
+import threading
 import unittest
 import urllib.request
 
@@ -99,16 +101,42 @@ def bundle(name):
     return made
 
 
-def browse(script, *arguments):
-    """A script of this folder that drives Chromium; what it printed, as JSON."""
-    packages()
-    need(CHROMIUM)
-    shutil.copy(os.path.join(HERE, script), NPM)
-    done = subprocess.run(['node', os.path.join(NPM, script), *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, check=False, timeout=4 * harness.DEADLINE_S)
-    if done.returncode != 0:
-        raise AssertionError('%s ended with %d:\n%s' % (script, done.returncode, done.stderr[-4000:]))
-    return json.loads(done.stdout)
+class Browser:
+    """A script of this folder that drives Chromium and says a JSON object a line."""
+
+    def __init__(self, script, *arguments):
+        packages()
+        need(CHROMIUM)
+        shutil.copy(os.path.join(HERE, script), NPM)  # packages are looked for beside it
+        self.script, self.errors = script, tempfile.TemporaryFile('w+')
+        # pylint: disable=consider-using-with  # ended by __exit__
+        self.process = subprocess.Popen(['node', os.path.join(NPM, script), *map(str, arguments)], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        self.limit = threading.Timer(4 * harness.DEADLINE_S, self.process.kill)
+        self.limit.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.limit.cancel()
+        self.process.terminate()
+        self.process.wait()
+        self.process.stdout.close()
+        self.errors.close()
+
+    def said(self):
+        line = self.process.stdout.readline()
+        if line:
+            return json.loads(line)
+        status = self.process.wait()
+        self.errors.seek(0)
+        raise AssertionError('%s ended with %d:\n%s' % (self.script, status, self.errors.read()[-4000:]))
+
+    def wait(self, step):
+        said = self.said()
+        assert said['step'] == step, said
+        return said
 
 
 class Orthanc:

@@ -58,7 +58,7 @@ function span(seconds) {
   return s < 172800 ? `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min` : `${Math.floor(s / 86400)} days`;
 }
 
-const bytes = n => n >= 1e12 ? `${(n / 1e12).toFixed(1)} TB` : n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : `${Math.round(n / 1e6)} MB`;
+const bytes = n => n >= 1e12 ? `${(n / 1e12).toFixed(1)} TB` : n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : n >= 1e6 ? `${(n / 1e6).toFixed(1)} MB` : `${Math.ceil(n / 1e3)} kB`;
 const time = text => text ? make('time', { dateTime: text, title: new Date(text).toLocaleString() }, `${span((now() - Date.parse(text)) / 1000)} ago`) : '';
 const stateOf = job => make('span', { className: MOODS[job.state] ?? '' }, say(job.state));
 const nameOf = job => make('code', { title: job.id }, job.id.slice(0, 8));
@@ -142,6 +142,25 @@ function resultRow(job) {
     make('td', {}, job.reason ?? foundOf(job)), make('td', {}, deliveriesOf(job)), make('td', {}, time(job.finished_at)));
 }
 
+/** Newest first; what one sender was told in the same words (twenty storage classes, say) is one. */
+function refusalGroups(refusals) {
+  const groups = new Map();
+  for (const r of refusals) {
+    const key = `${r.calling_ae} ${r.peer} ${r.reason}`;
+    const group = groups.get(key) ?? { ...r, count: 0, whats: [] };
+    group.count += r.count;
+    if (r.what && !group.whats.includes(r.what)) group.whats.push(r.what);
+    groups.set(key, group);
+  }
+  return [...groups.values()].slice(0, 20);
+}
+
+function refusalItem(r) {
+  const whats = r.whats.length > 2 ? `${r.whats.slice(0, 2).join(', ')} and ${r.whats.length - 2} more` : r.whats.join(', ');
+  const from = r.calling_ae ? `${r.calling_ae} (${r.peer ?? 'unknown'})` : r.peer ?? 'unknown';
+  return make('li', {}, `${whats || 'refused'}, from ${from}: ${r.reason ?? ''} `, r.count > 1 ? `${r.count} times, last ` : '', time(r.at));
+}
+
 // ---- the whole page ----
 
 function showFigures(m, ready) {
@@ -174,15 +193,14 @@ async function refresh() {
   const recent = lists.pop()?.jobs ?? [];
   const open_jobs = lists.flatMap(list => list?.jobs ?? []);
   const done = recent.filter(job => !OPEN_STATES.includes(job.state)).slice(0, 25);
-  const [m, ready, associations, destinations] = await Promise.all([metrics(), readiness(), get('/v1/associations?limit=20'), get('/v1/destinations')]);
+  const [m, ready, associations, destinations] = await Promise.all([metrics(), readiness(), get('/v1/associations?limit=200'), get('/v1/destinations')]);
   showFigures(m, ready);
   for (const id of progressOf.keys()) if (!open_jobs.some(job => job.id === id && job.state === 'running')) progressOf.delete(id);
   const rows = (jobs, build) => jobs.map(job => ({ key: job.id, text: JSON.stringify(job), build: () => build(job) }));
   fill($('jobs'), rows(open_jobs, jobRow), 'Nothing is waiting and nothing runs.');
   fill($('results'), rows(done, resultRow), 'No job has ended yet.');
-  fill($('refusals'), (associations?.refusals ?? []).map(r => ({ key: `${r.at} ${r.calling_ae} ${r.what}`, text: JSON.stringify(r),
-    build: () => make('li', {}, `${r.what ?? 'refused'} from ${r.calling_ae ?? 'unknown'} (${r.peer ?? 'unknown'}): ${r.reason ?? ''} `,
-      r.count > 1 ? `${r.count} times, last ` : '', time(r.at)) })), 'Nothing was refused.');
+  fill($('refusals'), refusalGroups(associations?.refusals ?? []).map(r => ({ key: `${r.calling_ae} ${r.peer} ${r.reason}`, text: JSON.stringify(r),
+    build: () => refusalItem(r) })), 'Nothing was refused.');
   fill($('destinations'), (destinations?.destinations ?? []).map(d => ({ key: d.name, text: JSON.stringify(d),
     build: () => make('li', {}, make('strong', {}, d.name), ` ${d.ae_title} at ${d.host}:${d.port}`, d.state ? ` (${d.state})` : '') })), 'No destination is configured.');
   announce([...open_jobs, ...done]);
@@ -277,7 +295,7 @@ function closeResult() {
   $('result').hidden = true;
   shownJob = '';
   pictures = null;
-  (button ?? $('results-title')).focus();
+  (button ?? $('work')).focus();
 }
 
 // ---- live ----

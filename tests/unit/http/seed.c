@@ -133,6 +133,7 @@ static msa_status end_job(srv_store *s, const srv_job *job, const char *how, boo
     (void)snprintf(r.sop_instance_uid, sizeof r.sop_instance_uid, "2.25.1%d", (int)job->id);
     (void)snprintf(r.series_uid, sizeof r.series_uid, "2.25.2%d", (int)job->id);
     const bool empty = strcmp(how, "empty") == 0;
+    if (!empty) MSA_TRY(srv_store_job_slices(s, job->id, job->token, preview_sha, err));
     return srv_store_job_done(s, job->id, job->token, &r, empty ? 0 : 1, &seg, empty ? 0 : 1,
                               empty ? "" : preview_sha,
                               empty ? "" : "slice spacing varies by 1%; one box lies outside", to,

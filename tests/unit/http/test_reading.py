@@ -67,7 +67,7 @@ class Reading(Base):
         self.assertEqual(document['openapi'], '3.1.0')
         self.assertEqual(set(document['paths']), {
             '/', '/page.css', '/page.js', '/healthz', '/readyz', '/metrics', '/openapi.json', '/v1/jobs', '/v1/jobs/{id}', '/v1/jobs/{id}/result',
-            '/v1/jobs/{id}/preview.png', '/v1/series', '/v1/series/{uid}', '/v1/series/{uid}/hold', '/v1/series/{uid}/release', '/v1/series/{uid}/complete',
+            '/v1/jobs/{id}/preview.png', '/v1/jobs/{id}/slices.png', '/v1/series', '/v1/series/{uid}', '/v1/series/{uid}/hold', '/v1/series/{uid}/release', '/v1/series/{uid}/complete',
             '/v1/series/{uid}/expected', '/v1/rules', '/v1/rules/test', '/v1/annotations', '/v1/annotations/{id}',
             '/v1/destinations/{name}/echo', '/v1/jobs/{id}/cancel', '/v1/jobs/{id}/retry', '/v1/jobs/{id}/priority', '/v1/events', '/v1/associations', '/v1/instances', '/v1/instances/{id}', '/v1/destinations', '/v1/models',
             '/v1/deliveries', '/v1/deliveries/{id}/requeue', '/v1/destinations/{name}/requeue'})
@@ -170,13 +170,15 @@ class Reading(Base):
         self.assertEqual((response.status, empty), (304, b''))
         response, empty = self.server.ask('HEAD', job['results'][0]['href'])
         self.assertEqual((response.status, empty, response.getheader('Content-Length')), (200, b'', str(len(data))))
-        response, picture = self.get(job['preview_href'])
-        self.assertEqual(response.getheader('Content-Type'), 'image/png')
-        self.assertTrue(picture.startswith(b'\x89PNG'))
+        for href in (job['preview_href'], job['slices_href']):
+            response, picture = self.get(href)
+            self.assertEqual(response.getheader('Content-Type'), 'image/png')
+            self.assertTrue(picture.startswith(b'\x89PNG'))
         for name, status, part in (('failed', 409, 'the series has a gap of 10 mm'), ('empty', 404, 'found nothing'),
                                    ('waiting', 404, 'the job is waiting_prompt; it has no'), ('receiving', 404, 'the job is receiving')):
             self.refused('GET', f'/v1/jobs/{jobs[name][0]}/result', status, part)
             self.refused('GET', f'/v1/jobs/{jobs[name][0]}/preview.png', status, part)
+            self.refused('GET', f'/v1/jobs/{jobs[name][0]}/slices.png', status, part)
         self.refused('GET', f'/v1/jobs/{job["id"]}/result?number=2', 404, 'no such result')
         self.refused('GET', f'/v1/jobs/{job["id"]}/result?number=0', 400, 'number')
         self.refused('GET', f'/v1/jobs/{"0" * 32}/result', 404)
