@@ -8,6 +8,8 @@
 extern "C" {
 #endif
 
+#define DICOM_REPORT_CLASS "1.2.840.10008.5.1.4.1.1.88.34" /* Comprehensive 3D SR Storage */
+
 /* Of one mask. Values are the series' (HU for CT), each voxel counting once. */
 typedef struct dicom_measures {
     double volume_ml;

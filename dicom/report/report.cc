@@ -12,7 +12,7 @@ using dicom::seg::put;
 namespace
 {
 
-const char SR_CLASS[] = "1.2.840.10008.5.1.4.1.1.88.34"; /* Comprehensive 3D SR Storage */
+const char SR_CLASS[] = DICOM_REPORT_CLASS;
 
 /* What the images' modules say of an image, not of a report. */
 const DcmTagKey of_images[] = {DCM_FrameOfReferenceUID, DCM_PositionReferenceIndicator, DCM_BodyPartExamined,

@@ -33,6 +33,8 @@ static const char usage_text[] =
     "  --config FILE    settings (YAML); without it the built-in defaults\n"
     "  --check-config   read the settings, say what is wrong with them, and exit\n"
     "  --print-config   print the settings in force as a YAML file, and exit\n"
+    "  --describe WHAT  print the reference of all settings, or the DICOM conformance statement: WHAT is\n"
+    "                   settings or conformance; exit\n"
     "  --version        print the version, and exit\n"
     "  --help           print this, and exit\n"
     "\n"
@@ -51,6 +53,7 @@ static int parse_arguments(int argc, char **argv, arguments *args)
         {"config", required_argument, NULL, 'c'},
         {"check-config", no_argument, NULL, 'k'},
         {"print-config", no_argument, NULL, 'p'},
+        {"describe", required_argument, NULL, 'd'},
         {"role", required_argument, NULL, 'r'},
         {"no-sandbox", no_argument, NULL, 'n'},
         {"version", no_argument, NULL, 'V'},
@@ -68,6 +71,10 @@ static int parse_arguments(int argc, char **argv, arguments *args)
         case 'p':
             args->print = true;
             break;
+        case 'd':
+            if (srv_describe(optarg, stdout)) return ferror(stdout) != 0;
+            (void)fprintf(stderr, "msad: --describe takes settings or conformance\n");
+            return EX_USAGE;
         case 'r':
             args->role = optarg;
             break;

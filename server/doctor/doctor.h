@@ -17,6 +17,10 @@ int srv_doctor_run(const srv_config *config, const char *config_path);
  * ready; 69 (EX_UNAVAILABLE) when it does not answer. */
 int srv_status_run(const srv_config *config);
 
+/* Documents made of the tables that the program works by: "settings" or "conformance", as Markdown. false: no
+ * such one. */
+bool srv_describe(const char *what, FILE *to);
+
 /* ---- private to server/doctor ---- */
 
 typedef struct srv_doctor {
