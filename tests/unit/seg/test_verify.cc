@@ -1,6 +1,10 @@
 /* Invariant 6: what lies on disk is compared with memory before anybody sees it. */
 #include "tests/unit/seg/writing.h"
 
+#include <algorithm>
+
+#include "dicom/seg/digest.h"
+
 namespace
 {
 
@@ -91,6 +95,60 @@ void reading_back_finds_wrong_references(void **)
     expect_noticed("number of frames", [](DcmDataset &d) { set(d, DCM_NumberOfFrames, "7"); });
 }
 
+/* The writer's digests stand for the masks: one that is another's, or of a slice that has no frame, is told.
+ */
+void reading_back_goes_by_the_digests(void **)
+{
+    temp_dir dir;
+    synthetic s(13, 17, 4);
+    (void)s.add_segment("liver");
+    s.at(0, 1, 5, 6) = s.at(0, 1, 12, 16) = s.at(0, 2, 0, 0) = 1;
+    expect_written(write(s, dir), 1);
+    const std::string path = dir.path + "/seg.dcm";
+    const dicom_segment *segments[] = {&s.segments[0]};
+    const size_t pixels = s.pixels();
+    const auto told = [&](const std::vector<uint64_t> &digests) {
+        msa_error err = MSA_ERROR_INIT;
+        const uint64_t *const of_segment[] = {digests.data()};
+        const msa_status status =
+            dicom::seg::verify_file(s.series, segments, 1, of_segment, {}, path.c_str(), &err);
+        return status == MSA_OK ? std::string() : std::string(err.what);
+    };
+    std::vector<uint64_t> digests;
+    for (size_t k = 0; k < 4; k++)
+        digests.push_back(dicom::seg::digest_pixels(s.masks[0].data() + k * pixels, pixels, 0));
+    assert_int_equal(digests[0], 0);
+    assert_int_equal(digests[3], 0);
+    assert_string_equal(told(digests).c_str(), "");
+    digests[3] = 1;
+    assert_string_equal(told(digests).c_str(), "segment 1, slice 3: the frame is missing");
+    digests[3] = 0;
+    std::swap(digests[1], digests[2]);
+    assert_string_equal(told(digests).c_str(),
+                        "segment 1, slice 1: the mask is not what it was when written");
+}
+
+/* A digest tells any two slices apart that differ in a pixel, and is the same in whatever pieces it is taken.
+ */
+void digests_tell_pixels_apart(void **)
+{
+    std::vector<uint8_t> mask(200, 0);
+    std::vector<uint64_t> seen = {0};
+    assert_int_equal(dicom::seg::digest_pixels(mask.data(), mask.size(), 0), 0);
+    for (size_t p = 0; p < mask.size(); p++) {
+        mask[p] = 1;
+        const uint64_t whole = dicom::seg::digest_pixels(mask.data(), mask.size(), 0);
+        const uint64_t parts = dicom::seg::digest_pixels(mask.data(), 72, 0) +
+                               dicom::seg::digest_pixels(mask.data() + 72, 128, 72);
+        assert_true(whole == parts);
+        assert_true(std::find(seen.begin(), seen.end(), whole) == seen.end());
+        seen.push_back(whole);
+        mask[p] = 255; /* any byte but 0 is set */
+        assert_true(whole == dicom::seg::digest_pixels(mask.data(), mask.size(), 0));
+        mask[p] = 0;
+    }
+}
+
 /* What the engine took for the geometry differs from what the headers say. */
 void reading_back_finds_a_moved_centroid(void **)
 {
@@ -113,6 +171,8 @@ int main()
         cmocka_unit_test(reading_back_finds_a_wrong_plane),
         cmocka_unit_test(reading_back_finds_wrong_references),
         cmocka_unit_test(reading_back_finds_a_moved_centroid),
+        cmocka_unit_test(reading_back_goes_by_the_digests),
+        cmocka_unit_test(digests_tell_pixels_apart),
     };
     return cmocka_run_group_tests(tests, init, nullptr);
 }
