@@ -250,7 +250,7 @@ static void on_refused(connection *c, const srv_ipc_refused *r)
     TERMINATE(t->refusal.reason);
     /* A stock sender proposes dozens of classes and uses one: the rows are for REST, the log is for what
      * ended an association. */
-    const bool whole = strcmp(t->refusal.what, "association") == 0;
+    const bool whole = strcmp(t->refusal.what, "association") == 0 || strcmp(t->refusal.what, "TLS") == 0;
     msa_log(whole ? MSA_LOG_WARN : MSA_LOG_DEBUG, "receive",
             "calling=\"%s\" peer=%s refused what=\"%s\" reason=\"%s\"", t->refusal.calling_ae,
             t->refusal.peer, t->refusal.what, t->refusal.reason);

@@ -3,6 +3,7 @@
 import os
 import random
 import resource
+import signal
 import socket
 import ssl
 import struct
@@ -225,6 +226,28 @@ class Doors(harness.Case):
     def resident_kib(service):
         with open('/proc/%d/status' % service.process.pid, encoding='ascii') as status:
             return next(int(line.split()[1]) for line in status if line.startswith('VmRSS'))
+
+    def test_reload(self):
+        """SIGHUP: senders and certificates change while the service runs, or nothing does."""
+        settings = self.keys()
+        text = 'senders:\n  - name: one\n    ae_title: %s\n'
+        service = self.msad(config=text % 'ONE', **settings)
+        tls, renewed = settings['dicom_tls_port'], self.pki.issue('renewed', days=300)
+        self.assertTrue(self.echo(tls, *self.pacs.tool(), aet='ONE'))
+        first = harness.until('the end of the certificate', lambda: service.metric('tls_certificate_expires_timestamp_seconds'))
+        for ours, new in ((self.ours.key, renewed.key), (self.ours.certificate, renewed.certificate)):
+            os.replace(new, ours)
+        service.configure(text % 'TWO')
+        service.process.send_signal(signal.SIGHUP)
+        harness.until('the reload', lambda: self.echo(tls, *self.pacs.tool(), aet='TWO'))
+        self.assertFalse(self.echo(tls, *self.pacs.tool(), aet='ONE'))
+        harness.until('the end of the renewed one', lambda: service.metric('tls_certificate_expires_timestamp_seconds') > first + 86400)
+        os.chmod(self.ours.key, 0o644)
+        service.configure(text % 'THREE')
+        service.process.send_signal(signal.SIGHUP)
+        harness.until('its refusal', lambda: 'chmod 600 it' in service.log())
+        os.chmod(self.ours.key, 0o600)
+        self.assertTrue(self.echo(tls, *self.pacs.tool(), aet='TWO'), 'all stays as it was')
 
     def test_stalls_in_the_handshake_block_nobody(self):
         """F25. A real ClientHello and then silence: it costs a role until dicom.associate_timeout_s, and nobody waits."""
