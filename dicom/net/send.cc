@@ -14,6 +14,7 @@
 #include "dicom/net/connect.h"
 #include "dicom/net/part10.h"
 #include "dicom/net/status.h"
+#include "dicom/read/file.h"
 
 namespace dicom
 {
@@ -197,7 +198,7 @@ msa_status delivery::send_dataset(T_ASC_PresentationContextID id, const std::str
         DcmRLEDecoderRegistration::registerCodecs(); /* our own results may be in RLE */
         DcmFileFormat whole;
         const E_TransferSyntax wanted = DcmXfer(syntax.c_str()).getXfer();
-        if (whole.loadFile(path).bad() || whole.getDataset()->chooseRepresentation(wanted, nullptr).bad() ||
+        if (load_whole(whole, path, nullptr) != MSA_OK || whole.getDataset()->chooseRepresentation(wanted, nullptr).bad() ||
             !whole.getDataset()->canWriteXfer(wanted))
             return msa_fail(err, MSA_E_UNSUPPORTED,
                             "the file cannot be converted to a syntax that the peer takes");

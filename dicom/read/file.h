@@ -56,6 +56,9 @@ inline uint64_t encoded_max(const File &f)
  */
 MSA_NODISCARD msa_status parse_dataset(std::unique_ptr<DcmFileFormat> &out, const Prescan &scan,
                                        const char *path, bool with_pixels, msa_error *err);
+/* Pre-scan to the last byte, then the whole file with its meta group: of a result, which may have very many
+ * frames. */
+MSA_NODISCARD msa_status load_whole(DcmFileFormat &out, const char *path, msa_error *err);
 /* The whole of dicom_header_read(), keeping what was parsed. */
 MSA_NODISCARD msa_status read_file(File &out, const char *path, msa_error *err);
 

@@ -19,6 +19,7 @@ namespace dicom
 namespace
 {
 
+const DcmTagKey AFTER_PIXELS(0x7fe0, 0x0011);
 constexpr int32_t FRAMES_MAX = 16384;
 
 /* The classes we take. Every annotation has its reader in dicom/annot/annotation.cc. */
@@ -212,12 +213,14 @@ msa_status parse_dataset(std::unique_ptr<DcmFileFormat> &out, const Prescan &sca
 {
     /* From the dataset's first byte and in the syntax that the pre-scan walked, so that both see the same
      * elements. */
+    /* DCMTK stops at a tag, and goes on when what follows the pixels has a lower one. */
+    Prescan whole;
+    if (with_pixels) MSA_TRY(prescan(whole, path, err, PRESCAN_RESULT_ELEMENTS_MAX, true));
     DcmInputFileStream stream(path, offile_off_t(scan.dataset_offset));
     if (stream.status().bad()) return msa_fail(err, MSA_E_IO, "cannot open the DICOM file");
     auto file = std::make_unique<DcmFileFormat>();
     DcmDataset &d = *file->getDataset();
     constexpr Uint32 all_in_memory = 0xfffffffeu;
-    const DcmTagKey AFTER_PIXELS(0x7fe0, 0x0011); /* the pre-scan has not looked there */
     d.transferInit();
     const OFCondition cond = d.readUntilTag(stream, scan.xfer, EGL_noChange, all_in_memory,
                                             with_pixels ? AFTER_PIXELS : DCM_PixelData);
@@ -225,6 +228,14 @@ msa_status parse_dataset(std::unique_ptr<DcmFileFormat> &out, const Prescan &sca
     if (cond.bad()) return fail(err, cond, "parse the dataset");
     out = std::move(file);
     return MSA_OK;
+}
+
+msa_status load_whole(DcmFileFormat &out, const char *path, msa_error *err)
+{
+    Prescan scan;
+    MSA_TRY(prescan(scan, path, err, PRESCAN_RESULT_ELEMENTS_MAX, true));
+    const OFCondition cond = out.loadFile(path);
+    return cond.bad() ? fail(err, cond, "parse the file") : MSA_OK;
 }
 
 msa_status read_file(File &out, const char *path, msa_error *err)

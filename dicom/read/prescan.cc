@@ -72,7 +72,10 @@ bool has_short_length(const char *vr)
 class Scanner
 {
   public:
-    Scanner(Source &in, Prescan &out, msa_error *err) : in_(in), out_(out), err_(err) {}
+    Scanner(Source &in, Prescan &out, uint64_t elements_max, bool to_end, msa_error *err)
+        : in_(in), out_(out), elements_max_(elements_max), to_end_(to_end), err_(err)
+    {
+    }
 
     msa_status meta(bool &has_syntax);
     msa_status dataset(Encoding encoding);
@@ -110,6 +113,8 @@ class Scanner
 
     Source &in_;
     Prescan &out_;
+    uint64_t elements_max_;
+    bool to_end_;
     msa_error *err_;
     Encoding encoding_;
     std::vector<Level> levels_;
@@ -125,9 +130,9 @@ msa_status Scanner::element(Element &e, bool &at_end, bool explicit_vr, bool big
     at_end = got == 0 && !in_.failed();
     if (at_end) return MSA_OK;
     if (got != sizeof head) return truncated();
-    if (++count_ > PRESCAN_ELEMENTS_MAX)
+    if (++count_ > elements_max_)
         return msa_fail(err_, MSA_E_UNSUPPORTED, "the dataset has more than %llu elements",
-                        (unsigned long long)PRESCAN_ELEMENTS_MAX);
+                        (unsigned long long)elements_max_);
     e = Element{};
     e.group = u16(head, big);
     e.element = u16(head + 2, big);
@@ -242,7 +247,7 @@ msa_status Scanner::value(const Element &e, uint64_t space, bool &done)
         return in_.skip(e.length - 4) ? MSA_OK : truncated();
     }
     if (!in_.skip(e.length)) return truncated();
-    done = own && !out_.deflated;
+    done = own && !out_.deflated && !to_end_;
     return MSA_OK;
 }
 
@@ -340,6 +345,9 @@ msa_status Scanner::meta(bool &has_syntax)
             return msa_fail(err_, MSA_E_PARSE, "the file meta information is not explicit VR little endian");
         }
         if (length > in_.end() - in_.offset()) return truncated();
+        if (std::strcmp(vr, "SQ") ==
+            0) /* there is none in the standard, and nesting in it would not be counted */
+            return msa_fail(err_, MSA_E_PARSE, "the file meta information holds a sequence");
         if (++count_ > 1000 || length > PRESCAN_VALUE_MAX)
             return msa_fail(err_, MSA_E_PARSE, "the file meta information is implausibly large");
         if (u16(peek + 2, false) == 0x0010 && length < DICOM_UID_MAX) {
@@ -382,7 +390,8 @@ msa_status choose_syntax(Prescan &out, bool has_syntax, const char *path, msa_er
         out.xfer = known != nullptr                     ? known->structure
                    : plain_uid(out.transfer_syntax_uid) ? DcmXfer(out.transfer_syntax_uid).getXfer()
                                                         : EXS_Unknown;
-        if (std::strcmp(out.transfer_syntax_uid, UID_DEFLATED_FRAMES) == 0) /* structured as every compressed one */
+        if (std::strcmp(out.transfer_syntax_uid, UID_DEFLATED_FRAMES) ==
+            0) /* structured as every compressed one */
             out.xfer = EXS_JPEG2000LosslessOnly;
         if (out.xfer == EXS_Unknown)
             return msa_fail(err, MSA_E_UNSUPPORTED, "the transfer syntax %s is not known",
@@ -400,7 +409,7 @@ msa_status choose_syntax(Prescan &out, bool has_syntax, const char *path, msa_er
 
 } // namespace
 
-msa_status prescan(Prescan &out, const char *path, msa_error *err)
+msa_status prescan(Prescan &out, const char *path, msa_error *err, uint64_t elements_max, bool to_end)
 {
     out = Prescan{};
     std::unique_ptr<Source> in = open_file_source(path);
@@ -414,7 +423,7 @@ msa_status prescan(Prescan &out, const char *path, msa_error *err)
     if (!in) return msa_fail(err, MSA_E_IO, "cannot open the DICOM file: %s", std::strerror(errno));
 
     bool has_syntax = false;
-    MSA_TRY(Scanner(*in, out, err).meta(has_syntax));
+    MSA_TRY(Scanner(*in, out, elements_max, to_end, err).meta(has_syntax));
     MSA_TRY(choose_syntax(out, has_syntax, path, err));
 
     in = open_file_source(path);
@@ -424,9 +433,9 @@ msa_status prescan(Prescan &out, const char *path, msa_error *err)
     out.deflated = xfer.getStreamCompression() != ESC_none;
     const Encoding encoding = {xfer.isExplicitVR() == OFTrue, xfer.isBigEndian() == OFTrue,
                                xfer.isEncapsulated() == OFTrue};
-    if (!out.deflated) return Scanner(*in, out, err).dataset(encoding);
+    if (!out.deflated) return Scanner(*in, out, elements_max, to_end, err).dataset(encoding);
     const std::unique_ptr<Source> inflated = open_inflate_source(*in, PRESCAN_INFLATED_MAX);
-    return Scanner(*inflated, out, err).dataset(encoding);
+    return Scanner(*inflated, out, elements_max, to_end, err).dataset(encoding);
 }
 
 } // namespace dicom

@@ -17,8 +17,9 @@ namespace dicom
  * a value's stated length before it looks at what is there. */
 constexpr unsigned PRESCAN_DEPTH_MAX = 32;
 constexpr uint64_t PRESCAN_ELEMENTS_MAX = 1000000;
-constexpr uint64_t PRESCAN_VALUE_MAX = 16u << 20;   /* of an element that is not Pixel Data */
-constexpr uint64_t PRESCAN_INFLATED_MAX = 1u << 30; /* of a deflated dataset, as a whole */
+constexpr uint64_t PRESCAN_RESULT_ELEMENTS_MAX = 32000000; /* of a segmentation: some dozens in each frame */
+constexpr uint64_t PRESCAN_VALUE_MAX = 16u << 20;          /* of an element that is not Pixel Data */
+constexpr uint64_t PRESCAN_INFLATED_MAX = 1u << 30;        /* of a deflated dataset, as a whole */
 
 /* Explicit little endian, each frame of Pixel Data deflated by itself. DCMTK 3.6.7 does not know it. */
 inline constexpr const char *UID_DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1";
@@ -49,10 +50,11 @@ struct Prescan {
 /**
  * Walks every element iteratively: lengths against what is left, nesting, counts, delimiters. Takes Part 10
  * files, and datasets without file meta information whose encoding shows in the first element. What follows
- * uncompressed pixel data is not read by anyone and not looked at. Errors: MSA_E_NOT_FOUND, MSA_E_IO,
- * MSA_E_PARSE, MSA_E_UNSUPPORTED (unknown transfer syntax, limits).
+ * uncompressed pixel data is looked at only with `to_end`, which whoever has DCMTK read on behind it needs.
+ * Errors: MSA_E_NOT_FOUND, MSA_E_IO, MSA_E_PARSE, MSA_E_UNSUPPORTED (unknown transfer syntax, limits).
  */
-MSA_NODISCARD msa_status prescan(Prescan &out, const char *path, msa_error *err);
+MSA_NODISCARD msa_status prescan(Prescan &out, const char *path, msa_error *err,
+                                 uint64_t elements_max = PRESCAN_ELEMENTS_MAX, bool to_end = false);
 
 } // namespace dicom
 #endif

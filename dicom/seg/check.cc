@@ -1,5 +1,6 @@
 /* The checker: the whole of it, its findings, and the modules that hold one value for the object. */
 #include "dicom/seg_check.h"
+#include "dicom/read/file.h"
 #include "dicom/seg/check_impl.h"
 
 #include <cstdio>
@@ -48,9 +49,9 @@ void fill_summary(dicom_seg_summary &out, const subject &s)
 /* A file that cannot be read to its end is not looked at any further: all else would follow from that. */
 bool load(DcmFileFormat &file, const char *path, findings &found)
 {
-    const OFCondition cond = file.loadFile(path);
-    if (cond.good()) return true;
-    found.say(std::string("the file cannot be read to its end: ") + cond.text());
+    msa_error why = MSA_ERROR_INIT;
+    if (dicom::load_whole(file, path, &why) == MSA_OK) return true;
+    found.say(std::string("the file cannot be read to its end: ") + why.what);
     return false;
 }
 

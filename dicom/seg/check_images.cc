@@ -2,6 +2,7 @@
 #include "dicom/seg/check_impl.h"
 
 #include "dicom/read/folder.h"
+#include "dicom/read/prescan.h"
 
 using dicom::seg::image;
 using dicom::seg::image_plane;
@@ -49,6 +50,8 @@ msa_status dicom::seg::read_images(image_folder &out, const char *dir, msa_error
     out.given = true;
     for (const std::string &path : paths) {
         DcmFileFormat file;
+        dicom::Prescan scan;
+        if (dicom::prescan(scan, path.c_str(), nullptr) != MSA_OK) continue; /* DCMTK is not to see it */
         if (file.loadFileUntilTag(path.c_str(), EXS_Unknown, EGL_noChange, 4096, ERM_autoDetect,
                                   DCM_PixelData)
                 .bad())

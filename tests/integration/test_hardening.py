@@ -47,6 +47,13 @@ class Hardening(unittest.TestCase):
             if os.environ.get('MSAD_FORTIFIED'):
                 self.assertRegex(symbols, r'__(memcpy|snprintf|vsnprintf)_chk', program)
 
+    def test_nothing_tells_where_or_when_it_was_built(self):
+        """Paths and dates are how two builds of the same sources differ."""
+        for program in PROGRAMS:
+            text = readelf('-p', '.rodata', program)
+            self.assertNotIn(os.path.dirname(BUILD) + '/', text, program)
+            self.assertNotRegex(text, r'\] +(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ 0-9]\d \d{4}$', program)  # __DATE__
+
     def test_every_source_was_compiled_so(self):
         with open(os.path.join(BUILD, 'compile_commands.json'), encoding='utf-8') as file:
             commands = json.load(file)
