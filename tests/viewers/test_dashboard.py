@@ -20,7 +20,8 @@ class Dashboard(harness.Case):
         """The page is open before anything comes and is never loaded again; what was seen until a result was shown."""
         token = [service.token] if service.token else []
         url = 'http://127.0.0.1:%d' % service.http_port
-        with viewers.Browser('dashboard.mjs', url, picture('light'), picture('dark'), *token) as browser:
+        light, dark = (picture(('token-' if token else '') + scheme) for scheme in ('light', 'dark'))
+        with viewers.Browser('dashboard.mjs', url, light, dark, *token) as browser:
             browser.wait('empty')
             service.echo(aec='NOBODY', wanted=None)
             service.send(ct.folder)

@@ -97,6 +97,7 @@ static msa_status run(const char *out, const dicom_prompt *prompts, size_t n, co
                                          .series_number = 7,
                                          .series_description =
                                              "A description that is quite long, as some sites have",
+                                         .slice_sheet = true,
                                          .overlays = true,
                                          .cancel = cancel};
     return srv_segment_run(&request, &outcome, err);
@@ -144,6 +145,9 @@ static void a_box_becomes_a_seg_and_pictures(void **state)
                 (double)outcome.stats[0].voxels * 3.1 * 2.3 * info->step_mm / 1000, 1e-6);
     assert_true(exists("seg.dcm") && exists("seg-2.dcm") && exists("preview.png") &&
                 exists("overlay-004.png"));
+    MSA_AUTO_FREE char *sheet = read_all("slices.png", &size);
+    assert_true(size > 24 && sheet[18] == 2 && sheet[19] == 0); /* 2 x 256 pixels wide (PNG, 11.2.2) */
+    assert_true(sheet[23] == 0 && sheet[22] > 0);               /* rows of 256 pixels */
     MSA_AUTO_FREE char *seg = read_all("seg.dcm", &size);
     assert_non_null(
         memmem(seg, size, "A description that is quite long, as some site (untrained model)", 64));
