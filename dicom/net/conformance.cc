@@ -67,6 +67,7 @@ void dicom_each_made_class(dicom_uid_fn *each, void *ctx)
     each(ctx, DICOM_SEG_LABELMAP_CLASS, "Label Map Segmentation Storage");
     each(ctx, DICOM_REPORT_CLASS, "Comprehensive 3D SR Storage");
     each(ctx, UID_RTStructureSetStorage, "RT Structure Set Storage");
+    each(ctx, UID_SecondaryCaptureImageStorage, "Secondary Capture Image Storage");
 }
 
 void dicom_each_answer(dicom_status_fn *each, void *ctx)
