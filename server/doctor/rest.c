@@ -17,11 +17,16 @@ extern char **environ;
 
 void srv_rest_of(srv_rest *r, const srv_config *config)
 {
-    const char *host = config->http_bind, *token = getenv("MSAD_TOKEN");
+    const char *host = config->http_bind, *token = getenv("MSAD_TOKEN"), *url = getenv("MSAD_URL");
+    const char *scheme = config->http_tls_certificate[0] != '\0' ? "https" : "http";
     if (strcmp(host, "0.0.0.0") == 0) host = "127.0.0.1";
     if (strcmp(host, "::") == 0) host = "::1";
-    (void)snprintf(r->base, sizeof r->base, strchr(host, ':') != NULL ? "%s://[%s]:%d" : "%s://%s:%d",
-                   config->http_tls_certificate[0] != '\0' ? "https" : "http", host, config->http_port);
+    if (url != NULL)
+        (void)snprintf(r->base, sizeof r->base, "%s", url);
+    else
+        (void)snprintf(r->base, sizeof r->base, strchr(host, ':') != NULL ? "%s://[%s]:%d" : "%s://%s:%d",
+                       scheme, host, config->http_port);
+    (void)snprintf(r->ca, sizeof r->ca, "%s", config->http_tls_certificate);
     (void)snprintf(r->token, sizeof r->token, "%s", token == NULL ? "" : token);
 }
 
@@ -44,7 +49,9 @@ static msa_status make_order(const srv_rest *r, const char *method, const char *
     if (f == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     put_value(f, "url", r->base, path);
     put_value(f, "request", "", method);
-    if (strncmp(r->base, "https", 5) == 0) (void)fputs("insecure\n", f); /* this very machine, by its address */
+    if (strncmp(r->base, "https", 5) == 0)
+        (void)fputs("insecure\n", f); /* this very machine, by its address */
+    if (r->ca[0] != '\0') put_value(f, "cacert", "", r->ca);
     if (r->token[0] != '\0') put_value(f, "header", "Authorization: Bearer ", r->token);
     if (body != NULL) {
         MSA_AUTO_FREE char *json = json_dumps(body, JSON_COMPACT);

@@ -9,11 +9,13 @@
 #include "server/core/config.h"
 
 typedef struct srv_rest {
-    char base[384];  /* "http://127.0.0.1:8090" */
-    char token[256]; /* sent as a bearer token; "": none */
+    char base[384];        /* "http://127.0.0.1:8090" */
+    char ca[SRV_PATH_MAX]; /* the service's own certificate vouches for it; "": no TLS */
+    char token[256];       /* sent as a bearer token; "": none */
 } srv_rest;
 
-/* Where the service of these settings answers: the token is that of MSAD_TOKEN, if there is one. */
+/* Where the service of these settings answers, or MSAD_URL (a certificate is for a name); the token is that
+ * of MSAD_TOKEN, if there is one. */
 void srv_rest_of(srv_rest *r, const srv_config *config);
 /**
  * body: JSON or NULL. bytes: malloc'ed, NUL-terminated. Returns MSA_OK for every answer, whatever its status.
