@@ -11,7 +11,8 @@ PROGRAMS = [os.path.join(BUILD, name) for name in ('msad', 'msa')]
 
 
 def readelf(*arguments):
-    return subprocess.run(['readelf', '--wide', *arguments], stdout=subprocess.PIPE, check=True, text=True).stdout
+    return subprocess.run(['readelf', '--wide', *arguments], stdout=subprocess.PIPE, check=True, text=True,
+                          errors='replace').stdout
 
 
 class Hardening(unittest.TestCase):
