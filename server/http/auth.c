@@ -132,6 +132,16 @@ static void address_of(const srv_request *req, uint8_t out[16])
         memcpy(out, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, 8);
 }
 
+static void print_address(const struct sockaddr *sa, char text[INET6_ADDRSTRLEN])
+{
+    if (sa->sa_family == AF_INET)
+        (void)inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, text,
+                        INET6_ADDRSTRLEN);
+    else if (sa->sa_family == AF_INET6)
+        (void)inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, text,
+                        INET6_ADDRSTRLEN);
+}
+
 /* The one, or the place of the one that was seen longest ago. */
 static client *client_of(srv_auth *a, const uint8_t address[16], const char *token, uint64_t now)
 {
@@ -164,7 +174,11 @@ static bool count_guess(srv_http *h, srv_request *req)
     c->guessed_ms = c->guesses == 0 ? now : c->guessed_ms + (uint64_t)forgiven * GUESS_EVERY_MS;
     if (c->guesses >= GUESSES_MAX) return true;
     c->guesses++;
-    msa_log(MSA_LOG_WARN, "http", "token_refused guesses=%d", c->guesses);
+    char text[INET6_ADDRSTRLEN] = "";
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (info != NULL && info->client_addr != NULL) print_address(info->client_addr, text);
+    msa_log(MSA_LOG_WARN, "http", "token_refused peer=%s guesses=%d", text, c->guesses);
     return false;
 }
 

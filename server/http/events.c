@@ -27,7 +27,7 @@ struct srv_stream {
     int64_t place; /* id of the last event given; -1: from now on */
     bool greeted, told_progress;
     bool over, suspended;
-    uint64_t beat_ms, end_ms, stuck_ms; /* uv_now(); stuck: since when it has not taken all; 0: it has */
+    uint64_t beat_ms, end_ms, stuck_ms; /* uv_now(); stuck: since when it has taken nothing; 0: it has all */
     size_t used, taken;
     char room[ROOM];
 };
@@ -44,6 +44,7 @@ struct srv_hub {
     int32_t n_streams;
     bool in_flight, again;
     int64_t after;
+    int64_t known; /* id of the newest event when it was looked last */
     /* the store thread's, while in flight */
     int64_t oldest, newest;
     size_t n;
@@ -116,10 +117,11 @@ static ssize_t read_stream(void *cls, uint64_t position, char *to, size_t room)
     if (n > 0) {
         memcpy(to, s->room + s->taken, n);
         s->taken += n;
+        if (s->hub != NULL) s->stuck_ms = now_of(s);
         if (s->taken < s->used) return (ssize_t)n;
         s->used = s->taken = 0;
         s->stuck_ms = 0;
-        if (s->hub != NULL && s->place < s->hub->newest) srv_hub_look(s->hub); /* it had no room for all */
+        if (s->hub != NULL && s->place < s->hub->known) srv_hub_look(s->hub); /* it had no room for all */
         return (ssize_t)n;
     }
     if (s->over || s->hub == NULL || s->hub->http->stopping) return MHD_CONTENT_READER_END_OF_STREAM;
@@ -234,6 +236,7 @@ static void looked(srv_task *task)
     const bool changed = strcmp(hub->progress, hub->told_progress) != 0;
     memcpy(hub->told_progress, hub->progress, hub->progress_size + 1);
     bool behind = false;
+    hub->known = hub->newest;
     for (srv_stream *s = hub->streams; s != NULL; s = s->next) {
         give(hub, s, changed);
         behind = behind || (s->place < hub->newest && s->used - s->taken + LINE_ROOM <= ROOM);

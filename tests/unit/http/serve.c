@@ -225,9 +225,9 @@ static msa_status start(world *w, const char *dir, msa_error *err)
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "token") == 0) return srv_token_main(argc - 1, argv + 1);
     world *w = calloc(1, sizeof *w);
     msa_error err = MSA_ERROR_INIT;
-    if (argc > 1 && strcmp(argv[1], "token") == 0) return srv_token_main(argc - 1, argv + 1);
     if (argc < 2 || argc > 3 || w == NULL) return 2;
     w->limit_ms = argc == 3 ? atoi(argv[2]) : 0;
     w->loop = uv_default_loop();
