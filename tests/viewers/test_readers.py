@@ -32,8 +32,8 @@ def by_pydicom(path):
 
 class Readers(harness.Case):
     def setUp(self):
-        super().setUp()
         self.reader = viewers.bundle('read_seg.mjs')
+        super().setUp()
 
     def read(self, how, path, phantom, shape):
         said = json.loads(harness.run_tool(['node', self.reader, how, path, phantom.folder]).stdout.splitlines()[-1])  # before it: warnings

@@ -33,7 +33,7 @@ def need(*programs):
 
 
 def npm(*arguments):
-    command = ['npm', *arguments, '--silent', '--no-audit', '--no-fund', '--ignore-scripts', '--fetch-retries=1',
+    command = ['npm', *arguments, '--loglevel=error', '--no-audit', '--no-fund', '--ignore-scripts', '--fetch-retries=1',
                '--cache', os.path.join(NPM, 'cache')]
     try:
         done = subprocess.run(command, cwd=NPM, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -41,7 +41,7 @@ def npm(*arguments):
     except subprocess.TimeoutExpired:
         raise unittest.SkipTest('the npm registry is too slow: %s' % ' '.join(arguments)) from None
     if done.returncode != 0:
-        raise unittest.SkipTest('npm could not fetch packages (%s): %s' % (' '.join(arguments), done.stdout[-300:]))
+        raise unittest.SkipTest('npm could not fetch packages (%s): %s' % (' '.join(arguments), ' '.join(done.stdout.split())[:200]))
     return done.stdout
 
 
