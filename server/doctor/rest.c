@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <gnutls/abstract.h>
+#include <gnutls/x509.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +13,8 @@
 
 #include "engine/base/cleanup.h"
 
-#define ANSWER_MAX (256u << 20)
+#define ANSWER_MAX   (256u << 20)
+#define PIN_MISMATCH 90 /* exit status of curl */
 
 extern char **environ;
 
@@ -26,7 +29,8 @@ void srv_rest_of(srv_rest *r, const srv_config *config)
     else
         (void)snprintf(r->base, sizeof r->base, strchr(host, ':') != NULL ? "%s://[%s]:%d" : "%s://%s:%d",
                        scheme, host, config->http_port);
-    (void)snprintf(r->ca, sizeof r->ca, "%s", config->http_tls_certificate);
+    r->is_ours = url == NULL;
+    (void)snprintf(r->certificate, sizeof r->certificate, "%s", config->http_tls_certificate);
     (void)snprintf(r->token, sizeof r->token, "%s", token == NULL ? "" : token);
 }
 
@@ -41,6 +45,47 @@ static void put_value(FILE *to, const char *name, const char *before, const char
     (void)fputs("\"\n", to);
 }
 
+/* Hash of the key that the certificate is for, as curl takes it. */
+static msa_status print_pin(FILE *to, const char *path, msa_error *err)
+{
+    gnutls_x509_crt_t certificate = NULL;
+    gnutls_pubkey_t key = NULL;
+    gnutls_datum_t pem = {NULL, 0}, der = {NULL, 0}, text = {NULL, 0};
+    uint8_t hash[32];
+    size_t size = sizeof hash;
+    int rc = gnutls_load_file(path, &pem);
+    if (rc >= 0) rc = gnutls_x509_crt_init(&certificate);
+    if (rc >= 0) rc = gnutls_x509_crt_import(certificate, &pem, GNUTLS_X509_FMT_PEM);
+    if (rc >= 0) rc = gnutls_pubkey_init(&key);
+    if (rc >= 0) rc = gnutls_pubkey_import_x509(key, certificate, 0);
+    if (rc >= 0) rc = gnutls_pubkey_export2(key, GNUTLS_X509_FMT_DER, &der);
+    if (rc >= 0) rc = gnutls_fingerprint(GNUTLS_DIG_SHA256, &der, hash, &size);
+    if (rc >= 0) rc = gnutls_base64_encode2(&(gnutls_datum_t){hash, (unsigned)size}, &text);
+    if (rc >= 0)
+        (void)fprintf(to, "pinnedpubkey = \"sha256//%.*s\"\n", (int)text.size, (const char *)text.data);
+    gnutls_free(text.data);
+    gnutls_free(der.data);
+    gnutls_free(pem.data);
+    gnutls_pubkey_deinit(key);
+    gnutls_x509_crt_deinit(certificate);
+    return rc >= 0 ? MSA_OK
+                   : msa_fail(err, MSA_E_IO, "http.tls_certificate: %.120s cannot be read: %s", path,
+                              gnutls_strerror(rc));
+}
+
+/* A token is shown to nobody but the service. At its own address a certificate is seldom for that address, so
+ * there the key itself is compared and not the name. */
+static msa_status put_trust(FILE *to, const srv_rest *r, msa_error *err)
+{
+    if (r->certificate[0] == '\0') return MSA_OK;
+    if (!r->is_ours) {
+        put_value(to, "cacert", "", r->certificate);
+        return MSA_OK;
+    }
+    (void)fputs("insecure\n", to); /* curl compares the pin all the same */
+    return print_pin(to, r->certificate, err);
+}
+
 /* What is asked goes in by standard input: a token is nobody's business who lists processes. */
 static msa_status make_order(const srv_rest *r, const char *method, const char *path, const json_t *body,
                              char **text, size_t *size, msa_error *err)
@@ -49,16 +94,15 @@ static msa_status make_order(const srv_rest *r, const char *method, const char *
     if (f == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     put_value(f, "url", r->base, path);
     put_value(f, "request", "", method);
-    if (strncmp(r->base, "https", 5) == 0)
-        (void)fputs("insecure\n", f); /* this very machine, by its address */
-    if (r->ca[0] != '\0') put_value(f, "cacert", "", r->ca);
+    const msa_status trust = put_trust(f, r, err);
     if (r->token[0] != '\0') put_value(f, "header", "Authorization: Bearer ", r->token);
     if (body != NULL) {
         MSA_AUTO_FREE char *json = json_dumps(body, JSON_COMPACT);
         put_value(f, "header", "", "Content-Type: application/json");
         put_value(f, "data", "", json == NULL ? "" : json);
     }
-    return fclose(f) == 0 ? MSA_OK : msa_fail(err, MSA_E_NOMEM, "out of memory");
+    if (fclose(f) != 0) return msa_fail(err, MSA_E_NOMEM, "out of memory");
+    return trust;
 }
 
 static msa_status spawn_curl(const char *order, size_t size, int *out, pid_t *pid, msa_error *err)
@@ -132,13 +176,19 @@ msa_status srv_rest_call(const srv_rest *r, const char *method, const char *path
     MSA_AUTO_FREE char *answer = NULL;
     size_t order_size = 0;
     pid_t pid = 0;
+    int ended = 0;
     MSA_AUTO_FD int fd = -1;
     *bytes = NULL;
     MSA_TRY(make_order(r, method, path, body, &order, &order_size, err));
     MSA_TRY(spawn_curl(order, order_size, &fd, &pid, err));
     const msa_status read = read_all(fd, &answer, size, err);
-    (void)waitpid(pid, NULL, 0);
+    (void)waitpid(pid, &ended, 0);
     MSA_TRY(read);
+    if (WIFEXITED(ended) && WEXITSTATUS(ended) == PIN_MISMATCH)
+        return msa_fail(err, MSA_E_IO,
+                        "%.60s: who answers there has another certificate than http.tls_certificate; if that "
+                        "file was renewed, restart msad, which read the old one at its start",
+                        r->base);
     MSA_TRY(split(r, answer, size, status, err));
     *bytes = MSA_STEAL(answer);
     return MSA_OK;

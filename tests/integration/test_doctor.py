@@ -1,11 +1,29 @@
 #!/usr/bin/python3
 """msad doctor finds what is wrong and says what to do about it; msad status says how the service fares."""
+import http.server
 import os
 import socket
+import ssl
+import subprocess
+import threading
 
 import harness
 
 PROGRAM = os.path.join(harness.BUILD, 'msad')
+
+
+class Listener(http.server.BaseHTTPRequestHandler):
+    """Answers everything with {} and remembers which tokens it was shown."""
+
+    def do_GET(self):
+        self.server.tokens.append(self.headers['Authorization'])
+        self.send_response(200)
+        self.send_header('Content-Length', '2')
+        self.end_headers()
+        self.wfile.write(b'{}')
+
+    def log_message(self, *_):
+        pass
 
 
 class Doctor(harness.Case):
@@ -82,6 +100,32 @@ class Doctor(harness.Case):
             self.assertIn(words, said)
         service.stop()
         self.assertIn('no service answers', self.run_doctor(69, 'status', **settings))
+
+    def test_a_token_is_for_the_service_alone(self):
+        """Who has its address but not its key is told nothing; the name in the certificate does not matter there."""
+        def certificate(name):
+            files = [self.path(name + end) for end in ('.pem', '.key')]
+            subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=' + name,
+                            '-addext', 'subjectAltName=DNS:' + name, '-out', files[0], '-keyout', files[1]], check=True, capture_output=True, timeout=60)
+            return files
+        ours, other = certificate('msad.example'), certificate('localhost')
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*ours)
+        with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Listener) as server:
+            server.tokens = []
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            port = server.server_address[1]
+            settings = {'token': 'secret', 'http_port': port}
+            self.assertIn('ready', self.run_doctor(0, 'status', http_tls_certificate=ours[0], **settings))
+            self.assertEqual(set(server.tokens), {'Bearer secret'})
+            server.tokens.clear()
+            self.assertIn('another certificate', self.run_doctor(69, 'status', http_tls_certificate=other[0], **settings))
+            self.assertIn('cannot be read', self.run_doctor(69, 'status', http_tls_certificate=self.path('none'), **settings))
+            for trusted in ({}, {'http_tls_certificate': ours[0]}, {'http_tls_certificate': other[0]}):  # an address of its own: by name
+                self.run_doctor(69, 'status', url='https://localhost:%d' % port, **trusted, **settings)
+            self.assertEqual(server.tokens, [])
+            server.shutdown()
 
 
 if __name__ == '__main__':
