@@ -182,137 +182,140 @@ const size_t srv_n_sections = sizeof srv_sections / sizeof srv_sections[0];
 
 #define FIELD(name)          offsetof(srv_config, name), sizeof(((srv_config *)NULL)->name)
 #define FIELD_OF(type, name) offsetof(type, name), sizeof(((type *)NULL)->name)
-#define INT(section, key, field, value, min, max, help)                                                      \
+/* Whether a SIGHUP brings a change into force: then it is read from core->config each time that it is needed.
+ */
+enum { RESTART = false, RELOAD = true };
+#define INT(when, section, key, field, value, min, max, help)                                                \
     {                                                                                                        \
-        section, key, SRV_SETTING_INT, FIELD(field), value, min, max, NULL, NULL, help                       \
+        section, key, SRV_SETTING_INT, FIELD(field), value, min, max, NULL, NULL, help, when                 \
     }
-#define BOOL(section, key, field, value, help)                                                               \
+#define BOOL(when, section, key, field, value, help)                                                         \
     {                                                                                                        \
-        section, key, SRV_SETTING_BOOL, FIELD(field), value, 0, 1, NULL, NULL, help                          \
+        section, key, SRV_SETTING_BOOL, FIELD(field), value, 0, 1, NULL, NULL, help, when                    \
     }
-#define TEXT(section, key, field, text, check, help)                                                         \
+#define TEXT(when, section, key, field, text, check, help)                                                   \
     {                                                                                                        \
-        section, key, SRV_SETTING_TEXT, FIELD(field), 0, 0, 0, text, check, help                             \
+        section, key, SRV_SETTING_TEXT, FIELD(field), 0, 0, 0, text, check, help, when                       \
     }
 
 /* Every setting, once. Order is that of the printed file. */
 /* clang-format off */
 const srv_setting srv_settings[] = {
-    TEXT("storage", "path", storage_path, "msad-data", check_given, "folder of the database, the stored objects and the job folders; relative to where msad starts"),
-    INT("storage", "soft_free_mib", storage_soft_free_mib, 4096, 0, 16777216, "when less is free on the volume of storage.path, in MiB, a quarter of dicom.max_associations are taken; never more than a tenth of the volume; 0: never"),
-    INT("storage", "hard_free_mib", storage_hard_free_mib, 1024, 0, 16777216, "when less is free, nothing more is received until there is room again: the rest is for the database and for results; never more than a twentieth of the volume; 0: never"),
+    TEXT(RESTART, "storage", "path", storage_path, "msad-data", check_given, "folder of the database, the stored objects and the job folders; relative to where msad starts"),
+    INT(RELOAD, "storage", "soft_free_mib", storage_soft_free_mib, 4096, 0, 16777216, "when less is free on the volume of storage.path, in MiB, a quarter of dicom.max_associations are taken; never more than a tenth of the volume; 0: never"),
+    INT(RELOAD, "storage", "hard_free_mib", storage_hard_free_mib, 1024, 0, 16777216, "when less is free, nothing more is received until there is room again: the rest is for the database and for results; never more than a twentieth of the volume; 0: never"),
 
-    INT("retention", "finished_days", retention_finished_days, 0, 0, 36500, "days after its last job ended until a series is forgotten, with its images, annotations and results; not while a result has not reached its destination; 0: never"),
-    INT("retention", "waiting_days", retention_waiting_days, 0, 0, 36500, "days after its last image until a series that nobody has annotated is forgotten; 0: never"),
-    INT("retention", "max_mib", retention_max_mib, 0, 0, 2147483647, "MiB of images, annotations and results to keep: above it, finished series are forgotten, the oldest first; 0: no limit"),
+    INT(RELOAD, "retention", "finished_days", retention_finished_days, 0, 0, 36500, "days after its last job ended until a series is forgotten, with its images, annotations and results; not while a result has not reached its destination; 0: never"),
+    INT(RELOAD, "retention", "waiting_days", retention_waiting_days, 0, 0, 36500, "days after its last image until a series that nobody has annotated is forgotten; 0: never"),
+    INT(RELOAD, "retention", "max_mib", retention_max_mib, 0, 0, 2147483647, "MiB of images, annotations and results to keep: above it, finished series are forgotten, the oldest first; 0: no limit"),
 
-    TEXT("dicom", "ae_title", dicom_ae_title, "MSAD", check_ae, "our AE title: called by the PACS, and calling when results are sent"),
-    TEXT("dicom", "bind", dicom_bind, "127.0.0.1", check_address, "numeric address to listen on; 0.0.0.0 for all of IPv4. DICOM without TLS is open to whoever reaches it"),
-    INT("dicom", "port", dicom_port, 11112, 0, 65535, "port to listen on; 0 picks a free one"),
-    BOOL("dicom", "plain", dicom_plain, true, "listen on that port, without TLS; false where every sender uses TLS"),
-    TEXT("dicom", "tls_certificate", dicom_tls_certificate, "", NULL, "our certificate for DICOM over TLS (PEM, with the chain), for the listener on tls_port and towards destinations; empty: no TLS"),
-    TEXT("dicom", "tls_key", dicom_tls_key, "", NULL, "its key (PEM, without a password, mode 0600)"),
-    TEXT("dicom", "tls_ca", dicom_tls_ca, "", NULL, "certificates that vouch for those of our peers, or these themselves (PEM)"),
-    INT("dicom", "tls_port", dicom_tls_port, 2762, 0, 65535, "port to listen on for DICOM over TLS, where tls_certificate is set; 0 picks a free one"),
-    BOOL("dicom", "tls_anonymous", dicom_tls_anonymous, false, "let senders without a certificate use TLS as well; one that shows a wrong one never may"),
-    BOOL("dicom", "accept_any_called_ae", dicom_accept_any_called_ae, false, "accept associations that call another AE title than ours"),
-    INT("dicom", "max_associations", dicom_max_associations, 32, 1, 1024, "associations at the same time; more are refused with \"local limit exceeded\""),
-    INT("dicom", "max_associations_per_address", dicom_max_associations_per_address, 0, 0, 1024, "of these, from one address; 0: all of them. A sender's own limit is max_associations under senders"),
-    INT("dicom", "associate_timeout_s", dicom_associate_timeout_s, 10, 1, 300, "seconds until a connection must have asked for an association"),
-    INT("dicom", "idle_timeout_s", dicom_idle_timeout_s, 60, 1, 3600, "seconds of silence after which an association is aborted"),
-    INT("dicom", "association_max_s", dicom_association_max_s, 3600, 10, 86400, "seconds an association may last in all"),
-    INT("dicom", "object_max_mib", dicom_object_max_mib, 4096, 1, 65536, "largest object taken, in MiB"),
+    TEXT(RELOAD, "dicom", "ae_title", dicom_ae_title, "MSAD", check_ae, "our AE title: called by the PACS, and calling when results are sent"),
+    TEXT(RELOAD, "dicom", "bind", dicom_bind, "127.0.0.1", check_address, "numeric address to listen on; 0.0.0.0 for all of IPv4. DICOM without TLS is open to whoever reaches it"),
+    INT(RELOAD, "dicom", "port", dicom_port, 11112, 0, 65535, "port to listen on; 0 picks a free one"),
+    BOOL(RELOAD, "dicom", "plain", dicom_plain, true, "listen on that port, without TLS; false where every sender uses TLS"),
+    TEXT(RELOAD, "dicom", "tls_certificate", dicom_tls_certificate, "", NULL, "our certificate for DICOM over TLS (PEM, with the chain), for the listener on tls_port and towards destinations; empty: no TLS"),
+    TEXT(RELOAD, "dicom", "tls_key", dicom_tls_key, "", NULL, "its key (PEM, without a password, mode 0600)"),
+    TEXT(RELOAD, "dicom", "tls_ca", dicom_tls_ca, "", NULL, "certificates that vouch for those of our peers, or these themselves (PEM)"),
+    INT(RELOAD, "dicom", "tls_port", dicom_tls_port, 2762, 0, 65535, "port to listen on for DICOM over TLS, where tls_certificate is set; 0 picks a free one"),
+    BOOL(RELOAD, "dicom", "tls_anonymous", dicom_tls_anonymous, false, "let senders without a certificate use TLS as well; one that shows a wrong one never may"),
+    BOOL(RELOAD, "dicom", "accept_any_called_ae", dicom_accept_any_called_ae, false, "accept associations that call another AE title than ours"),
+    INT(RELOAD, "dicom", "max_associations", dicom_max_associations, 32, 1, 1024, "associations at the same time; more are refused with \"local limit exceeded\""),
+    INT(RELOAD, "dicom", "max_associations_per_address", dicom_max_associations_per_address, 0, 0, 1024, "of these, from one address; 0: all of them. A sender's own limit is max_associations under senders"),
+    INT(RELOAD, "dicom", "associate_timeout_s", dicom_associate_timeout_s, 10, 1, 300, "seconds until a connection must have asked for an association"),
+    INT(RELOAD, "dicom", "idle_timeout_s", dicom_idle_timeout_s, 60, 1, 3600, "seconds of silence after which an association is aborted"),
+    INT(RELOAD, "dicom", "association_max_s", dicom_association_max_s, 3600, 10, 86400, "seconds an association may last in all"),
+    INT(RELOAD, "dicom", "object_max_mib", dicom_object_max_mib, 4096, 1, 65536, "largest object taken, in MiB"),
 
-    TEXT("http", "bind", http_bind, "127.0.0.1", check_address, "numeric address to listen on: 127.0.0.1 or ::1 for this machine only; any other only with access tokens (msad token create)"),
-    INT("http", "port", http_port, 8090, 0, 65535, "port to listen on; 0 picks a free one"),
-    TEXT("http", "tls_certificate", http_tls_certificate, "", NULL, "PEM file of our certificate, with those that it depends on: REST is HTTPS (TLS 1.2 or 1.3); empty: plain HTTP. Read at start"),
-    TEXT("http", "tls_key", http_tls_key, "", NULL, "PEM file of its key, which nobody but its owner may read"),
-    TEXT("http", "tls_client_ca", http_tls_client_ca, "", NULL, "PEM file of certificates that vouch for clients: every request but /healthz needs a client certificate, and a token where there are any; empty: none is asked for"),
-    INT("http", "requests_per_s", http_requests_per_s, 10000, 0, 1000000, "requests a second from one client, by token and address; more are answered 429; 0: any number"),
+    TEXT(RESTART, "http", "bind", http_bind, "127.0.0.1", check_address, "numeric address to listen on: 127.0.0.1 or ::1 for this machine only; any other only with access tokens (msad token create)"),
+    INT(RESTART, "http", "port", http_port, 8090, 0, 65535, "port to listen on; 0 picks a free one"),
+    TEXT(RESTART, "http", "tls_certificate", http_tls_certificate, "", NULL, "PEM file of our certificate, with those that it depends on: REST is HTTPS (TLS 1.2 or 1.3); empty: plain HTTP. Read at start"),
+    TEXT(RESTART, "http", "tls_key", http_tls_key, "", NULL, "PEM file of its key, which nobody but its owner may read"),
+    TEXT(RESTART, "http", "tls_client_ca", http_tls_client_ca, "", NULL, "PEM file of certificates that vouch for clients: every request but /healthz needs a client certificate, and a token where there are any; empty: none is asked for"),
+    INT(RESTART, "http", "requests_per_s", http_requests_per_s, 10000, 0, 1000000, "requests a second from one client, by token and address; more are answered 429; 0: any number"),
 
-    INT("work", "workers", work_workers, 0, 0, 256, "worker processes; 0: half the cores, at least 1"),
-    INT("work", "threads", work_threads, 0, 0, 256, "engine threads of a worker; 0: cores divided by workers, at least 1"),
-    INT("work", "attempts", work_attempts, 3, 1, 20, "times a job is tried before it has failed"),
-    INT("work", "timeout_s", work_timeout_s, 1800, 10, 86400, "seconds a job may take"),
-    INT("work", "memory_mib", work_memory_mib, 16384, 512, 1048576, "address space of a worker, in MiB"),
-    INT("work", "jobs_per_worker", work_jobs_per_worker, 100, 1, 1000000, "jobs after which a worker process is replaced"),
+    INT(RESTART, "work", "workers", work_workers, 0, 0, 256, "worker processes; 0: half the cores, at least 1"),
+    INT(RESTART, "work", "threads", work_threads, 0, 0, 256, "engine threads of a worker; 0: cores divided by workers, at least 1"),
+    INT(RELOAD, "work", "attempts", work_attempts, 3, 1, 20, "times a job is tried before it has failed"),
+    INT(RELOAD, "work", "timeout_s", work_timeout_s, 1800, 10, 86400, "seconds a job may take"),
+    INT(RESTART, "work", "memory_mib", work_memory_mib, 16384, 512, 1048576, "address space of a worker, in MiB"),
+    INT(RELOAD, "work", "jobs_per_worker", work_jobs_per_worker, 100, 1, 1000000, "jobs after which a worker process is replaced"),
 
-    INT("cache", "memory_mib", cache_memory_mib, 256, 0, 1048576, "image embeddings that a worker keeps in memory, in MiB; the last one always stays"),
-    INT("cache", "disk_mib", cache_disk_mib, 2048, 0, 16777216, "image embeddings that all workers keep in the folder embeddings below storage.path, in MiB; 0: none. They may be deleted at any time, and need no backup"),
+    INT(RESTART, "cache", "memory_mib", cache_memory_mib, 256, 0, 1048576, "image embeddings that a worker keeps in memory, in MiB; the last one always stays"),
+    INT(RESTART, "cache", "disk_mib", cache_disk_mib, 2048, 0, 16777216, "image embeddings that all workers keep in the folder embeddings below storage.path, in MiB; 0: none. They may be deleted at any time, and need no backup"),
 
-    TEXT("model", "path", model_path, "", NULL, "model file (safetensors); empty: the bundled model beside the program"),
-    TEXT("model", "adapter", model_adapter, "", NULL, "adapter file (safetensors) that goes on it for every series; empty: chosen by the rules below"),
-    TEXT("model", "precision", model_precision, "fp32", check_precision, "fp32, fp16, bf16 or int8: what the image encoder computes with; int8 is the fastest, and masks may differ from those of fp32 at their borders"),
-    TEXT("model", "adapters_dir", model_adapters_dir, "", NULL, "folder of adapters (NAME.safetensors, with a card NAME.md beside it): rules call them by NAME; empty: none"),
+    TEXT(RESTART, "model", "path", model_path, "", NULL, "model file (safetensors); empty: the bundled model beside the program"),
+    TEXT(RESTART, "model", "adapter", model_adapter, "", NULL, "adapter file (safetensors) that goes on it for every series; empty: chosen by the rules below"),
+    TEXT(RESTART, "model", "precision", model_precision, "fp32", check_precision, "fp32, fp16, bf16 or int8: what the image encoder computes with; int8 is the fastest, and masks may differ from those of fp32 at their borders"),
+    TEXT(RESTART, "model", "adapters_dir", model_adapters_dir, "", NULL, "folder of adapters (NAME.safetensors, with a card NAME.md beside it): rules call them by NAME; empty: none"),
 
-    INT("automatic", "points_per_side", automatic_points_per_side, 32, 1, 64, "points of the grid along each side of a slice: each is a click, so time grows with its square"),
-    INT("automatic", "regions_max", automatic_regions_max, 64, 1, 256, "regions in a result, the largest first"),
-    INT("automatic", "area_min_mm2", automatic_area_min_mm2, 50, 0, 1000000, "smaller masks are dropped, smaller holes filled, in square millimetres"),
-    INT("automatic", "iou_percent", automatic_iou_percent, 88, 0, 100, "masks of which the model predicts a lower IoU are dropped"),
-    INT("automatic", "stability_percent", automatic_stability_percent, 95, 0, 100, "masks that a stricter and a laxer cut change by more than this leaves are dropped"),
-    INT("automatic", "link_percent", automatic_link_percent, 50, 0, 100, "IoU from which masks of neighbouring slices are one region"),
+    INT(RESTART, "automatic", "points_per_side", automatic_points_per_side, 32, 1, 64, "points of the grid along each side of a slice: each is a click, so time grows with its square"),
+    INT(RESTART, "automatic", "regions_max", automatic_regions_max, 64, 1, 256, "regions in a result, the largest first"),
+    INT(RESTART, "automatic", "area_min_mm2", automatic_area_min_mm2, 50, 0, 1000000, "smaller masks are dropped, smaller holes filled, in square millimetres"),
+    INT(RESTART, "automatic", "iou_percent", automatic_iou_percent, 88, 0, 100, "masks of which the model predicts a lower IoU are dropped"),
+    INT(RESTART, "automatic", "stability_percent", automatic_stability_percent, 95, 0, 100, "masks that a stricter and a laxer cut change by more than this leaves are dropped"),
+    INT(RESTART, "automatic", "link_percent", automatic_link_percent, 50, 0, 100, "IoU from which masks of neighbouring slices are one region"),
 
-    INT("completeness", "settle_ms", completeness_settle_ms, 2000, 0, 600000, "quiet milliseconds after the association has ended, when no slice is missing"),
-    INT("completeness", "quiet_ms", completeness_quiet_ms, 30000, 100, 86400000, "quiet milliseconds after the last instance, whatever else is known"),
-    INT("completeness", "prompt_settle_ms", completeness_prompt_settle_ms, 1000, 0, 600000, "quiet milliseconds after the last annotation of a series"),
+    INT(RELOAD, "completeness", "settle_ms", completeness_settle_ms, 2000, 0, 600000, "quiet milliseconds after the association has ended, when no slice is missing"),
+    INT(RELOAD, "completeness", "quiet_ms", completeness_quiet_ms, 30000, 100, 86400000, "quiet milliseconds after the last instance, whatever else is known"),
+    INT(RELOAD, "completeness", "prompt_settle_ms", completeness_prompt_settle_ms, 1000, 0, 600000, "quiet milliseconds after the last annotation of a series"),
 
-    INT("delivery", "retry_min_s", delivery_retry_min_s, 5, 1, 3600, "seconds before the second try; doubled each time"),
-    INT("delivery", "retry_max_s", delivery_retry_max_s, 900, 1, 86400, "longest pause between tries, in seconds"),
-    INT("delivery", "give_up_h", delivery_give_up_h, 72, 1, 8760, "hours after which a delivery is given up"),
-    INT("delivery", "timeout_s", delivery_timeout_s, 60, 1, 3600, "seconds without an answer after which one try has failed"),
+    INT(RELOAD, "delivery", "retry_min_s", delivery_retry_min_s, 5, 1, 3600, "seconds before the second try; doubled each time"),
+    INT(RELOAD, "delivery", "retry_max_s", delivery_retry_max_s, 900, 1, 86400, "longest pause between tries, in seconds"),
+    INT(RELOAD, "delivery", "give_up_h", delivery_give_up_h, 72, 1, 8760, "hours after which a delivery is given up"),
+    INT(RELOAD, "delivery", "timeout_s", delivery_timeout_s, 60, 1, 3600, "seconds without an answer after which one try has failed"),
 
-    INT("result", "series_number", result_series_number, 900, 1, 2147483647, "Series Number (0020,0011) of results"),
-    TEXT("result", "series_description", result_series_description, "MSAD segmentation", check_lo, "Series Description (0008,103E) of results"),
-    BOOL("result", "report", result_report, true, "send a structured report (TID 1500) of the measurements beside the segmentation, and of what was not found"),
+    INT(RESTART, "result", "series_number", result_series_number, 900, 1, 2147483647, "Series Number (0020,0011) of results"),
+    TEXT(RESTART, "result", "series_description", result_series_description, "MSAD segmentation", check_lo, "Series Description (0008,103E) of results"),
+    BOOL(RESTART, "result", "report", result_report, true, "send a structured report (TID 1500) of the measurements beside the segmentation, and of what was not found"),
 
-    BOOL("security", "sandbox", security_sandbox, true, "every process that touches foreign bytes is held in a sandbox; false only to debug: then a hostile file can do whatever the service may"),
+    BOOL(RESTART, "security", "sandbox", security_sandbox, true, "every process that touches foreign bytes is held in a sandbox; false only to debug: then a hostile file can do whatever the service may"),
 
-    TEXT("log", "level", log_level, "info", check_level, "error, warn, info or debug"),
+    TEXT(RELOAD, "log", "level", log_level, "info", check_level, "error, warn, info or debug"),
 };
 const size_t srv_n_settings = sizeof srv_settings / sizeof srv_settings[0];
 
 /* Of a peer that we call. */
 #define TLS_FIELDS(section)                                                                                                                                                                                                   \
-    {section, "tls", SRV_SETTING_BOOL, FIELD_OF(dicom_destination, tls.on), 0, 0, 1, NULL, NULL, "true: over TLS, with dicom.tls_certificate as ours (default false)"},                                                     \
-    {section, "tls_ca", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, tls.ca), 0, 0, 0, "", NULL, "certificates that vouch for its, or its own (PEM); empty: dicom.tls_ca"},                                                  \
-    {section, "tls_name", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, tls.name), 0, 0, 0, "", check_tls_name, "the name that its certificate must be for; empty: host; \"*\": any that tls_ca vouches for"}
+    {section, "tls", SRV_SETTING_BOOL, FIELD_OF(dicom_destination, tls.on), 0, 0, 1, NULL, NULL, "true: over TLS, with dicom.tls_certificate as ours (default false)", false},                                                     \
+    {section, "tls_ca", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, tls.ca), 0, 0, 0, "", NULL, "certificates that vouch for its, or its own (PEM); empty: dicom.tls_ca", false},                                                  \
+    {section, "tls_name", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, tls.name), 0, 0, 0, "", check_tls_name, "the name that its certificate must be for; empty: host; \"*\": any that tls_ca vouches for", false}
 
 static const srv_setting destination_fields[] = {
-    {"destinations", "name", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, name), 0, 0, 0, NULL, check_name, "short name, unique: letters, digits, dot, hyphen, underscore"},
-    {"destinations", "ae_title", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, ae_title), 0, 0, 0, NULL, check_ae, "its AE title"},
-    {"destinations", "host", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, host), 0, 0, 0, NULL, check_host, "host name or address"},
-    {"destinations", "port", SRV_SETTING_INT, FIELD_OF(dicom_destination, port), 0, 1, 65535, NULL, NULL, "its DICOM port"},
-    {"destinations", "format", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, format), 0, 0, 0, "binary", check_format, "of the segmentations that it gets: binary, which every reader takes; fractional, probabilities in a byte each; labelmap, one frame a slice, for new archives and viewers"},
-    {"destinations", "profile", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, profile), 0, 0, 0, "strict", check_profile, "the viewer behind it: strict, ohif, slicer or weasis; docs/seg.md says what each changes"},
-    {"destinations", "compression", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, compression), 0, 0, 0, "none", check_compression, "none, deflate or rle (not of binary), where it takes that transfer syntax; else it is sent plain"},
-    {"destinations", "empty_frames", SRV_SETTING_BOOL, FIELD_OF(dicom_destination, empty_frames), 0, 0, 1, NULL, NULL, "true: a frame for every slice, also where nothing is, for viewers that count frames (default false)"},
+    {"destinations", "name", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, name), 0, 0, 0, NULL, check_name, "short name, unique: letters, digits, dot, hyphen, underscore", false},
+    {"destinations", "ae_title", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, ae_title), 0, 0, 0, NULL, check_ae, "its AE title", false},
+    {"destinations", "host", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, host), 0, 0, 0, NULL, check_host, "host name or address", false},
+    {"destinations", "port", SRV_SETTING_INT, FIELD_OF(dicom_destination, port), 0, 1, 65535, NULL, NULL, "its DICOM port", false},
+    {"destinations", "format", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, format), 0, 0, 0, "binary", check_format, "of the segmentations that it gets: binary, which every reader takes; fractional, probabilities in a byte each; labelmap, one frame a slice, for new archives and viewers", false},
+    {"destinations", "profile", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, profile), 0, 0, 0, "strict", check_profile, "the viewer behind it: strict, ohif, slicer or weasis; docs/seg.md says what each changes", false},
+    {"destinations", "compression", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, compression), 0, 0, 0, "none", check_compression, "none, deflate or rle (not of binary), where it takes that transfer syntax; else it is sent plain", false},
+    {"destinations", "empty_frames", SRV_SETTING_BOOL, FIELD_OF(dicom_destination, empty_frames), 0, 0, 1, NULL, NULL, "true: a frame for every slice, also where nothing is, for viewers that count frames (default false)", false},
     TLS_FIELDS("destinations"),
 };
 static const srv_setting source_fields[] = {
-    {"sources", "ae_title", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, ae_title), 0, 0, 0, NULL, check_ae, "its AE title, as it calls us when it sends"},
-    {"sources", "host", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, host), 0, 0, 0, NULL, check_host, "host name or address"},
-    {"sources", "port", SRV_SETTING_INT, FIELD_OF(dicom_destination, port), 0, 1, 65535, NULL, NULL, "its DICOM port"},
+    {"sources", "ae_title", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, ae_title), 0, 0, 0, NULL, check_ae, "its AE title, as it calls us when it sends", false},
+    {"sources", "host", SRV_SETTING_TEXT, FIELD_OF(dicom_destination, host), 0, 0, 0, NULL, check_host, "host name or address", false},
+    {"sources", "port", SRV_SETTING_INT, FIELD_OF(dicom_destination, port), 0, 1, 65535, NULL, NULL, "its DICOM port", false},
     TLS_FIELDS("sources"),
 };
 #define SENDER_TEXT(key, field, text, check, help)                                                           \
     {                                                                                                        \
-        "senders", key, SRV_SETTING_TEXT, FIELD_OF(srv_sender, field), 0, 0, 0, text, check, help            \
+        "senders", key, SRV_SETTING_TEXT, FIELD_OF(srv_sender, field), 0, 0, 0, text, check, help, false     \
     }
 static const srv_setting sender_fields[] = {
     SENDER_TEXT("name", name, NULL, check_name, "short name, unique: letters, digits, dot, hyphen, underscore"),
     SENDER_TEXT("ae_title", ae_title, NULL, check_ae, "its AE title; \"*\": any"),
     SENDER_TEXT("addresses", addresses, "*", srv_sender_addresses_wrong, "where it calls from: addresses and ranges, as \"10.1.0.0/16, 10.2.3.4\"; \"*\": anywhere"),
     SENDER_TEXT("certificate", certificate, "", srv_sender_certificate_wrong, "the one it must show (then TLS is a must): its SHA-256 fingerprint, \"subject:CN=...\", or \"*\" for any that dicom.tls_ca vouches for; empty: not looked at"),
-    {"senders", "max_associations", SRV_SETTING_INT, FIELD_OF(srv_sender, max_associations), 0, 0, 1024, NULL, NULL, "at once, and so objects on their way at once; 0: no limit of its own"},
-    {"senders", "object_max_mib", SRV_SETTING_INT, FIELD_OF(srv_sender, object_max_mib), 0, 0, 65536, NULL, NULL, "largest object taken from it, in MiB; 0: dicom.object_max_mib"},
+    {"senders", "max_associations", SRV_SETTING_INT, FIELD_OF(srv_sender, max_associations), 0, 0, 1024, NULL, NULL, "at once, and so objects on their way at once; 0: no limit of its own", false},
+    {"senders", "object_max_mib", SRV_SETTING_INT, FIELD_OF(srv_sender, object_max_mib), 0, 0, 65536, NULL, NULL, "largest object taken from it, in MiB; 0: dicom.object_max_mib", false},
 };
 #define RULE_TEXT(key, field, text, check, help)                                                             \
     {                                                                                                        \
-        "rules", key, SRV_SETTING_TEXT, FIELD_OF(srv_rule, field), 0, 0, 0, text, check, help                \
+        "rules", key, SRV_SETTING_TEXT, FIELD_OF(srv_rule, field), 0, 0, 0, text, check, help, false         \
     }
 #define RULE_INT(key, field, value, min, max, help)                                                          \
     {                                                                                                        \
-        "rules", key, SRV_SETTING_INT, FIELD_OF(srv_rule, field), value, min, max, NULL, NULL, help          \
+        "rules", key, SRV_SETTING_INT, FIELD_OF(srv_rule, field), value, min, max, NULL, NULL, help, false   \
     }
 static const srv_setting rule_fields[] = {
     RULE_TEXT("modality", modality, "*", check_code_string, "for series of this one: CT, MR, ..."),
@@ -325,7 +328,7 @@ static const srv_setting rule_fields[] = {
     RULE_TEXT("orientation", orientation, "*", check_orientation, "for slices that are axial, sagittal, coronal (up to 30 degrees off) or oblique; images that differ are none of these"),
     RULE_INT("slices_min", slices_min, 0, 0, 1000000, "for series of so many slices or more"),
     RULE_INT("slices_max", slices_max, 0, 0, 1000000, "for series of so many slices or fewer; 0: any"),
-    {"rules", "spacing_max_mm", SRV_SETTING_NUMBER, FIELD_OF(srv_rule, spacing_max_mm), 0, 0, 1000, NULL, NULL, "for slices so far apart or less, in millimetres; 0: any"},
+    {"rules", "spacing_max_mm", SRV_SETTING_NUMBER, FIELD_OF(srv_rule, spacing_max_mm), 0, 0, 1000, NULL, NULL, "for slices so far apart or less, in millimetres; 0: any", false},
     RULE_TEXT("name", name, "", check_rule_name, "short name, unique, that jobs and answers show: letters, digits, dot, hyphen, underscore; without one, its number serves"),
     RULE_TEXT("adapter", adapter, "", NULL, "goes on the model: NAME of model.adapters_dir, or a file (with a slash, or ending in .safetensors); default-ct, default-mr: those bundled with the bundled model, where there are any; left out: the model alone"),
     RULE_TEXT("prompts", prompts, "wait", check_prompts, "what becomes of a series that nobody annotated. wait: it waits for boxes or points; auto: it is segmented without, as set under automatic; default-box: a box in its middle is the prompt; skip: nothing, until somebody does"),
@@ -342,7 +345,7 @@ static const srv_setting rule_fields[] = {
 
 const srv_list srv_lists[SRV_N_LISTS] = {
     [SRV_LIST_DESTINATIONS] = {
-        .name = "destinations", .entry = "a destination", .members = "name, ae_title, host and port, and perhaps format, profile, compression, empty_frames, tls, tls_ca and tls_name", .twice = "two are called the same",
+        .name = "destinations", .entry = "a destination", .live = true, .members = "name, ae_title, host and port, and perhaps format, profile, compression, empty_frames, tls, tls_ca and tls_name", .twice = "two are called the same",
         .help = "Where results are sent by C-STORE; MSAD_DESTINATIONS=\"NAME=AE@host:port,...\".",
         .example = "# An entry:\n#   - name: \"pacs\"\n#     ae_title: \"PACS\"\n#     host: \"pacs.example\"\n#     port: 104\n",
         .fields = destination_fields, .n_fields = sizeof destination_fields / sizeof *destination_fields, .n_key = 1, .n_shown = 4,
@@ -358,14 +361,14 @@ const srv_list srv_lists[SRV_N_LISTS] = {
         .count = offsetof(srv_config, n_rules), .items = offsetof(srv_config, rules),
         .item_size = sizeof(srv_rule), .max = SRV_RULES_MAX},
     [SRV_LIST_SOURCES] = {
-        .name = "sources", .entry = "a source", .members = "ae_title, host and port, and perhaps tls, tls_ca and tls_name", .twice = "two are called the same",
+        .name = "sources", .entry = "a source", .live = true, .members = "ae_title, host and port, and perhaps tls, tls_ca and tls_name", .twice = "two are called the same",
         .help = "Archives that send us series and can be asked by C-FIND how many images these have: then a series is complete when all are here, and not before, unless completeness.quiet_ms are over. MSAD_SOURCES=\"AE@host:port,...\".",
         .example = "# An entry:\n#   - ae_title: \"PACS\"\n#     host: \"pacs.example\"\n#     port: 104\n",
         .fields = source_fields, .n_fields = sizeof source_fields / sizeof *source_fields, .n_key = 1, .n_shown = 3,
         .count = offsetof(srv_config, n_sources), .items = offsetof(srv_config, sources),
         .item_size = sizeof(dicom_destination), .max = SRV_SOURCES_MAX},
     [SRV_LIST_SENDERS] = {
-        .name = "senders", .entry = "a sender", .members = "name, ae_title, addresses, certificate, max_associations and object_max_mib", .twice = "two are called the same",
+        .name = "senders", .entry = "a sender", .live = true, .members = "name, ae_title, addresses, certificate, max_associations and object_max_mib", .twice = "two are called the same",
         .help = "Who may send to us: an association must fit an entry in AE title, address and certificate. Without entries everyone who reaches the port may. MSAD_SENDERS=\"NAME=AE@ADDRESS,...\".",
         .example = "# Entries:\n#   - name: \"ct1\"\n#     ae_title: \"CT1\"\n#     addresses: \"10.1.2.3\"\n#   - name: \"pacs\"\n#     ae_title: \"PACS\"\n#     addresses: \"10.1.0.0/16\"\n#     certificate: \"subject:CN=pacs.example\"\n#     max_associations: 8\n",
         .fields = sender_fields, .n_fields = sizeof sender_fields / sizeof *sender_fields, .n_key = 1, .n_shown = 3,
@@ -590,50 +593,4 @@ msa_status srv_list_add(srv_config *config, const srv_list *list, const void *en
     memcpy((char *)config + list->items + (size_t)n * list->item_size, entry, list->item_size);
     memcpy((char *)config + list->count, &more, sizeof more);
     return MSA_OK;
-}
-
-/* What is read from core->config each time that it is needed. A setting that is not here needs a restart. */
-static const char *const live[] = {
-    "storage.soft_free_mib",
-    "storage.hard_free_mib",
-    "retention.finished_days",
-    "retention.waiting_days",
-    "retention.max_mib",
-    "dicom.ae_title",
-    "dicom.bind",
-    "dicom.port",
-    "dicom.accept_any_called_ae",
-    "dicom.max_associations",
-    "dicom.associate_timeout_s",
-    "dicom.idle_timeout_s",
-    "dicom.association_max_s",
-    "dicom.object_max_mib",
-    "work.attempts",
-    "work.timeout_s",
-    "work.jobs_per_worker",
-    "completeness.settle_ms",
-    "completeness.quiet_ms",
-    "completeness.prompt_settle_ms",
-    "delivery.retry_min_s",
-    "delivery.retry_max_s",
-    "delivery.give_up_h",
-    "delivery.timeout_s",
-    "log.level",
-    "dicom.plain", "dicom.tls_certificate", "dicom.tls_key", "dicom.tls_ca", "dicom.tls_port", "dicom.tls_anonymous",
-    "dicom.max_associations_per_address",
-};
-
-bool srv_setting_is_live(const srv_setting *s)
-{
-    char name[64];
-    (void)snprintf(name, sizeof name, "%s.%s", s->section, s->key);
-    for (size_t i = 0; i < sizeof live / sizeof *live; i++)
-        if (strcmp(live[i], name) == 0) return true;
-    return false;
-}
-
-bool srv_list_is_live(const srv_list *list)
-{
-    return list == &srv_lists[SRV_LIST_DESTINATIONS] || list == &srv_lists[SRV_LIST_SOURCES] ||
-           list == &srv_lists[SRV_LIST_SENDERS];
 }

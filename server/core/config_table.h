@@ -23,6 +23,7 @@ typedef struct srv_setting {
     const char *text; /* default of texts */
     srv_setting_check *check;
     const char *help;
+    bool live; /* SIGHUP brings a change into force; else it needs a restart. Of a field: see its list */
 } srv_setting;
 
 typedef struct srv_section {
@@ -44,6 +45,7 @@ typedef struct srv_list {
     size_t n_shown;                     /* the first n_shown are printed also where they have their default */
     size_t count, items, item_size;     /* offsets of the number (int32_t) and of the array */
     int32_t max;
+    bool live; /* as srv_setting.live */
 } srv_list;
 
 enum { SRV_LIST_DESTINATIONS, SRV_LIST_RULES, SRV_LIST_SOURCES, SRV_LIST_SENDERS, SRV_N_LISTS };
@@ -70,9 +72,6 @@ const void *srv_list_at(const srv_config *config, const srv_list *list, int32_t 
 /* Appends; refuses a key that is there already and more than list->max. */
 MSA_NODISCARD msa_status srv_list_add(srv_config *config, const srv_list *list, const void *entry,
                                       const char *where, msa_error *err);
-/* SIGHUP brings a change into force; without this it needs a restart. */
-bool srv_setting_is_live(const srv_setting *setting);
-bool srv_list_is_live(const srv_list *list);
 const srv_setting *srv_setting_find(const char *section, const char *key);
 /* The known "section.key" (or section, when key is NULL) that reads most like this one. */
 void srv_setting_nearest(const char *section, const char *key, char out[64]);

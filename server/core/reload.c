@@ -21,13 +21,12 @@ static msa_status check_changes(const srv_config *now, const srv_config *then, m
 {
     for (size_t i = 0; i < srv_n_settings; i++) {
         const srv_setting *s = &srv_settings[i];
-        if (memcmp((const char *)now + s->offset, (const char *)then + s->offset, s->size) != 0 &&
-            !srv_setting_is_live(s))
+        if (memcmp((const char *)now + s->offset, (const char *)then + s->offset, s->size) != 0 && !s->live)
             return msa_fail(err, MSA_E_UNSUPPORTED, "%s.%s has changed, which needs a restart of msad",
                             s->section, s->key);
     }
     for (int i = 0; i < SRV_N_LISTS; i++)
-        if (!srv_list_is_live(&srv_lists[i]) && !same_list(now, then, &srv_lists[i]))
+        if (!srv_lists[i].live && !same_list(now, then, &srv_lists[i]))
             return msa_fail(err, MSA_E_UNSUPPORTED, "%s have changed, which needs a restart of msad",
                             srv_lists[i].name);
     return MSA_OK;

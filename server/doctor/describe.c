@@ -61,7 +61,7 @@ static void describe_settings(FILE *to)
             if (strcmp(s->section, srv_sections[k].name) != 0) continue;
             (void)snprintf(name, sizeof name, "%s.%s", s->section, s->key);
             row(to, s, name, false);
-            (void)fputs(srv_setting_is_live(s) ? " | reload |\n" : " | restart |\n", to);
+            (void)fputs(s->live ? " | reload |\n" : " | restart |\n", to);
         }
     }
     for (int k = 0; k < SRV_N_LISTS; k++) {
@@ -70,7 +70,7 @@ static void describe_settings(FILE *to)
                       "\n## %s\n\n%s At most %d. A change needs a %s.\n\n| Field | Values | Default | "
                       "Meaning |\n| --- | --- | "
                       "--- | --- |\n",
-                      list->name, list->help, list->max, srv_list_is_live(list) ? "reload" : "restart");
+                      list->name, list->help, list->max, list->live ? "reload" : "restart");
         for (size_t i = 0; i < list->n_fields; i++) {
             row(to, &list->fields[i], list->fields[i].key, srv_setting_is_required(&list->fields[i]));
             (void)fputs(" |\n", to);
