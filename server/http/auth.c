@@ -244,6 +244,19 @@ static void refuse_unknown(srv_request *req)
         req->guessed ? "Bearer realm=\"msad\", error=\"invalid_token\"" : "Bearer realm=\"msad\"";
 }
 
+/**
+ * A page on the web can make a browser on this machine, or one with a client certificate, send a POST without
+ * a body here; a token it cannot send. Browsers say in Origin for which page they ask, and change nothing but
+ * for our own.
+ */
+static bool is_for_another_page(const srv_request *req)
+{
+    const char *origin = MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, "Origin");
+    const char *host = MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
+    const char *end = origin == NULL ? NULL : strstr(origin, "://");
+    return origin != NULL && (end == NULL || host == NULL || strcasecmp(end + 3, host) != 0);
+}
+
 void srv_auth_check(srv_request *req, const srv_route *route)
 {
     const unsigned needed = route == NULL ? 0 : route->scopes;
@@ -261,6 +274,10 @@ void srv_auth_check(srv_request *req, const srv_route *route)
         srv_scopes_print(needed & ~req->scopes, text);
         srv_reply_problem(&req->reply, MHD_HTTP_FORBIDDEN, "this access token lacks the scope %s", text);
         req->reply.challenge = "Bearer realm=\"msad\", error=\"insufficient_scope\"";
+    } else if (route != NULL && strcmp(route->method, "GET") != 0 && req->token == NULL &&
+               is_for_another_page(req)) {
+        srv_reply_problem(&req->reply, MHD_HTTP_FORBIDDEN,
+                          "the Origin header names another page than ours; only with an access token");
     } else if (count_request(req->http, req)) {
         srv_reply_problem(&req->reply, MHD_HTTP_TOO_MANY_REQUESTS,
                           "more than %d requests a second (http.requests_per_s)",

@@ -40,6 +40,14 @@ class Control(Base):
                 return (before - left).pop()
         return self.fail('no job was claimed')
 
+    def test_another_page_changes_nothing(self):
+        """What a page on the web makes a browser send, which carries no token."""
+        job, ours = self.own.jobs['queued'][0], f'127.0.0.1:{self.own.port}'
+        for origin in ('https://example.org', 'null', '', 'http://localhost', ours, f'http://{ours}.example.org'):
+            self.say(job, 'cancel', 403, 'another page', Origin=origin)
+            self.assertEqual(self.own.ask('GET', '/v1/jobs', headers={'Origin': origin})[0].status, 200)
+        self.say(job, 'cancel', Origin=f'http://{ours}')
+
     def test_cancel_and_retry(self):
         first, second = self.own.jobs['queued'][:2]
         cancelled = self.say(first, 'cancel')
