@@ -1,10 +1,7 @@
 /* Deliveries, and taking up those that were given up. No patient attribute is read here (invariant 8). */
 #include "server/http/internal.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-#include "engine/base/cleanup.h"
 
 json_t *srv_delivery_view(const srv_delivery *d)
 {
@@ -20,47 +17,27 @@ json_t *srv_delivery_view(const srv_delivery *d)
                      srv_json_time(again ? d->run_at_ms : 0));
 }
 
-typedef struct page {
-    srv_delivery *rows;
-    int32_t n, room;
-} page;
-
 static void add_row(void *ctx, const srv_delivery *d)
 {
-    page *p = ctx;
-    if (p->n < p->room) p->rows[p->n++] = *d;
+    srv_page *page = ctx;
+    if (srv_page_takes(page, d->id)) (void)json_array_append_new(page->list, srv_delivery_view(d));
 }
 
-/* One row more than asked for tells whether there is a next page. */
 SRV_IN_STORE(srv_get_deliveries)
 {
-    const int32_t limit = (int32_t)srv_param_of(req, "limit")->number;
-    MSA_AUTO_FREE srv_delivery *rows = calloc((size_t)limit + 1, sizeof *rows);
-    page p = {rows, 0, limit + 1};
-    char cursor[32] = "";
-    if (rows == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
-    MSA_TRY(srv_store_deliveries(store, srv_param_of(req, "state")->text,
-                                 srv_param_of(req, "destination")->text, srv_param_of(req, "cursor")->number,
-                                 limit + 1, add_row, &p, err));
-    json_t *list = json_array();
-    if (p.n > limit) srv_cursor_make(rows[limit - 1].id, cursor);
-    for (int32_t i = 0; i < p.n && i < limit; i++)
-        (void)json_array_append_new(list, srv_delivery_view(&rows[i]));
-    srv_reply_json(out, MHD_HTTP_OK,
-                   json_pack("{s:o, s:o}", "deliveries", list, "next_cursor", srv_json_text(cursor)));
-    return MSA_OK;
+    srv_page page = srv_page_of(req);
+    const msa_status status =
+        srv_store_deliveries(store, srv_param_of(req, "state")->text, srv_param_of(req, "destination")->text,
+                             srv_param_of(req, "cursor")->number, page.limit + 1, add_row, &page, err);
+    return srv_page_answer(&page, status, out, "deliveries");
 }
 
 SRV_IN_STORE(srv_post_delivery_requeue)
 {
     srv_delivery d;
-    const msa_status status =
-        srv_store_delivery_requeue(store, srv_param_of(req, "id")->number, srv_now_ms(), &d, err);
-    if (status == MSA_OK)
-        srv_reply_json(out, MHD_HTTP_OK, srv_delivery_view(&d));
-    else if (status == MSA_E_INVALID)
-        srv_reply_problem(out, MHD_HTTP_CONFLICT, "%s", err->what);
-    return status == MSA_E_INVALID ? MSA_OK : status;
+    MSA_TRY(srv_store_delivery_requeue(store, srv_param_of(req, "id")->number, srv_now_ms(), &d, err));
+    srv_reply_json(out, MHD_HTTP_OK, srv_delivery_view(&d));
+    return MSA_OK;
 }
 
 /* Also of one that is not in the settings any more: its letters are listed, but nobody would send them. */

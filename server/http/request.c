@@ -246,7 +246,8 @@ static enum MHD_Result answer(srv_request *req)
     const enum MHD_Result result = MHD_queue_response(req->connection, (unsigned)status, response);
     MHD_destroy_response(response);
     h->replies[status / 100 <= 5 ? status / 100 : 0]++;
-    if (status < 300 && req->route != NULL && strcmp(req->route->method, "GET") != 0)
+    if (status < 300 && req->route != NULL &&
+        (req->route->scopes & (SRV_SCOPE_OPERATE | SRV_SCOPE_ADMIN)) != 0)
         msa_log(MSA_LOG_INFO, "http", "changed method=%s path=%s token=%s", req->route->method,
                 req->route->pattern, req->token_name[0] == '\0' ? "-" : req->token_name);
     msa_log(status >= 500 ? MSA_LOG_WARN : MSA_LOG_DEBUG, "http", "method=%s path=%s status=%d ms=%llu%s%s",
