@@ -59,7 +59,8 @@ function span(seconds) {
 }
 
 const bytes = n => n >= 1e12 ? `${(n / 1e12).toFixed(1)} TB` : n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : n >= 1e6 ? `${(n / 1e6).toFixed(1)} MB` : `${Math.ceil(n / 1e3)} kB`;
-const time = text => text ? make('time', { dateTime: text, title: new Date(text).toLocaleString() }, `${span((now() - Date.parse(text)) / 1000)} ago`) : '';
+const ago = text => `${span((now() - Date.parse(text)) / 1000)} ago`;
+const time = text => text ? make('time', { dateTime: text, title: new Date(text).toLocaleString() }, ago(text)) : '';
 const stateOf = job => make('span', { className: MOODS[job.state] ?? '' }, say(job.state));
 const nameOf = job => make('code', { title: job.id }, job.id.slice(0, 8));
 
@@ -161,6 +162,11 @@ function refusalItem(r) {
   return make('li', {}, `${whats || 'refused'}, from ${from}: ${r.reason ?? ''} `, r.count > 1 ? `${r.count} times, last ` : '', time(r.at));
 }
 
+function troubleOf({ circuit }) {
+  if (!circuit || circuit.state === 'closed') return '';
+  return `: ${circuit.state === 'open' ? 'left alone for a while' : 'being tried'} after ${circuit.failures} failures${circuit.comment ? `, the last: ${circuit.comment}` : ''}`;
+}
+
 // ---- the whole page ----
 
 function showFigures(m, ready) {
@@ -202,7 +208,8 @@ async function refresh() {
   fill($('refusals'), refusalGroups(associations?.refusals ?? []).map(r => ({ key: `${r.calling_ae} ${r.peer} ${r.reason}`, text: JSON.stringify(r),
     build: () => refusalItem(r) })), 'Nothing was refused.');
   fill($('destinations'), (destinations?.destinations ?? []).map(d => ({ key: d.name, text: JSON.stringify(d),
-    build: () => make('li', {}, make('strong', {}, d.name), ` ${d.ae_title} at ${d.host}:${d.port}`, d.state ? ` (${d.state})` : '') })), 'No destination is configured.');
+    build: () => make('li', {}, make('strong', {}, d.name), ` ${d.ae_title} at ${d.host}:${d.port}`, troubleOf(d)) })), 'No destination is configured.');
+  for (const shown of document.querySelectorAll('time')) shown.textContent = ago(shown.dateTime); // of rows that were kept
   announce([...open_jobs, ...done]);
 }
 
@@ -230,7 +237,7 @@ async function open(id) {
   $('result-reason').textContent = job.reason ?? '';
   $('warnings').replaceChildren(...job.warnings.map(text => make('li', {}, text)));
   $('segments').replaceChildren(segmentTable(job));
-  $('downloads').replaceChildren(...job.results.map(result => downloadButton(result)));
+  $('downloads').replaceChildren(...job.results.map(result => downloadButton(id, result)));
   $('slices').hidden = $('sheet-part').hidden = true;
   $('result').hidden = false;
   $('result').focus();
@@ -248,11 +255,11 @@ function segmentTable(job) {
   return make('table', {}, make('caption', { className: 'unseen' }, 'Segments'), make('thead', {}, make('tr', {}, ...head)), make('tbody', {}, ...rows));
 }
 
-function downloadButton(result) {
+function downloadButton(id, result) {
   const name = `result ${result.number}`;
   return make('button', { type: 'button', onclick: async () => {
     const url = await picture(result.href);
-    if (url) make('a', { href: url, download: `${shownJob}-${result.number}.dcm` }).click();
+    if (url) make('a', { href: url, download: `${id}-${result.number}.dcm` }).click();
   } }, `Download ${name} (${bytes(result.size_bytes)})`);
 }
 
