@@ -226,11 +226,11 @@ const srv_setting srv_settings[] = {
     INT(RELOAD, "dicom", "association_max_s", dicom_association_max_s, 3600, 10, 86400, "seconds an association may last in all"),
     INT(RELOAD, "dicom", "object_max_mib", dicom_object_max_mib, 4096, 1, 65536, "largest object taken, in MiB"),
 
-    TEXT(RESTART, "http", "bind", http_bind, "127.0.0.1", check_address, "numeric address to listen on: 127.0.0.1 or ::1 for this machine only; any other only with access tokens (msad token create)"),
+    TEXT(RESTART, "http", "bind", http_bind, "127.0.0.1", check_address, "numeric address to listen on: 127.0.0.1 or ::1 for this machine only; any other only with access tokens (msad token create), or with http.tls_client_ca"),
     INT(RESTART, "http", "port", http_port, 8090, 0, 65535, "port to listen on; 0 picks a free one"),
     TEXT(RESTART, "http", "tls_certificate", http_tls_certificate, "", NULL, "PEM file of our certificate, with those that it depends on: REST is HTTPS (TLS 1.2 or 1.3); empty: plain HTTP. Read at start"),
     TEXT(RESTART, "http", "tls_key", http_tls_key, "", NULL, "PEM file of its key, which nobody but its owner may read"),
-    TEXT(RESTART, "http", "tls_client_ca", http_tls_client_ca, "", NULL, "PEM file of certificates that vouch for clients: every request but /healthz needs a client certificate, and a token where there are any; empty: none is asked for"),
+    TEXT(RESTART, "http", "tls_client_ca", http_tls_client_ca, "", NULL, "PEM file of certificates that vouch for clients: every request but /healthz and the files of the dashboard needs a client certificate, and a token where there are any; empty: none is asked for"),
     INT(RESTART, "http", "requests_per_s", http_requests_per_s, 10000, 0, 1000000, "requests a second from one client, by token and address; more are answered 429; 0: any number"),
 
     INT(RESTART, "work", "workers", work_workers, 0, 0, 256, "worker processes; 0: half the cores, at least 1"),
