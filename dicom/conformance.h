@@ -3,6 +3,8 @@
 #ifndef DICOM_CONFORMANCE_H
 #define DICOM_CONFORMANCE_H
 
+#include <stdbool.h>
+
 #include "dicom/init.h"
 
 #ifdef __cplusplus
