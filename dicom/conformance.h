@@ -1,5 +1,5 @@
-/* What the DICOM part takes, makes and answers, read off the tables and predicates that decide: for the conformance
- * statement. Callbacks are called on the caller's thread. */
+/* What the DICOM part takes, makes and answers, read off the tables and predicates that decide: for the
+ * conformance statement. Callbacks are called on the caller's thread. */
 #ifndef DICOM_CONFORMANCE_H
 #define DICOM_CONFORMANCE_H
 
