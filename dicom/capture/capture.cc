@@ -75,7 +75,9 @@ OFCondition put_image(DcmItem &out, const source &from)
     to.text(DCM_ContentDate, date).text(DCM_ContentTime, time).text(DCM_ImageType, "DERIVED\\SECONDARY");
     to.text(DCM_DerivationDescription, "Segments drawn into the image, for looking only");
     put_orientation(to, from);
-    to.text(DCM_BurnedInAnnotation, "NO"); /* what is drawn identifies nobody */
+    /* what is drawn identifies nobody; what the image shows already may */
+    const bool burned_in = dicom::seg::text_of(from.image(), DCM_BurnedInAnnotation) == "YES";
+    to.text(DCM_BurnedInAnnotation, burned_in ? "YES" : "NO");
     to.note(dicom::seg::put_lossy(out, from.series, {from.picture.slice}));
     return to.note(put_source(out, from)).cond();
 }

@@ -42,6 +42,7 @@ void a_picture_of_a_slice(void **)
     unsigned long n = 0;
     set(d.s.head(1), DCM_LossyImageCompression, "01");
     set(d.s.head(1), DCM_LossyImageCompressionRatio, "12");
+    set(d.s.head(0), DCM_BurnedInAnnotation, "YES"); /* of another slice */
     assert_int_equal(d.write(), MSA_OK);
     assert_string_equal(d.file.name, "capture-3.dcm");
     assert_true(read.loadFile((d.out.path + "/capture-3.dcm").c_str()).good());
@@ -55,6 +56,7 @@ void a_picture_of_a_slice(void **)
     assert_string_equal(word(o, DCM_InstanceNumber).c_str(), "3");
     assert_string_equal(word(o, DCM_LossyImageCompression).c_str(), "01");
     assert_string_equal(word(o, DCM_LossyImageCompressionRatio).c_str(), "12");
+    assert_string_equal(word(o, DCM_BurnedInAnnotation).c_str(), "NO");
     for (const DcmTagKey &tag : {DCM_FrameOfReferenceUID, DCM_ImagePositionPatient, DCM_PixelSpacing})
         assert_false(o.tagExists(tag)); /* nobody is to measure in it */
     assert_true(o.findAndGetSequenceItem(DCM_SourceImageSequence, image, 0).good());
@@ -63,6 +65,17 @@ void a_picture_of_a_slice(void **)
     assert_true(o.findAndGetUint8Array(DCM_PixelData, pixels, &n).good());
     assert_int_equal(n, 3 * 5 * 7 + 1); /* padded */
     assert_memory_equal(pixels, d.rgb.data(), d.rgb.size());
+}
+
+/* The pixels of the image are in the picture, and with them what was burned into them. */
+void names_in_the_image_stay_told(void **)
+{
+    drawn d;
+    DcmFileFormat read;
+    set(d.s.head(1), DCM_BurnedInAnnotation, "YES");
+    assert_int_equal(d.write(), MSA_OK);
+    assert_true(read.loadFile((d.out.path + "/capture-3.dcm").c_str()).good());
+    assert_string_equal(word(*read.getDataset(), DCM_BurnedInAnnotation).c_str(), "YES");
 }
 
 void of_one_key_they_are_one_series(void **)
@@ -124,6 +137,7 @@ int main()
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_picture_of_a_slice),
+        cmocka_unit_test(names_in_the_image_stay_told),
         cmocka_unit_test(of_one_key_they_are_one_series),
         cmocka_unit_test(sides_of_the_body),
         cmocka_unit_test(refusals_say_why),
