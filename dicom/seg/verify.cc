@@ -241,9 +241,11 @@ msa_status take(structure &s, const element &e, msa_error *err)
     return MSA_OK;
 }
 
-msa_status verify(const dicom_series &series, const dicom_segment *const *segments, size_t n,
-                  const uint64_t *const *digests, const dicom_seg_form &form, const char *path,
-                  msa_error *err)
+} // namespace
+
+msa_status dicom::seg::verify_file(const dicom_series &series, const dicom_segment *const *segments, size_t n,
+                                   const uint64_t *const *digests, const dicom_seg_form &form,
+                                   const char *path, msa_error *err)
 {
     const size_t pixels = static_cast<size_t>(series.info.rows) * static_cast<size_t>(series.info.cols);
     part10_stream file;
@@ -267,18 +269,10 @@ msa_status verify(const dicom_series &series, const dicom_segment *const *segmen
     return compare_centroids(r, err);
 }
 
-} // namespace
-
-msa_status dicom::seg::verify_file(const dicom_series &series, const dicom_segment *const *segments, size_t n,
-                                   const uint64_t *const *digests, const dicom_seg_form &form,
-                                   const char *path, msa_error *err)
-{
-    return verify(series, segments, n, digests, form, path, err);
-}
-
 msa_status dicom_seg_verify(const dicom_series *series, const dicom_segment *const *segments, size_t n,
                             const dicom_seg_form *form, const char *path, msa_error *err)
 {
-    return dicom::guard(
-        err, [&]() -> msa_status { return verify(*series, segments, n, nullptr, *form, path, err); });
+    return dicom::guard(err, [&]() -> msa_status {
+        return dicom::seg::verify_file(*series, segments, n, nullptr, *form, path, err);
+    });
 }
