@@ -9,14 +9,13 @@
 
 #include <zlib.h>
 
+#include "dicom/read/prescan.h"
 #include "dicom/seg/read_back.h"
 
 using dicom::seg::subject;
 
 namespace
 {
-
-const char *const deflated_frames = "1.2.840.10008.1.2.8.1"; /* newer than Debian's DCMTK */
 
 bool inflate_frame(const Uint8 *in, size_t size, std::vector<uint8_t> &out)
 {
@@ -50,7 +49,7 @@ bool unpack(subject &s, DcmPixelData &element, const std::string &syntax, std::v
         s.found.say("the pixel data are not compressed as the transfer syntax says");
         return false;
     }
-    if (!rle && syntax != deflated_frames) return false;
+    if (!rle && syntax != dicom::UID_DEFLATED_FRAMES) return false;
     if (sequence->card() != s.frames + 1) {
         s.found.say("the pixel data do not hold one fragment for each frame");
         return false;
@@ -156,7 +155,8 @@ void dicom::seg::check_pixels(subject &s)
     if (s.rows < 1 || s.cols < 1 || s.frames < 1 || (s.bits != 1 && s.bits != 8 && s.bits != 16)) return;
     DcmPixelData &pixels = *static_cast<DcmPixelData *>(element);
     const bool compressed = s.syntax_uid == UID_RLELosslessTransferSyntax ||
-                            s.syntax_uid == deflated_frames || DcmXfer(s.syntax_uid.c_str()).isEncapsulated();
+                            s.syntax_uid == dicom::UID_DEFLATED_FRAMES ||
+                            DcmXfer(s.syntax_uid.c_str()).isEncapsulated();
     if (compressed) {
         if (!unpack(s, pixels, s.syntax_uid, bytes)) return;
     } else {
