@@ -52,12 +52,13 @@ static bool wants_probability(const srv_segment_request *q)
 static msa_status prepare_results(run *r, msa_error *err)
 {
     const size_t voxels = (size_t)r->info->slices * (size_t)r->info->rows * (size_t)r->info->cols;
+    const bool probability = wants_probability(r->request);
     r->results = calloc(r->objects->n, sizeof *r->results);
     if (!r->results) return msa_fail(err, MSA_E_NOMEM, "out of memory for the masks");
     for (size_t i = 0; i < r->objects->n; i++) {
         r->results[i].mask = malloc(voxels);
-        if (wants_probability(r->request)) r->results[i].probability = calloc(voxels, 1);
-        if (!r->results[i].mask || (wants_probability(r->request) && !r->results[i].probability))
+        if (probability) r->results[i].probability = calloc(voxels, 1);
+        if (!r->results[i].mask || (probability && !r->results[i].probability))
             return msa_fail(err, MSA_E_NOMEM, "out of memory for the masks of %zu objects", r->objects->n);
         r->objects->names[i].mask = r->results[i].mask;
         r->objects->names[i].probability = r->results[i].probability;
