@@ -30,7 +30,7 @@ static void on_message(void *ctx, srv_ipc_type type, const void *body, size_t si
         return;
     }
     e->result = *(const dicom_send_result *)body;
-    e->result.comment[sizeof e->result.comment - 1] = '\0';
+    SRV_IPC_END(e->result.comment);
     e->answered = true;
 }
 

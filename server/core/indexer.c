@@ -202,10 +202,12 @@ static void on_looked(srv_indexer *ix, const srv_ipc_indexed *m)
         srv_role_kill(ix->role);
         return;
     }
-    ix->looking = NULL; /* the header's texts are ended where they are taken over: server/http/rules.c */
+    ix->looking = NULL;
+    dicom_header header = m->header;
+    srv_ipc_end_header(&header);
     if (m->status != MSA_OK)
         (void)!msa_fail(&err, (msa_status)m->status, "%.*s", (int)sizeof m->what - 1, m->what);
-    end_look(ix, l, m->status == MSA_OK ? &m->header : NULL, &err);
+    end_look(ix, l, m->status == MSA_OK ? &header : NULL, &err);
     ask_next(ix);
 }
 
@@ -261,8 +263,9 @@ static void on_indexed(srv_indexer *ix, const srv_ipc_indexed *m)
     index_task *t = new_task(ix, m->status == MSA_OK ? run_index : run_reject, done_filed);
     if (t == NULL) return;
     t->indexed = *m;
-    t->indexed.what[sizeof t->indexed.what - 1] = '\0';
-    t->indexed.note[sizeof t->indexed.note - 1] = '\0';
+    SRV_IPC_END(t->indexed.what);
+    SRV_IPC_END(t->indexed.note);
+    srv_ipc_end_header(&t->indexed.header);
     if (m->status != MSA_OK)
         msa_log(MSA_LOG_WARN, "index", "instance=%lld rejected reason=\"%s\"", (long long)m->instance_id,
                 t->indexed.what);
@@ -289,7 +292,8 @@ static void on_message(void *ctx, srv_ipc_type type, const void *body, size_t si
         ix->ready = true;
         ask_next(ix);
     } else if (type == SRV_IPC_INDEX_PROMPT && ix->instance_id != 0 && ix->n_prompts < PROMPTS_MAX) {
-        ix->prompts[ix->n_prompts++] = *(const dicom_prompt *)body;
+        ix->prompts[ix->n_prompts] = *(const dicom_prompt *)body;
+        srv_ipc_end_prompt(&ix->prompts[ix->n_prompts++]);
     } else if (type == SRV_IPC_INDEXED) {
         on_indexed(ix, body);
     } else if (type == SRV_IPC_LOOKED) {

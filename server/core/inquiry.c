@@ -88,7 +88,7 @@ static void on_message(void *ctx, srv_ipc_type type, const void *body, size_t si
         return;
     }
     q->result = *(const dicom_find_result *)body;
-    q->result.said.comment[sizeof q->result.said.comment - 1] = '\0';
+    SRV_IPC_END(q->result.said.comment);
     q->answered = true;
 }
 

@@ -162,9 +162,6 @@ static void done_commit(srv_task *task)
     finish_task(t);
 }
 
-/* Text of a role is not trusted to end. */
-#define TERMINATE(field) ((field)[sizeof(field) - 1] = '\0')
-
 /* ---- who is let in ---- */
 
 static int32_t admitted_of(const srv_intake *in, const char *sender)
@@ -201,12 +198,12 @@ static void on_admit(connection *c, const dicom_assoc_info *info)
 {
     dicom_assoc_info who = *info;
     dicom_verdict verdict = {.admission = DICOM_ADMITTED};
-    TERMINATE(who.calling_ae);
-    TERMINATE(who.called_ae);
-    TERMINATE(who.peer);
-    TERMINATE(who.tls);
-    TERMINATE(who.certificate);
-    TERMINATE(who.subject);
+    SRV_IPC_END(who.calling_ae);
+    SRV_IPC_END(who.called_ae);
+    SRV_IPC_END(who.peer);
+    SRV_IPC_END(who.tls);
+    SRV_IPC_END(who.certificate);
+    SRV_IPC_END(who.subject);
     if (!c->admitted) judge(c, &who, &verdict);
     c->admitted = verdict.admission == DICOM_ADMITTED;
     (void)srv_role_send(c->role, SRV_IPC_ADMITTED, &verdict, sizeof verdict, NULL);
@@ -215,10 +212,10 @@ static void on_admit(connection *c, const dicom_assoc_info *info)
 static void on_opened(connection *c, const dicom_assoc_info *info)
 {
     c->info = *info;
-    TERMINATE(c->info.calling_ae);
-    TERMINATE(c->info.called_ae);
-    TERMINATE(c->info.peer);
-    TERMINATE(c->info.tls);
+    SRV_IPC_END(c->info.calling_ae);
+    SRV_IPC_END(c->info.called_ae);
+    SRV_IPC_END(c->info.peer);
+    SRV_IPC_END(c->info.tls);
     c->in->core->live.associations_total++;
     if (c->opened != NULL) return; /* said twice */
     intake_task *t = new_task(c, run_opened, done_opened);
@@ -244,10 +241,10 @@ static void on_refused(connection *c, const srv_ipc_refused *r)
     memcpy(t->refusal.peer, r->assoc.peer, sizeof t->refusal.peer);
     memcpy(t->refusal.what, r->what, sizeof t->refusal.what);
     memcpy(t->refusal.reason, r->reason, sizeof t->refusal.reason);
-    TERMINATE(t->refusal.calling_ae);
-    TERMINATE(t->refusal.peer);
-    TERMINATE(t->refusal.what);
-    TERMINATE(t->refusal.reason);
+    SRV_IPC_END(t->refusal.calling_ae);
+    SRV_IPC_END(t->refusal.peer);
+    SRV_IPC_END(t->refusal.what);
+    SRV_IPC_END(t->refusal.reason);
     /* A stock sender proposes dozens of classes and uses one: the rows are for REST, the log is for what
      * ended an association. */
     const bool whole = strcmp(t->refusal.what, "association") == 0 || strcmp(t->refusal.what, "TLS") == 0;
@@ -273,10 +270,10 @@ static void on_commit(connection *c, const srv_ipc_commit *m)
     memcpy(t->instance.sop_class_uid, m->info.sop_class_uid, sizeof t->instance.sop_class_uid);
     memcpy(t->instance.transfer_syntax_uid, m->info.transfer_syntax_uid,
            sizeof t->instance.transfer_syntax_uid);
-    TERMINATE(t->instance.sha256);
-    TERMINATE(t->instance.sop_instance_uid);
-    TERMINATE(t->instance.sop_class_uid);
-    TERMINATE(t->instance.transfer_syntax_uid);
+    SRV_IPC_END(t->instance.sha256);
+    SRV_IPC_END(t->instance.sop_instance_uid);
+    SRV_IPC_END(t->instance.sop_class_uid);
+    SRV_IPC_END(t->instance.transfer_syntax_uid);
     srv_core_submit(c->in->core, &t->task);
 }
 
@@ -314,7 +311,7 @@ static void on_message(void *ctx, srv_ipc_type type, const void *body, size_t si
         break;
     case SRV_IPC_CLOSED: {
         dicom_receive_result r = *(const dicom_receive_result *)body;
-        TERMINATE(r.ended);
+        SRV_IPC_END(r.ended);
         msa_log(MSA_LOG_INFO, "receive", "calling=\"%s\" peer=%s stored=%d failed=%d echoed=%d ended=%s",
                 c->info.calling_ae, c->info.peer, r.stored, r.failed, r.echoed, r.ended);
         close_association(c, r.ended);

@@ -55,3 +55,41 @@ msa_status srv_ipc_expect(int fd, srv_ipc_type type, void *body, size_t size, ms
                         got_size, (int)type, size);
     return MSA_OK;
 }
+
+void srv_ipc_end_header(dicom_header *h)
+{
+    SRV_IPC_END(h->sop_class_uid);
+    SRV_IPC_END(h->sop_instance_uid);
+    SRV_IPC_END(h->study_uid);
+    SRV_IPC_END(h->series_uid);
+    SRV_IPC_END(h->frame_of_reference_uid);
+    SRV_IPC_END(h->transfer_syntax_uid);
+    SRV_IPC_END(h->modality);
+    SRV_IPC_END(h->body_part);
+    SRV_IPC_END(h->study_description);
+    SRV_IPC_END(h->series_description);
+    SRV_IPC_END(h->protocol);
+}
+
+static void end_code(dicom_code *code)
+{
+    SRV_IPC_END(code->value);
+    SRV_IPC_END(code->scheme);
+    SRV_IPC_END(code->meaning);
+}
+
+void srv_ipc_end_prompt(dicom_prompt *p)
+{
+    SRV_IPC_END(p->sop_instance_uid);
+    SRV_IPC_END(p->series_uid);
+    SRV_IPC_END(p->frame_of_reference_uid);
+    SRV_IPC_END(p->label);
+    SRV_IPC_END(p->tracking_id);
+    SRV_IPC_END(p->tracking_uid);
+    end_code(&p->category);
+    end_code(&p->type);
+    end_code(&p->site);
+    SRV_IPC_END(p->source_class_uid);
+    SRV_IPC_END(p->source_instance_uid);
+    SRV_IPC_END(p->source_sha256);
+}

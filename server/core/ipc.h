@@ -196,6 +196,11 @@ typedef struct srv_ipc_send_start {
  */
 MSA_NODISCARD msa_status srv_ipc_send(int fd, srv_ipc_type type, const void *body, size_t size, msa_error *err);
 MSA_NODISCARD msa_status srv_ipc_recv(int fd, srv_ipc_type *type, void *body, size_t cap, size_t *size, msa_error *err);
+/* Text of a role is not trusted to end: core ends every one that it takes over. */
+#define SRV_IPC_END(text) ((text)[sizeof(text) - 1] = '\0')
+void srv_ipc_end_header(dicom_header *header);
+void srv_ipc_end_prompt(dicom_prompt *prompt);
+
 /* recv of one expected type and exact size. */
 MSA_NODISCARD msa_status srv_ipc_expect(int fd, srv_ipc_type type, void *body, size_t size, msa_error *err);
 

@@ -255,7 +255,7 @@ void srv_worker_keep_results(srv_worker *w, const srv_ipc_job_done *m)
     t->n_segments = w->n_segments;
     t->n_results = w->n_results;
     memcpy(t->warnings, m->warnings, sizeof t->warnings);
-    t->warnings[sizeof t->warnings - 1] = '\0';
+    SRV_IPC_END(t->warnings);
     for (size_t i = 0; i < w->n_results; i++) {
         t->names[i] = w->results[i];
         srv_result *r = &t->results[i];

@@ -79,7 +79,7 @@ static void on_message(void *ctx, srv_ipc_type type, const void *body, size_t si
         return;
     }
     ch->result = *(const dicom_send_result *)body;
-    ch->result.comment[sizeof ch->result.comment - 1] = '\0';
+    SRV_IPC_END(ch->result.comment);
     ch->answered = true;
 }
 

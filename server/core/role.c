@@ -132,7 +132,7 @@ static bool read_one(srv_role *role)
     }
     srv_ipc_head head = {0};
     memcpy(&head, message, (size_t)n < sizeof head ? (size_t)n : sizeof head);
-    if ((size_t)n < sizeof head || (size_t)n != sizeof head + head.size ||
+    if ((size_t)n < sizeof head || (size_t)n > sizeof buffer - 8 || (size_t)n != sizeof head + head.size ||
         body_size((srv_ipc_type)head.type) != head.size) {
         if (!role->how.broke_protocol)
             msa_log(MSA_LOG_ERROR, "role", "name=%s pid=%d broke_protocol type=%u bytes=%zd", role->name,

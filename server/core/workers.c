@@ -246,8 +246,8 @@ static void on_segment(srv_worker *w, const srv_ipc_segment *m)
                        .candidates = m->candidates}; /* checked where they become text */
     memcpy(s->label, m->label, sizeof s->label);
     memcpy(s->note, m->note, sizeof s->note);
-    s->label[sizeof s->label - 1] = '\0';
-    s->note[sizeof s->note - 1] = '\0';
+    SRV_IPC_END(s->label);
+    SRV_IPC_END(s->note);
 }
 
 /* A name is used as a path: only what our own writer produces. */
@@ -260,11 +260,11 @@ static bool is_result_name(const char *name)
 static void on_result(srv_worker *w, const srv_ipc_result *m)
 {
     srv_ipc_result r = *m;
-    r.name[sizeof r.name - 1] = '\0';
-    r.form_name[sizeof r.form_name - 1] = '\0';
-    r.sop_class_uid[sizeof r.sop_class_uid - 1] = '\0';
-    r.sop_instance_uid[sizeof r.sop_instance_uid - 1] = '\0';
-    r.series_uid[sizeof r.series_uid - 1] = '\0';
+    SRV_IPC_END(r.name);
+    SRV_IPC_END(r.form_name);
+    SRV_IPC_END(r.sop_class_uid);
+    SRV_IPC_END(r.sop_instance_uid);
+    SRV_IPC_END(r.series_uid);
     if (w->n_results >= SRV_JOB_RESULTS_MAX || !is_result_name(r.name)) {
         srv_role_kill(w->role);
         return;

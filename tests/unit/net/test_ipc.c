@@ -93,10 +93,61 @@ static void test_other_end_gone(void **state)
     assert_int_equal(srv_ipc_send(fds[0], SRV_IPC_JOB_GO, NULL, 0, NULL), MSA_E_IO); /* and no SIGPIPE */
 }
 
+/* What a role that was taken over sends ends nowhere; nothing of it is read beyond its field. */
+static void test_texts_end(void **state)
+{
+    (void)state;
+    dicom_header h;
+    dicom_prompt p;
+    memset(&h, 'x', sizeof h);
+    memset(&p, 'x', sizeof p);
+    srv_ipc_end_header(&h);
+    srv_ipc_end_prompt(&p);
+#define TEXT(field)                                                                                          \
+    {                                                                                                        \
+#field, field, sizeof(field)                                                                         \
+    }
+    const struct {
+        const char *name, *text;
+        size_t size;
+    } texts[] = {TEXT(h.sop_class_uid),
+                 TEXT(h.sop_instance_uid),
+                 TEXT(h.study_uid),
+                 TEXT(h.series_uid),
+                 TEXT(h.frame_of_reference_uid),
+                 TEXT(h.transfer_syntax_uid),
+                 TEXT(h.modality),
+                 TEXT(h.body_part),
+                 TEXT(h.study_description),
+                 TEXT(h.series_description),
+                 TEXT(h.protocol),
+                 TEXT(p.sop_instance_uid),
+                 TEXT(p.series_uid),
+                 TEXT(p.frame_of_reference_uid),
+                 TEXT(p.label),
+                 TEXT(p.tracking_id),
+                 TEXT(p.tracking_uid),
+                 TEXT(p.category.value),
+                 TEXT(p.category.scheme),
+                 TEXT(p.category.meaning),
+                 TEXT(p.type.value),
+                 TEXT(p.type.scheme),
+                 TEXT(p.type.meaning),
+                 TEXT(p.site.value),
+                 TEXT(p.site.scheme),
+                 TEXT(p.site.meaning),
+                 TEXT(p.source_class_uid),
+                 TEXT(p.source_instance_uid),
+                 TEXT(p.source_sha256)};
+#undef TEXT
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (memchr(texts[i].text, '\0', texts[i].size) == NULL) fail_msg("%s does not end", texts[i].name);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {CASE(test_round_trip), CASE(test_too_large), CASE(test_not_a_message),
-                                       CASE(test_other_end_gone)};
+                                       CASE(test_other_end_gone), cmocka_unit_test(test_texts_end)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
