@@ -23,10 +23,12 @@ typedef struct connection {
     srv_role *role; /* NULL once it is gone */
     int refs;       /* the role, and every task under way */
     bool busy;      /* only there to refuse */
+    bool tls;       /* by the port that it came to */
+    bool asked;     /* ADMIT has come */
     bool admitted;
-    char sender[64]; /* the entry under senders that let it in */
-    bool closed;     /* CLOSED has come */
-    dicom_assoc_info info;
+    char sender[64];            /* the entry under senders that let it in */
+    bool closed;                /* CLOSED has come */
+    dicom_assoc_info info;      /* the address is core's own finding; the rest is there with ADMIT */
     uint64_t kill_at_ms;        /* loop time */
     struct intake_task *opened; /* owned; its status is the store thread's until the task is done */
     /* store thread only, from here: tasks run in order, so COMMIT finds what OPENED has set */
@@ -194,28 +196,34 @@ static void judge(connection *c, const dicom_assoc_info *who, dicom_verdict *ver
         who->calling_ae, s->name, s->max_associations);
 }
 
+/* Its address, and whether it came to the port of TLS, core has seen itself; the rest is the role's word,
+ * which is taken once. */
 static void on_admit(connection *c, const dicom_assoc_info *info)
 {
-    dicom_assoc_info who = *info;
+    char peer[sizeof c->info.peer];
     dicom_verdict verdict = {.admission = DICOM_ADMITTED};
-    SRV_IPC_END(who.calling_ae);
-    SRV_IPC_END(who.called_ae);
-    SRV_IPC_END(who.peer);
-    SRV_IPC_END(who.tls);
-    SRV_IPC_END(who.certificate);
-    SRV_IPC_END(who.subject);
-    if (!c->admitted) judge(c, &who, &verdict);
+    if (c->asked || c->busy) {
+        srv_role_kill(c->role);
+        return;
+    }
+    c->asked = true;
+    memcpy(peer, c->info.peer, sizeof peer);
+    c->info = *info;
+    memcpy(c->info.peer, peer, sizeof peer);
+    SRV_IPC_END(c->info.calling_ae);
+    SRV_IPC_END(c->info.called_ae);
+    SRV_IPC_END(c->info.tls);
+    SRV_IPC_END(c->info.certificate);
+    SRV_IPC_END(c->info.subject);
+    if (!c->tls) c->info.tls[0] = c->info.certificate[0] = c->info.subject[0] = '\0';
+    judge(c, &c->info, &verdict);
     c->admitted = verdict.admission == DICOM_ADMITTED;
     (void)srv_role_send(c->role, SRV_IPC_ADMITTED, &verdict, sizeof verdict, NULL);
 }
 
-static void on_opened(connection *c, const dicom_assoc_info *info)
+/* What is shown is what was judged: the message says it again. */
+static void on_opened(connection *c)
 {
-    c->info = *info;
-    SRV_IPC_END(c->info.calling_ae);
-    SRV_IPC_END(c->info.called_ae);
-    SRV_IPC_END(c->info.peer);
-    SRV_IPC_END(c->info.tls);
     c->in->core->live.associations_total++;
     if (c->opened != NULL) return; /* said twice */
     intake_task *t = new_task(c, run_opened, done_opened);
@@ -238,11 +246,10 @@ static void on_refused(connection *c, const srv_ipc_refused *r)
     c->in->core->live.refusals_total++;
     t->refusal.count = 1;
     memcpy(t->refusal.calling_ae, r->assoc.calling_ae, sizeof t->refusal.calling_ae);
-    memcpy(t->refusal.peer, r->assoc.peer, sizeof t->refusal.peer);
+    memcpy(t->refusal.peer, c->info.peer, sizeof t->refusal.peer);
     memcpy(t->refusal.what, r->what, sizeof t->refusal.what);
     memcpy(t->refusal.reason, r->reason, sizeof t->refusal.reason);
     SRV_IPC_END(t->refusal.calling_ae);
-    SRV_IPC_END(t->refusal.peer);
     SRV_IPC_END(t->refusal.what);
     SRV_IPC_END(t->refusal.reason);
     /* A stock sender proposes dozens of classes and uses one: the rows are for REST, the log is for what
@@ -291,12 +298,16 @@ static void on_message(void *ctx, srv_ipc_type type, const void *body, size_t si
 {
     (void)size; /* role.c has checked it against the type */
     connection *c = ctx;
+    if ((type == SRV_IPC_OPENED || type == SRV_IPC_COMMIT) && !c->admitted) {
+        srv_role_kill(c->role);
+        return;
+    }
     switch ((int)type) {
     case SRV_IPC_ADMIT:
         on_admit(c, body);
         break;
     case SRV_IPC_OPENED:
-        on_opened(c, body);
+        on_opened(c);
         break;
     case SRV_IPC_REFUSED:
         on_refused(c, body);
@@ -363,6 +374,7 @@ static msa_status start_role(srv_intake *in, const char *peer, int fd, bool tls,
     if (c == NULL) return msa_fail(err, MSA_E_NOMEM, "out of memory");
     c->in = in;
     (void)snprintf(c->info.peer, sizeof c->info.peer, "%s", peer);
+    c->tls = tls;
     c->busy = is_busy(in);
     const srv_role_events events = {.ctx = c, .message = on_message, .exited = on_exited};
     const msa_status st = srv_role_spawn(&c->role, in->core->loop, "receive", fd, &events, err);
