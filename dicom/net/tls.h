@@ -25,8 +25,8 @@ SSL *tls_new(const dicom_tls_context &context, int fd);
  * sentence about "the peer". Clears them. "" when there is none. */
 std::string tls_problem(SSL *ssl, bool server);
 
-/* Of the peer's certificate, "" where it has shown none: SHA-256 in hexadecimal, and its subject (RFC 4514).
- */
+/* Of the peer's certificate, "" where it has shown none: SHA-256 in hexadecimal, and its subject (RFC 4514,
+ * UTF-8). */
 std::string tls_fingerprint(SSL *ssl);
 std::string tls_subject(SSL *ssl);
 

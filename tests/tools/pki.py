@@ -70,7 +70,7 @@ subjectKeyIdentifier = hash
         os.makedirs(folder)
         made = Identity(folder)
         request = os.path.join(folder, 'request.pem')
-        openssl('req', '-new', '-newkey', 'rsa:2048', '-nodes', '-keyout', made.key, '-out', request, '-subj', '/CN=' + name,
+        openssl('req', '-new', '-utf8', '-newkey', 'rsa:2048', '-nodes', '-keyout', made.key, '-out', request, '-subj', '/CN=' + name,
                 '-config', 'ca.cnf', '-addext', 'subjectAltName=' + names, folder=self.folder)
         when = ['-startdate', '20200101000000Z', '-enddate', '20210101000000Z'] if expired else ['-days', str(days)]
         openssl('ca', '-batch', '-notext', '-config', 'ca.cnf', '-cert', 'root.pem', '-keyfile', 'root.key', '-in', request,

@@ -52,6 +52,11 @@ class In(Tls):
         self.r.wait_for("^closed released stored=1")
         self.assertEqual([body_of(b) for b in self.r.blobs().values()], [body])
 
+    def test_subject_of_any_letters(self):
+        """As people write it under senders: nothing in it may look like another name."""
+        self.assertEqual(self.echo(self.r.port, *self.pki.issue("müller").tool())[0], 0)
+        self.assertEqual(self.r.wait_for("^secured")[0].split()[3], "CN=müller")
+
     def refused(self, words, n=1):
         self.assertIn(words, self.r.wait_for(r"^refused .*\|TLS\|", n)[-1])
         self.assertEqual(self.r.seen("^opened"), [])
