@@ -138,6 +138,12 @@ static void say_certificate(const srv_sender *s, const dicom_assoc_info *who, ch
             "\"%s\" called %s, and senders entry %.40s asks for one: let it use TLS on dicom.tls_port, or "
             "clear the entry's certificate",
             who->calling_ae, who->tls[0] == '\0' ? "without TLS" : "without a certificate", s->name);
+    else if (strncmp(s->certificate, SUBJECT, strlen(SUBJECT)) == 0)
+        (void)snprintf(
+            why, MSA_ERROR_WHAT_MAX,
+            "\"%s\" showed a certificate of %.64s, which is not that of senders entry %.40s: set it "
+            "there (" SUBJECT "...) if it is right",
+            who->calling_ae, who->subject, s->name);
     else
         (void)snprintf(why, MSA_ERROR_WHAT_MAX,
                        "\"%s\" showed the certificate %s, which is not that of senders entry %.40s: set it "

@@ -106,6 +106,7 @@ static void test_all_three_must_fit(void **state)
     assert_string_equal(found("PACS", "10.1.2.3", "TLSv1.3", "ab", "CN=pacs,O=Clinic", why), "");
     assert_non_null(strstr(why, "showed the certificate ab, which is not that of senders entry pacs"));
     assert_string_equal(found("PACS", "10.1.2.4", "TLSv1.3", FINGERPRINT, "CN=pacs", why), "");
+    assert_non_null(strstr(why, "showed a certificate of CN=pacs, which is not that of senders entry pacs-b"));
 }
 
 static void test_no_entry_has_the_title(void **state)
