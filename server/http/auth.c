@@ -128,8 +128,12 @@ static void address_of(const srv_request *req, uint8_t out[16])
     memset(out, 0, 16);
     if (sa != NULL && sa->sa_family == AF_INET)
         memcpy(out, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
-    else if (sa != NULL && sa->sa_family == AF_INET6) /* its network: a host has 2^64 addresses there */
-        memcpy(out, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, 8);
+    if (sa == NULL || sa->sa_family != AF_INET6) return;
+    const struct in6_addr *six = &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(six)) /* who comes over IPv4 where http.bind is :: */
+        memcpy(out, six->s6_addr + 12, 4);
+    else
+        memcpy(out, six, 8); /* its network: a host has 2^64 addresses there */
 }
 
 static void print_address(const struct sockaddr *sa, char text[INET6_ADDRSTRLEN])

@@ -96,6 +96,7 @@ static msa_status obey(const arguments *a, const char *root, msa_error *err)
     MSA_TRY(srv_tokens_create(root, a->name, a->scopes, a->days == 0 ? 0 : now + a->days * DAY_MS, now,
                               secret, err));
     (void)puts(secret);
+    (void)fprintf(stderr, "good for the service whose storage.path is %s\n", root);
     return MSA_OK;
 }
 

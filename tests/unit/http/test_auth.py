@@ -1,4 +1,5 @@
 """Access tokens: who may do what on every route, guesses, expiry, revocation, the command that makes them."""
+import http.client
 import json
 import os
 import re
@@ -176,6 +177,26 @@ class Start(unittest.TestCase):
         server = Server(env={'MSAD_HTTP_BIND': '0.0.0.0'}, prepare=lambda root: token(root, 'create', 'a', '--scope', 'read'))
         self.assertEqual(server.ask('GET', '/v1/jobs')[0].status, 401)
         self.assertEqual(server.ask('GET', '/healthz')[0].status, 200)
+        self.assertEqual(server.stop(), 0)
+
+    def test_guesses_by_address(self):
+        """Also of those who come over IPv4 to a service on IPv6."""
+        try:
+            server = Server(env={'MSAD_HTTP_BIND': '::'}, prepare=lambda root: token(root, 'create', 'a', '--scope', 'read'))
+        except RuntimeError:
+            self.skipTest('this machine has no IPv6')
+
+        def guess(address):
+            connection = http.client.HTTPConnection('127.0.0.1', server.port, timeout=20, source_address=(address, 0))
+            connection.request('GET', '/v1/jobs', headers={'Authorization': 'Bearer msad_' + 'A' * 44})
+            status = connection.getresponse().status
+            connection.close()
+            return status
+
+        for _ in range(400):
+            if guess('127.0.0.1') == 429:
+                break
+        self.assertEqual(guess('127.0.0.2'), 401)
         self.assertEqual(server.stop(), 0)
 
     def test_rate(self):
