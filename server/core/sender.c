@@ -141,7 +141,7 @@ static void say_certificate(const srv_sender *s, const dicom_assoc_info *who, ch
     else if (strncmp(s->certificate, SUBJECT, strlen(SUBJECT)) == 0)
         (void)snprintf(
             why, MSA_ERROR_WHAT_MAX,
-            "\"%s\" showed a certificate of %.64s, which is not that of senders entry %.40s: set it "
+            "\"%s\" showed a certificate of %.56s, which is not that of senders entry %.40s: set it "
             "there (" SUBJECT "...) if it is right",
             who->calling_ae, who->subject, s->name);
     else
