@@ -19,7 +19,7 @@ def main():
         out.append('};')
         rows.append('    {"/%s", "%s", file_%d, sizeof file_%d, "%s"},' %
                     ('' if name == 'index.html' else name, MEDIA[os.path.splitext(name)[1]], number, number, hashlib.sha256(data).hexdigest()))
-    out += ['const srv_page_file srv_page_files[] = {', *rows, '};', 'const size_t srv_page_n_files = %d;' % len(rows), '']
+    out += ['const srv_page_file srv_page_files[] = {', *rows, '};', '']
     with open(sys.argv[1], 'w', encoding='ascii') as file:
         file.write('\n'.join(out))
 

@@ -95,14 +95,15 @@ void srv_auth_free(srv_auth *a)
     free(a);
 }
 
-bool srv_auth_is_open(const srv_http *h)
+/* No token is asked for. */
+static bool is_open(const srv_http *h)
 {
     return !h->auth->tokens.exists;
 }
 
 bool srv_auth_is_for_all(const srv_http *h)
 {
-    return srv_auth_is_open(h) && h->env.config->http_tls_client_ca[0] == '\0';
+    return is_open(h) && h->env.config->http_tls_client_ca[0] == '\0';
 }
 
 /* By its certificate, where these are asked for; judged once a connection. */
@@ -212,7 +213,7 @@ void srv_auth_identify(srv_request *req)
     look_again(h);
     const char *given =
         MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
-    req->scopes = srv_auth_is_open(h) ? SRV_SCOPE_ALL : 0;
+    req->scopes = is_open(h) ? SRV_SCOPE_ALL : 0;
     req->token = NULL;
     if (given == NULL || strncasecmp(given, scheme, sizeof scheme - 1) != 0) return;
     const char *secret = given + sizeof scheme - 1;
@@ -225,7 +226,7 @@ void srv_auth_identify(srv_request *req)
 bool srv_auth_still(srv_http *h, const char *token_sha256)
 {
     look_again(h);
-    if (token_sha256[0] == '\0') return srv_auth_is_open(h);
+    if (token_sha256[0] == '\0') return is_open(h);
     for (int32_t i = 0; i < h->auth->tokens.n; i++)
         if (strcmp(h->auth->tokens.of[i].sha256, token_sha256) == 0)
             return srv_token_is_good(&h->auth->tokens.of[i], srv_now_ms());
@@ -270,7 +271,7 @@ void srv_auth_check(srv_request *req, const srv_route *route)
                           "a client certificate is needed that http.tls_client_ca vouches for");
         return;
     }
-    const bool known = srv_auth_is_open(req->http) || req->token != NULL;
+    const bool known = is_open(req->http) || req->token != NULL;
     if (!known) {
         refuse_unknown(req);
     } else if ((needed & ~req->scopes) != 0) {

@@ -263,8 +263,7 @@ bool srv_tls_client_is_known(struct MHD_Connection *connection);
 /* auth.c. Errors of new: MSA_E_INVALID when others could reach REST and there is no token. */
 MSA_NODISCARD msa_status srv_auth_new(srv_http *h, msa_error *err);
 void srv_auth_free(srv_auth *auth);
-bool srv_auth_is_open(const srv_http *h);    /* no token is asked for */
-bool srv_auth_is_for_all(const srv_http *h); /* nor a certificate */
+bool srv_auth_is_for_all(const srv_http *h); /* neither token nor certificate is asked for */
 void srv_auth_identify(srv_request *req);    /* by its token, if it shows one */
 /* Leaves a refusal in the reply: 401, 403 or 429. route NULL: there is none, which is not told to strangers.
  */

@@ -59,7 +59,7 @@ static json_t *parameters_of(const srv_route *r)
                                                     p->in_path ? "path" : "query", "required", p->in_path,
                                                     "description", p->help, "schema", schema_of(p)));
     }
-    if (strcmp(r->method, "POST") == 0)
+    if (strcmp(r->method, "POST") == 0 && (r->scopes & SRV_SCOPE_OPERATE) != 0 && r->in_store != NULL)
         (void)json_array_append_new(list,
                                     json_pack("{s:s, s:s, s:b, s:s, s:{s:s, s:i}}", "name", "Idempotency-Key",
                                               "in", "header", "required", false, "description",

@@ -22,7 +22,7 @@ static const member members[] = {
     {"Problem", "status", "integer", 0, "the HTTP status"},
     {"Problem", "detail", "string", 0, "what was wrong"},
 
-    {"Health", "status", "string", 0, "ok, or ready"},
+    {"Health", "status", "string", 0, "ok"},
     {"Health", "version", "string", 0, "of msad"},
 
     {"Ready", "status", "string", 0, "ready"},

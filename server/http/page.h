@@ -12,6 +12,5 @@ typedef struct srv_page_file {
 } srv_page_file;
 
 extern const srv_page_file srv_page_files[];
-extern const size_t srv_page_n_files;
 
 #endif
