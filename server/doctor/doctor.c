@@ -161,13 +161,22 @@ static void check_running(srv_doctor *d)
 {
     srv_rest rest;
     msa_error err = MSA_ERROR_INIT;
-    json_t *json = NULL;
+    MSA_AUTO_FREE char *bytes = NULL;
+    size_t size = 0;
+    int status = 0;
     srv_rest_of(&rest, d->config);
-    if (srv_rest_json(&rest, "GET", "/readyz", NULL, &json, &err) == MSA_OK)
+    const bool answers = srv_rest_call(&rest, "GET", "/readyz", NULL, &status, &bytes, &size, &err) == MSA_OK;
+    json_t *json = answers ? json_loadb(bytes, size, 0, NULL) : NULL;
+    const char *detail = json_string_value(json_object_get(json, "detail"));
+    if (detail == NULL) detail = answers ? "it does not say why" : err.what;
+    if (status == 200)
         srv_doctor_ok(d, "service", "runs on this storage and is ready; its ports are its own");
+    else if (status == 401 || status == 403)
+        srv_doctor_failed(d, "service", "put a token with the scope read into MSAD_TOKEN: msad token create",
+                          "runs on this storage, but does not tell us whether it is ready: %s", detail);
     else
         srv_doctor_failed(d, "service", "its log says more: journalctl -u msad",
-                          "runs on this storage, but is not ready: %s", err.what);
+                          "runs on this storage, but is not ready: %s", detail);
     json_decref(json);
 }
 

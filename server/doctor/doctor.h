@@ -14,7 +14,7 @@
 int srv_doctor_run(const srv_config *config, const char *config_path);
 
 /* How the service of these settings fares, asked over REST. Returns the exit status: 0; 1 when it is not
- * ready; 69 (EX_UNAVAILABLE) when it does not answer. */
+ * ready, or refuses to tell; 69 (EX_UNAVAILABLE) when it does not answer. */
 int srv_status_run(const srv_config *config);
 
 /* Documents made of the tables that the program works by: "settings" or "conformance", as Markdown. false: no

@@ -124,8 +124,9 @@ int srv_status_run(const srv_config *config)
         return EX_UNAVAILABLE;
     }
     json_t *json = json_loads(ready, 0, NULL);
-    (void)printf("msad         %s at %s%s%s\n", status == 200 ? "ready" : "NOT READY", rest.base,
-                 status == 200 ? "" : ": ", status == 200 ? "" : text(json, "detail"));
+    const char *verdict = status == 200 ? "ready" : status == 503 ? "NOT READY" : "REFUSES TO TELL";
+    (void)printf("msad         %s at %s%s%s\n", verdict, rest.base, status == 200 ? "" : ": ",
+                 status == 200 ? "" : text(json, "detail"));
     json_decref(json);
     if (srv_rest_call(&rest, "GET", "/metrics", NULL, &metrics_status, &metrics, &size, &err) == MSA_OK &&
         metrics_status == 200)

@@ -427,8 +427,8 @@ void srv_requests_tick(srv_http *h, uint64_t now)
     for (srv_request *req = h->requests; req != NULL; req = req->next) {
         if (!req->suspended || req->reply.status != 0 || req->watch != NULL || now < req->deadline_ms)
             continue;
-        srv_reply_problem(&req->reply, MHD_HTTP_SERVICE_UNAVAILABLE,
-                          "the catalogue did not answer within %d ms", h->env.store_ms);
+        srv_reply_problem(&req->reply, MHD_HTTP_SERVICE_UNAVAILABLE, "%s did not answer within %d ms",
+                          req->elsewhere ? "who was asked" : "the catalogue", h->env.store_ms);
         srv_request_resume(req);
     }
     for (srv_conn *conn = h->conns; conn != NULL; conn = conn->next)

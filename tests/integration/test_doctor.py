@@ -13,14 +13,16 @@ PROGRAM = os.path.join(harness.BUILD, 'msad')
 
 
 class Listener(http.server.BaseHTTPRequestHandler):
-    """Answers everything with {} and remembers which tokens it was shown."""
+    """Answers who has a token with {}, and remembers which it was shown."""
 
     def do_GET(self):
         self.server.tokens.append(self.headers['Authorization'])
-        self.send_response(200)
-        self.send_header('Content-Length', '2')
+        known = self.headers['Authorization'] is not None
+        body = b'{}' if known else b'{"detail": "a token is needed"}'
+        self.send_response(200 if known else 401)
+        self.send_header('Content-Length', str(len(body)))
         self.end_headers()
-        self.wfile.write(b'{}')
+        self.wfile.write(body)
 
     def log_message(self, *_):
         pass
@@ -119,6 +121,9 @@ class Doctor(harness.Case):
             settings = {'token': 'secret', 'http_port': port}
             self.assertIn('ready', self.run_doctor(0, 'status', http_tls_certificate=ours[0], **settings))
             self.assertEqual(set(server.tokens), {'Bearer secret'})
+            said = self.run_doctor(1, 'status', http_port=port, http_tls_certificate=ours[0])
+            self.assertIn('REFUSES TO TELL at https://127.0.0.1:%d: a token is needed' % port, said)
+            self.assertIn('set MSAD_TOKEN', said)
             server.tokens.clear()
             self.assertIn('another certificate', self.run_doctor(69, 'status', http_tls_certificate=other[0], **settings))
             self.assertIn('cannot be read', self.run_doctor(69, 'status', http_tls_certificate=self.path('none'), **settings))
