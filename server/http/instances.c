@@ -1,8 +1,6 @@
 /* Stored instances: those with something to say, one by its name, and annotations that come as a file. */
 #include "server/http/internal.h"
 
-#include <string.h>
-
 static const char *kind_name(const srv_instance *i)
 {
     return i->kind == DICOM_KIND_IMAGE ? "image" : i->kind == DICOM_KIND_ANNOTATION ? "annotation" : "";

@@ -2,7 +2,6 @@
 #include "server/http/internal.h"
 
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
 static json_t *ref_to(const char *kind, const char *name)

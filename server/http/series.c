@@ -1,9 +1,5 @@
 #include "server/http/internal.h"
 
-#include <stdlib.h>
-
-#include "engine/base/cleanup.h"
-
 static json_t *series_json(const srv_series *s)
 {
     const int32_t expected = s->told > 0 ? s->told : s->expected;

@@ -3,11 +3,6 @@
 
 #include <string.h>
 
-static json_t *health(const char *status)
-{
-    return json_pack("{s:s, s:s}", "status", status, "version", MSAD_VERSION);
-}
-
 static json_t *disk(const srv_http_live *live)
 {
     static const char *const rooms[] = {"enough", "low", "full"};
@@ -18,7 +13,8 @@ static json_t *disk(const srv_http_live *live)
 
 void srv_get_healthz(srv_request *req)
 {
-    srv_reply_json(&req->reply, MHD_HTTP_OK, health("ok"));
+    srv_reply_json(&req->reply, MHD_HTTP_OK,
+                   json_pack("{s:s, s:s}", "status", "ok", "version", MSAD_VERSION));
 }
 
 void srv_get_readyz(srv_request *req)

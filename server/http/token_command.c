@@ -1,7 +1,6 @@
 /* `msad token create|list|revoke`: beside a running service or before its first start. */
 #include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

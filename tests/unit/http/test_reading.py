@@ -237,7 +237,7 @@ class Reading(Base):
         for path, schema, name in (('/v1/annotations', 'AnnotationList', 'annotations'), ('/v1/associations', 'AssociationList', 'associations'),
                                    ('/v1/instances', 'InstanceList', 'instances'), ('/v1/instances?state=noted', 'InstanceList', 'instances'),
                                    (f'/v1/annotations?series={SERIES}.4', 'AnnotationList', 'annotations'), ('/v1/annotations?state=waiting', 'AnnotationList', 'annotations'),
-                                   ('/v1/series', 'SeriesList', 'series'), ('/v1/jobs', 'JobList', 'jobs')):
+                                   ('/v1/series', 'SeriesList', 'series'), ('/v1/jobs', 'JobList', 'jobs'), ('/v1/deliveries', 'DeliveryList', 'deliveries')):
             link = path + ('&' if '?' in path else '?')
             everything = self.get(path, schema)
             self.assertIsNone(everything['next_cursor'])
