@@ -297,10 +297,10 @@ static msa_status check_tls(const srv_config *c, msa_error *err)
             err, MSA_E_PARSE,
             "dicom.plain is false and dicom.tls_certificate is not set: nobody could send anything");
     if (!tls.on) return MSA_OK;
-    if (c->dicom_tls_port != 0 && (c->dicom_tls_port == c->dicom_port || c->dicom_tls_port == c->http_port))
-        return msa_fail(err, MSA_E_PARSE,
-                        "dicom.tls_port is %d, as dicom.port or http.port; they must differ",
-                        c->dicom_tls_port);
+    const bool as_plain = c->dicom_plain && c->dicom_tls_port == c->dicom_port;
+    if (c->dicom_tls_port != 0 && (as_plain || c->dicom_tls_port == c->http_port))
+        return msa_fail(err, MSA_E_PARSE, "dicom.tls_port is %d, as is %s; they must differ",
+                        c->dicom_tls_port, as_plain ? "dicom.port" : "http.port");
     return MSA_OK;
 }
 
@@ -311,7 +311,7 @@ static msa_status check_together(const srv_config *c, msa_error *err)
         return msa_fail(err, MSA_E_PARSE,
                         "delivery.retry_min_s (%d) is larger than delivery.retry_max_s (%d)",
                         c->delivery_retry_min_s, c->delivery_retry_max_s);
-    if (c->dicom_port != 0 && c->dicom_port == c->http_port)
+    if (c->dicom_plain && c->dicom_port != 0 && c->dicom_port == c->http_port)
         return msa_fail(err, MSA_E_PARSE, "dicom.port and http.port are both %d; they must differ",
                         c->dicom_port);
     MSA_TRY(check_tls(c, err));

@@ -182,7 +182,8 @@ class Doors(harness.Case):
         self.assertIn('dicom.tls_certificate is not', said(dicom_tls_certificate=None))
         self.assertIn('nobody could send anything',
                       said(dicom_plain='false', dicom_tls_certificate=None, dicom_tls_key=None))
-        self.assertIn('they must differ', said(dicom_tls_port=11112))
+        self.assertIn('as is dicom.port; they must differ', said(dicom_tls_port=11112))
+        self.assertEqual(said(dicom_tls_port=11112, dicom_plain='false'), '', 'a port that nobody else listens on')
         self.assertIn('is not a list of addresses', said(senders='a=A@10.0.0.0/99'))
         self.assertIn('not of the form', said(senders='a=A'))
 
