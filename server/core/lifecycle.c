@@ -1,6 +1,7 @@
 /* From the first signal to the last: SIGTERM, SIGINT, SIGHUP, and what the service manager is told. */
 #include "server/core/core.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/base/log.h"
@@ -68,9 +69,14 @@ void srv_core_part_stopped(srv_core *core)
 
 static void tell_ready(const srv_core *core)
 {
-    srv_notify_send(&core->notify, "READY=1\nSTATUS=%s takes DICOM on %s port %d, REST on %s port %d",
-                    core->config->dicom_ae_title, core->config->dicom_bind, core->dicom_port,
-                    core->config->http_bind, core->http_port);
+    char plain[32] = "", secure[32] = "";
+    if (core->dicom_port >= 0) (void)snprintf(plain, sizeof plain, " port %d", core->dicom_port);
+    if (core->dicom_tls_port >= 0)
+        (void)snprintf(secure, sizeof secure, " port %d (TLS)", core->dicom_tls_port);
+    srv_notify_send(&core->notify, "READY=1\nSTATUS=%s takes DICOM on %s%s%s%s, REST on %s port %d",
+                    core->config->dicom_ae_title, core->config->dicom_bind, plain,
+                    plain[0] != '\0' && secure[0] != '\0' ? " and" : "", secure, core->config->http_bind,
+                    core->http_port);
 }
 
 static void on_reload_signal(uv_signal_t *handle, int signum)
