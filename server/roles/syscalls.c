@@ -222,11 +222,14 @@ static void allow_threads(filter *f)
     END_IF(f, clone, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
 }
 
+/* TCP alone, which DCMTK asks for as protocol 0: Landlock's ports do not hold for its relatives (MPTCP). */
 static void allow_connect(filter *f)
 {
     const scmp_datum_t kind = 0xf; /* without SOCK_CLOEXEC and SOCK_NONBLOCK */
-    ALLOW_IF(f, socket, SCMP_A0(SCMP_CMP_EQ, AF_INET), SCMP_A1(SCMP_CMP_MASKED_EQ, kind, SOCK_STREAM));
-    ALLOW_IF(f, socket, SCMP_A0(SCMP_CMP_EQ, AF_INET6), SCMP_A1(SCMP_CMP_MASKED_EQ, kind, SOCK_STREAM));
+    ALLOW_IF(f, socket, SCMP_A0(SCMP_CMP_EQ, AF_INET), SCMP_A1(SCMP_CMP_MASKED_EQ, kind, SOCK_STREAM),
+             SCMP_A2(SCMP_CMP_EQ, 0));
+    ALLOW_IF(f, socket, SCMP_A0(SCMP_CMP_EQ, AF_INET6), SCMP_A1(SCMP_CMP_MASKED_EQ, kind, SOCK_STREAM),
+             SCMP_A2(SCMP_CMP_EQ, 0));
     add(f, SCMP_ACT_ALLOW, SCMP_SYS(connect), 0, NULL);
 }
 

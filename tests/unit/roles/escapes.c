@@ -159,6 +159,13 @@ static int make_tcp(const world *w)
     return result_of(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
 }
 
+/* Landlock's ports hold for TCP alone. */
+static int make_mptcp(const world *w)
+{
+    (void)w;
+    return result_of(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP));
+}
+
 static int make_udp(const world *w)
 {
     (void)w;
@@ -453,6 +460,7 @@ const escape escapes[] = {
     {"make a stored object a program", OF_ALL, BY_CALLS, make_runnable},
     {"openat2", OF_ALL, BY_CALLS, open_by_openat2},
     {"make a TCP socket", OF_RECEIVE | OF_INDEX | OF_WORK, BY_CALLS, make_tcp},
+    {"make an MPTCP socket", OF_ALL, BY_CALLS, make_mptcp},
     {"make a UDP socket", OF_ALL, BY_CALLS, make_udp},
     {"make a Unix socket", OF_ALL, BY_CALLS, make_unix},
     {"make a netlink socket", OF_ALL, BY_CALLS, make_netlink},
