@@ -51,12 +51,13 @@ static void on_exited(void *ctx, const srv_role_exit *how)
     echo *e = ctx;
     e->role = NULL;
     if (!e->answered) {
+        char ended[SRV_ROLE_END_MAX];
+        srv_role_end_text(how, ended, sizeof ended);
         e->result = (dicom_send_result){.outcome = DICOM_RETRY, .dimse_status = -1};
         if (uv_now(e->core->loop) >= e->deadline_ms)
             (void)snprintf(e->result.comment, sizeof e->result.comment, "no answer in time");
         else
-            (void)snprintf(e->result.comment, sizeof e->result.comment,
-                           "the asking process ended early (signal %d, status %d)", how->signal, how->status);
+            (void)snprintf(e->result.comment, sizeof e->result.comment, "the asking process %s", ended);
     }
     conclude(e);
 }
