@@ -154,6 +154,16 @@ bool session::admitted(T_ASC_RejectParameters &reject, std::string &why)
     return false;
 }
 
+/* Whose certificate is at fault decides where to look; a peer that speaks something else has none. */
+const char *tls_remedy(const std::string &failure)
+{
+    if (failure.find("our certificate") != std::string::npos)
+        return "; see dicom.tls_certificate, and what the sender trusts";
+    if (failure.find("certificate") != std::string::npos)
+        return "; see dicom.tls_ca and the certificate that the sender uses";
+    return "";
+}
+
 /* TLS before the first byte of DICOM, where it is wanted. What fails is told as the refusal that it is. */
 msa_status session::secure(msa_error *err)
 {
@@ -161,10 +171,9 @@ msa_status session::secure(msa_error *err)
     link.begin_message(seconds_or(options.associate_timeout_s, 10), ASSOCIATE_RQ_MAX);
     if (!link.start_tls(*options.tls)) {
         ended(link.end() == link_end::timed_out ? "timeout" : "rejected");
-        const std::string why =
-            link.end() == link_end::insecure
-                ? link.tls_failure() + "; see dicom.tls_ca and the certificate that the sender uses"
-                : std::string(describe(link.end())) + " during the TLS handshake";
+        const std::string why = link.end() == link_end::insecure
+                                    ? link.tls_failure() + tls_remedy(link.tls_failure())
+                                    : std::string(describe(link.end())) + " during the TLS handshake";
         if (sink.refused != nullptr) sink.refused(sink.ctx, &info, "TLS", why.c_str());
         return msa_fail(err, MSA_E_PARSE, "%s", why.c_str());
     }
