@@ -403,7 +403,9 @@ static msa_status start_role(srv_intake *in, const char *peer, int fd, bool tls,
     (void)snprintf(start.storage_path, sizeof start.storage_path, "%s", config->storage_path);
     (void)snprintf(start.ae_title, sizeof start.ae_title, "%s", config->dicom_ae_title);
     if (tls) start.tls = in->listeners.tls;
-    return srv_role_send(c->role, SRV_IPC_RECEIVE_START, &start, sizeof start, err);
+    const msa_status told = srv_role_send(c->role, SRV_IPC_RECEIVE_START, &start, sizeof start, err);
+    if (told != MSA_OK) srv_role_kill(c->role); /* it would wait for it as long as an association may last */
+    return told;
 }
 
 static void on_turned_away(void *ctx, const char *peer, const char *why)
