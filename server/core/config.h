@@ -1,5 +1,5 @@
-/* Settings: one table in config.c declares each once (name, type, default, range, help). Read once at start.
- */
+/* Settings: one table (config_table.c) declares each once: name, type, default, range, help, and whether
+ * SIGHUP brings a change into force. */
 #ifndef SRV_CORE_CONFIG_H
 #define SRV_CORE_CONFIG_H
 

@@ -49,7 +49,7 @@ typedef struct srv_core {
     bool stopping;           /* SIGTERM: nothing new is begun */
     int exit_status;
     int32_t dicom_port, dicom_tls_port, http_port; /* the ones bound; -1: none */
-    srv_http_live live;                            /* counters; filled up by srv_core_live() */
+    srv_http_live live;                            /* counters; filled up by live() in core.c */
     uv_timer_t tick;
     uv_timer_t stop_deadline;
     uv_signal_t on_term, on_int, on_hup;
