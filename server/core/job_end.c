@@ -150,6 +150,18 @@ void srv_worker_drop_job(srv_worker *w)
     job_ended(w);
 }
 
+/* Not MSA_E_BUSY, which waits: the lease runs out, and it is made again. */
+static msa_status check_kept(const end_task *t, msa_error *err)
+{
+    const char *kept[SRV_JOB_RESULTS_MAX + 2] = {t->preview_sha256, t->slices_sha256};
+    for (size_t k = 0; k < t->n_results; k++)
+        kept[2 + k] = t->results[k].sha256;
+    for (size_t k = 0; k < 2 + t->n_results; k++) /* a job may be without pictures */
+        if (kept[k][0] != '\0' && srv_core_has_blob(t->w->pool->core, kept[k], NULL) != MSA_OK)
+            return msa_fail(err, MSA_E_INVALID, "the same result was just being forgotten");
+    return MSA_OK;
+}
+
 static msa_status run_done(srv_task *task, srv_store *store, msa_error *err)
 {
     end_task *t = (end_task *)task;
@@ -161,10 +173,7 @@ static msa_status run_done(srv_task *task, srv_store *store, msa_error *err)
             if (t->names[k].form < 0 || t->names[k].form == to->form[i])
                 t->results[k].destinations |= 1u << i;
     }
-    for (size_t k = 0; k < t->n_results;
-         k++) /* not MSA_E_BUSY, which waits: the lease runs out, and it is made again */
-        if (srv_core_has_blob(t->w->pool->core, t->results[k].sha256, NULL) != MSA_OK)
-            return msa_fail(err, MSA_E_INVALID, "the same result was just being forgotten");
+    MSA_TRY(check_kept(t, err));
     MSA_TRY(srv_store_job_slices(store, t->job_id, t->token, t->slices_sha256, err));
     return srv_store_job_done(store, t->job_id, t->token, t->results, t->n_results, t->segments,
                               t->n_segments, t->preview_sha256, t->warnings, destinations, (size_t)to->n,

@@ -14,11 +14,11 @@
 
 #define PAUSE_MS   10000u /* between two looks when there was nothing to do */
 #define SERIES_MAX 16     /* looked at in one task: rows of others are not to wait long */
+#define FILES_MAX  16     /* removed in one task, for the same reason */
 
 typedef struct hash_list {
     char (*at)[MSA_SHA256_HEX];
     size_t n, room;
-    bool short_of_memory; /* files stay, and cost room only */
 } hash_list;
 
 struct srv_retainer {
@@ -33,6 +33,7 @@ typedef struct forget_task {
     srv_retainer *keeper;
     srv_retention limits;
     hash_list hashes;
+    size_t next; /* of the hashes, that is to be looked at */
     int64_t bytes;
     int32_t forgotten, files;
 } forget_task;
@@ -44,10 +45,7 @@ static void add_hash(void *ctx, const char *sha256, int64_t size_bytes)
     if (l->n == l->room) {
         const size_t room = l->room == 0 ? 256 : 2 * l->room;
         void *more = realloc(l->at, room * sizeof *l->at);
-        if (more == NULL) {
-            l->short_of_memory = true;
-            return;
-        }
+        if (more == NULL) return; /* the file stays, and costs room only */
         l->at = more;
         l->room = room;
     }
@@ -69,11 +67,12 @@ static msa_status run_forget(srv_task *task, srv_store *store, msa_error *err)
 static msa_status run_remove(srv_task *task, srv_store *store, msa_error *err)
 {
     forget_task *t = (forget_task *)task;
-    for (size_t i = 0; i < t->hashes.n; i++) {
+    const size_t end = t->next + FILES_MAX < t->hashes.n ? t->next + FILES_MAX : t->hashes.n;
+    for (; t->next < end; t->next++) {
         bool used = true;
-        MSA_TRY(srv_store_blob_is_used(store, t->hashes.at[i], &used, err));
+        MSA_TRY(srv_store_blob_is_used(store, t->hashes.at[t->next], &used, err));
         if (used) continue;
-        MSA_TRY(srv_blob_remove(t->keeper->core->blobs, t->hashes.at[i], err));
+        MSA_TRY(srv_blob_remove(t->keeper->core->blobs, t->hashes.at[t->next], err));
         t->files++;
     }
     return MSA_OK;
@@ -93,6 +92,10 @@ static void finish(forget_task *t)
 static void done_remove(srv_task *task)
 {
     forget_task *t = (forget_task *)task;
+    if (task->status == MSA_OK && t->next < t->hashes.n) {
+        srv_core_submit(t->keeper->core, task);
+        return;
+    }
     if (task->status != MSA_OK) msa_log(MSA_LOG_WARN, "retention", "files_stay what=\"%s\"", task->err.what);
     msa_log(MSA_LOG_INFO, "retention", "forgotten series=%d files=%d mib=%lld", t->forgotten, t->files,
             (long long)(t->bytes >> 20));
