@@ -92,6 +92,7 @@ static void finish(forget_task *t)
 static void done_remove(srv_task *task)
 {
     forget_task *t = (forget_task *)task;
+    if (srv_core_try_later(t->keeper->core, task)) return;
     if (task->status == MSA_OK && t->next < t->hashes.n) {
         srv_core_submit(t->keeper->core, task);
         return;
