@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The Debian package: what is in it, and that it installs and works in a clean root. The second needs root, debootstrap and a
 Debian mirror; where one is missing, it is skipped and says so."""
+import functools
 import os
 import shutil
 import subprocess
@@ -26,14 +27,20 @@ def mirror():
 
 
 class Package(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix='msad-package-')
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix='msad-package-')
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         if not shutil.which('dpkg-shlibdeps'):
             self.skipTest('dpkg-shlibdeps is not there: install dpkg-dev')
 
-    def build(self, name='out'):
-        out = os.path.join(self.folder, name)
+    @classmethod
+    @functools.lru_cache
+    def build(cls, name='out'):
+        """Once of each name: compressing takes its time."""
+        out = os.path.join(cls.folder, name)
         os.makedirs(out)
         said = harness.run_tool([os.path.join(harness.ROOT, 'scripts', 'deb'), '--build', harness.BUILD, '--out', out])
         return said.stdout.strip().split('\n')[-1]
