@@ -95,7 +95,7 @@ class Delivery(harness.Case):
         good = self.receiver()
         with scp.Scp(['hang']) as hanging:
             port = hanging.port
-            service = self.msad(destinations=[hanging, good], delivery_timeout_s=1, delivery_retry_min_s=3600,
+            service = self.msad(destinations=[hanging, good], delivery_timeout_s=3, delivery_retry_min_s=3600,
                                 delivery_retry_max_s=3600)
             for name in ('one', 'two', 'three', 'four'):
                 ct = self.ct_with_report(name)
