@@ -22,7 +22,8 @@ USER msad
 WORKDIR /var/lib/msad
 # Catalogue, received objects and results. What must survive the container lies here.
 VOLUME /var/lib/msad
-# DICOM listens on all addresses of the container; REST stays on its loopback until access tokens exist.
+# DICOM listens on all addresses of the container; REST stays on its loopback:
+# MSAD_HTTP_BIND names another address once there are access tokens (msad token create).
 ENV MSAD_STORAGE_PATH=/var/lib/msad/data \
     MSAD_DICOM_BIND=0.0.0.0 \
     MSAD_DICOM_PORT=11112 \
