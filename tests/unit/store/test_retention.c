@@ -180,6 +180,20 @@ static void too_much_goes_the_oldest_first_and_no_further(void **state)
     assert_int_equal(forget(f->store, &one_less, &t), 0);
 }
 
+/* SQLite looks for what refers to each row that goes: a whole table read for each image would hold up the
+ * rest. */
+static void no_table_is_read_whole_for_an_image(void **state)
+{
+    fixture *f = *state;
+    sqlite3_stmt *q = NULL;
+    assert_int_equal(sqlite3_prepare_v2(f->store->db, "EXPLAIN QUERY PLAN DELETE FROM instance WHERE id = 1",
+                                        -1, &q, NULL),
+                     SQLITE_OK);
+    while (sqlite3_step(q) == SQLITE_ROW)
+        assert_null(strstr((const char *)sqlite3_column_text(q, 3), "SCAN"));
+    (void)sqlite3_finalize(q);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -190,6 +204,7 @@ int main(void)
         CASE(an_annotation_stays_while_it_prompts_another_series),
         CASE(what_waits_for_an_annotation_goes_by_its_own_setting),
         CASE(too_much_goes_the_oldest_first_and_no_further),
+        CASE(no_table_is_read_whole_for_an_image),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
