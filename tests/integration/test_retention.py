@@ -38,6 +38,7 @@ class Retention(harness.Case):
             os.remove(path)
         service.start()
         service.send(ct.folder, ct.report, tool='storescu')
+        harness.until('the second delivery', lambda: service.log().count('outcome=delivered') == 2)
         self.assertEqual(harness.dataset_bytes(receiver.wait_files(1)[0]), harness.dataset_bytes(before))
 
 
