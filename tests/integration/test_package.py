@@ -101,13 +101,13 @@ class Package(unittest.TestCase):
         self.assertIn('the settings are good', self.inside(root, 'msad', '--config', '/etc/msad/msad.yaml', '--check-config'))
         # As its own user: the whole way of a phantom, then as the service, which is asked how it fares.
         ports = 'MSAD_STORAGE_PATH=/var/lib/msad/data MSAD_DICOM_PORT=%d MSAD_HTTP_PORT=%d' % (harness.free_port(), harness.free_port())
-        as_user = 'cd /var/lib/msad && export %s && ' % ports
+        as_user = 'cd /var/lib/msad; export %s; ' % ports
 
         def run(command):
             return self.inside(root, 'setpriv', '--reuid=msad', '--regid=msad', '--clear-groups', 'sh', '-c', as_user + command)
         self.assertIn('all is well', run('msad --config /etc/msad/msad.yaml doctor'))
         said = run('msad --config /etc/msad/msad.yaml 2>/var/lib/msad/log & n=0; '
-                   'until msad status >/tmp/status 2>/dev/null; do n=$((n+1)); [ $n -lt 600 ] || break; sleep 0.2; done; '
+                   'until msad status >/tmp/status; do n=$((n+1)); [ $n -lt 600 ] || break; sleep 0.2; done; '
                    'cat /tmp/status; kill $!; wait $!; echo "ended $?"')
         self.assertIn('msad         ready', said)
         self.assertIn('ended 0', said)
