@@ -173,6 +173,7 @@ static void add(filter *f, uint32_t action, int call, unsigned n, const struct s
 
 #define ALLOW_IF(f, call, ...) RULE_IF(f, SCMP_ACT_ALLOW, call, __VA_ARGS__)
 #define END_IF(f, call, ...)   RULE_IF(f, SCMP_ACT_TRAP, call, __VA_ARGS__)
+#define ARG(n, test, value)    ((struct scmp_arg_cmp){.arg = (n), .op = SCMP_CMP_##test, .datum_a = (value)})
 
 static void rule_for_each(filter *f, uint32_t action, const int *calls, size_t n)
 {
@@ -192,23 +193,23 @@ static void allow_memory(filter *f)
 static void allow_own_process(filter *f)
 {
     const scmp_datum_t us = (scmp_datum_t)getpid();
-    ALLOW_IF(f, tgkill, SCMP_A0(SCMP_CMP_EQ, us)); /* abort() and raise() */
-    END_IF(f, tgkill, SCMP_A0(SCMP_CMP_NE, us));
-    ALLOW_IF(f, rt_sigaction, SCMP_A0(SCMP_CMP_NE, SIGSYS)); /* the handler of what is forbidden stays ours */
-    ALLOW_IF(f, prctl, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
-    ALLOW_IF(f, prlimit64, SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0)); /* getrlimit() */
-    ALLOW_IF(f, fcntl, SCMP_A1(SCMP_CMP_EQ, F_GETFL));
-    ALLOW_IF(f, fcntl, SCMP_A1(SCMP_CMP_EQ, F_SETFL));
-    ALLOW_IF(f, fcntl, SCMP_A1(SCMP_CMP_EQ, F_GETFD));
-    ALLOW_IF(f, fcntl, SCMP_A1(SCMP_CMP_EQ, F_SETFD));
+    ALLOW_IF(f, tgkill, ARG(0, EQ, us)); /* abort() and raise() */
+    END_IF(f, tgkill, ARG(0, NE, us));
+    ALLOW_IF(f, rt_sigaction, ARG(0, NE, SIGSYS)); /* the handler of what is forbidden stays ours */
+    ALLOW_IF(f, prctl, ARG(0, EQ, PR_SET_NAME));
+    ALLOW_IF(f, prlimit64, ARG(0, EQ, 0), ARG(2, EQ, 0)); /* getrlimit() */
+    ALLOW_IF(f, fcntl, ARG(1, EQ, F_GETFL));
+    ALLOW_IF(f, fcntl, ARG(1, EQ, F_SETFL));
+    ALLOW_IF(f, fcntl, ARG(1, EQ, F_GETFD));
+    ALLOW_IF(f, fcntl, ARG(1, EQ, F_SETFD));
 }
 
 /* To core, and to nobody by name. */
 static void allow_core(filter *f)
 {
-    ALLOW_IF(f, recvmsg, SCMP_A0(SCMP_CMP_EQ, SRV_IPC_FD));
-    ALLOW_IF(f, sendmsg, SCMP_A0(SCMP_CMP_EQ, SRV_IPC_FD));
-    ALLOW_IF(f, sendto, SCMP_A0(SCMP_CMP_EQ, SRV_IPC_FD), SCMP_A4(SCMP_CMP_EQ, 0));
+    ALLOW_IF(f, recvmsg, ARG(0, EQ, SRV_IPC_FD));
+    ALLOW_IF(f, sendmsg, ARG(0, EQ, SRV_IPC_FD));
+    ALLOW_IF(f, sendto, ARG(0, EQ, SRV_IPC_FD), ARG(4, EQ, 0));
 }
 
 /* Threads by the flags that glibc gives them; processes by none. */
@@ -226,10 +227,8 @@ static void allow_threads(filter *f)
 static void allow_connect(filter *f)
 {
     const scmp_datum_t kind = 0xf; /* without SOCK_CLOEXEC and SOCK_NONBLOCK */
-    ALLOW_IF(f, socket, SCMP_A0(SCMP_CMP_EQ, AF_INET), SCMP_A1(SCMP_CMP_MASKED_EQ, kind, SOCK_STREAM),
-             SCMP_A2(SCMP_CMP_EQ, 0));
-    ALLOW_IF(f, socket, SCMP_A0(SCMP_CMP_EQ, AF_INET6), SCMP_A1(SCMP_CMP_MASKED_EQ, kind, SOCK_STREAM),
-             SCMP_A2(SCMP_CMP_EQ, 0));
+    ALLOW_IF(f, socket, ARG(0, EQ, AF_INET), SCMP_A1(SCMP_CMP_MASKED_EQ, kind, SOCK_STREAM), ARG(2, EQ, 0));
+    ALLOW_IF(f, socket, ARG(0, EQ, AF_INET6), SCMP_A1(SCMP_CMP_MASKED_EQ, kind, SOCK_STREAM), ARG(2, EQ, 0));
     add(f, SCMP_ACT_ALLOW, SCMP_SYS(connect), 0, NULL);
 }
 
