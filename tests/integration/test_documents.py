@@ -63,8 +63,8 @@ class Documents(unittest.TestCase):
 
     def test_pages_and_completion(self):
         for program, section in PROGRAMS.items():
-            page = read('packaging', '%s.%s' % (program, section)).replace('\\', '')
-            completion = read('packaging', program + '.bash-completion')
+            page = read('config', 'packaging', '%s.%s' % (program, section)).replace('\\', '')
+            completion = read('config', 'packaging', program + '.bash-completion')
             usage = self.run_program(program, '--help')
             words = set(re.findall(r'(?<![\w-])--[a-z][a-z-]+', usage)) | set(re.findall(r'^  ([a-z]+) ', usage, re.M))
             for word in words:
@@ -73,11 +73,11 @@ class Documents(unittest.TestCase):
                     self.assertTrue(word in page or word == 'help', '%s: %s is not in the man page' % (program, word))
             if shutil.which('man'):
                 said = subprocess.run(['man', '--warnings', '-E', 'UTF-8', '-l', '-Tutf8', '-Z',
-                                       os.path.join(harness.ROOT, 'packaging', '%s.%s' % (program, section))],
+                                       os.path.join(harness.ROOT, 'config', 'packaging', '%s.%s' % (program, section))],
                                       capture_output=True, check=False, env=dict(os.environ, MANROFFSEQ=''))
                 self.assertEqual((said.returncode, said.stderr), (0, b''))
         script = ('. %s; COMP_WORDS=(msad do); COMP_CWORD=1; _msad; echo "${COMPREPLY[*]}"' %
-                  os.path.join(harness.ROOT, 'packaging', 'msad.bash-completion'))
+                  os.path.join(harness.ROOT, 'config', 'packaging', 'msad.bash-completion'))
         self.assertEqual(harness.run_tool(['bash', '-c', script]).stdout.strip(), 'doctor')
 
 
